@@ -1,0 +1,403 @@
+"""The engine: train many Runs on whatever hardware there is, record each when it ends, resume."""
+
+import multiprocessing
+import os
+import platform
+import time
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+
+import cloudpickle
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from tqdm.auto import tqdm
+
+from prunelib import datasets, masks, networks, scores, settings, training
+from prunelib.runs import Run
+from prunelib.store import Store, commit, write_atomically
+
+STACK = 32  # LeNets trained as one batched program; more gain nothing on a CPU
+POLL = 0.5  # seconds between looks at the workers
+
+
+@dataclass
+class Task:
+    """A group of Runs of one setting, profile and replicate that one worker trains together.
+
+    `keep` are the steps of a dense run whose states later runs need.
+    """
+
+    runs: list[Run]
+    keep: set = field(default_factory=set)
+
+
+def train(runs, store=None, workers=None, device=None, progress=True):
+    """Train what the store misses, record each run when it ends; returns how many were trained.
+
+    Dense networks whose weights other runs need are trained first, and checkpointed. LeNets are
+    stacked and trained as one batched program; other networks train one by one. On a CPU tasks
+    run in processes of one thread each. Killed at any moment, this loses no finished run; the
+    same call goes on. Runs that another process is training are waited for.
+
+    Args:
+        runs: Runs of any settings.
+        store: a `Store`; the default one if None.
+        workers: processes; by default the number of cores, and 1 on a GPU.
+        device: "cpu" or "cuda"; by default a GPU if there is one.
+        progress: whether to show a progress bar.
+
+    Raises:
+        PrunelibError: whatever bad input met on the way; finished runs are kept.
+    """
+    store = store or Store()
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    workers = workers or (1 if device == "cuda" else os.cpu_count())
+    total = len(store.missing(runs))
+    if not total:
+        return 0
+    for name in {settings.get(run.setting).dataset for run in runs}:
+        datasets.load(name)  # a missing dataset is reported before any worker starts
+    work = sum(settings.schedule(r.setting, r.profile).iterations for r in store.missing(runs))
+    trained = 0
+    with (
+        _Pool(workers, store.root, device) as pool,
+        tqdm(total=work, disable=not progress, unit="it", unit_scale=True) as bar,
+    ):
+        while missing := store.missing(runs):
+            bar.set_description(f"{total - len(missing)}/{total} runs")
+            done = 0
+            for tasks in (_without_parents, _with_parents):
+                for finished in pool.run(tasks(missing, store), bar):
+                    done += finished
+                    bar.set_description(f"{min(total, trained + done)}/{total} runs")
+            trained += done
+            if not done and store.missing(runs):
+                time.sleep(POLL)  # the rest is in the hands of another process
+        bar.update(work - bar.n)
+    return trained
+
+
+def _without_parents(missing, store):
+    """Tasks of dense runs, whose states others need, and of runs that need no dense run."""
+    keep = {}
+    for run in missing:
+        if run.parent:
+            keep.setdefault(run.parent, set()).update(run.parent_steps)
+    wanted = {run for run in missing if run.method == "dense"}
+    wanted |= {
+        parent
+        for parent, steps in keep.items()
+        if any(_read_checkpoint(store, parent, step) is None for step in steps)
+    }
+    pruned = [run for run in missing if run.method != "dense" and not run.parent]
+    return [Task([run], keep.get(run, set())) for run in sorted(wanted)] + _grouped(pruned)
+
+
+def _with_parents(missing, store):
+    """Tasks of runs that start from states of a dense run, as far as those are there."""
+    there = {
+        run.parent: all(
+            _read_checkpoint(store, run.parent, step) is not None for step in run.parent_steps
+        )
+        for run in missing
+        if run.parent
+    }
+    return _grouped([run for run in missing if run.parent and there[run.parent]])
+
+
+def _grouped(runs):
+    """Tasks of runs that can be trained together, in the order in which they come."""
+    groups = {}
+    for run in runs:
+        groups.setdefault((run.setting, run.profile, run.replicate), []).append(run)
+    tasks = []
+    for (setting, _, _), members in groups.items():
+        size = STACK if _is_stackable(setting) else 1
+        tasks += [Task(members[i : i + size]) for i in range(0, len(members), size)]
+    return tasks
+
+
+def _is_stackable(setting):
+    return settings.get(setting).network.startswith("lenet")
+
+
+class _Pool:
+    """Workers in processes of one thread each; one worker works in this process."""
+
+    def __init__(self, workers, root, device):
+        self.workers, self.root, self.device = workers, root, device
+
+    def __enter__(self):
+        self.executor, self.counter = None, None
+        if self.workers > 1:
+            context = multiprocessing.get_context("spawn")
+            self.counter = context.Value("d", 0.0)
+            methods = cloudpickle.dumps(scores.METHODS)  # those a user registered travel along
+            self.executor = ProcessPoolExecutor(
+                self.workers,
+                context,
+                initializer=_start_worker,
+                initargs=(self.counter, methods, os.getpid()),
+            )
+        return self
+
+    def __exit__(self, *error):
+        if self.executor:
+            self.executor.shutdown(wait=error[0] is None, cancel_futures=True)
+            if error[0] is not None:
+                for process in list((self.executor._processes or {}).values()):
+                    process.terminate()
+
+    def run(self, tasks, bar):
+        """Carry out tasks; yields how many runs each has trained, as they end."""
+        if not self.executor:
+            for task in tasks:
+                yield _carry_out(task, self.root, self.device, bar.update)
+            return
+        pending = {self.executor.submit(_in_worker, task, self.root, self.device) for task in tasks}
+        base = bar.n - self.counter.value
+        while pending:
+            ended, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
+            bar.update(base + self.counter.value - bar.n)
+            for future in ended:
+                yield future.result()
+
+
+_counter = None
+_parent = None
+
+
+def _start_worker(counter, methods, parent):
+    global _counter, _parent
+    _counter, _parent = counter, parent
+    torch.set_num_threads(1)
+    scores.METHODS.update(cloudpickle.loads(methods))
+
+
+def _in_worker(task, root, device):
+    def advance(amount):
+        if os.getppid() != _parent:
+            os._exit(1)  # killed parents cannot end their workers
+        with _counter.get_lock():
+            _counter.value += amount
+
+    return _carry_out(task, root, device, advance)
+
+
+def _carry_out(task, root, device, advance):
+    """Train and record those runs of a task that nobody else has; returns how many."""
+    store = Store(root)
+    with store.claim(task.runs) as todo:
+        again = [run for run in task.runs if task.keep and not store.missing([run])]
+        if not todo and not again:
+            return 0
+        first = task.runs[0]
+        schedule = settings.schedule(first.setting, first.profile)
+        dataset = datasets.load(settings.get(first.setting).dataset).to(device)
+        maker = _MaskMaker(store)
+        began = time.perf_counter()
+        started = [maker.start(run) for run in todo or again]
+        models = [model.to(device) for model, _ in started]
+        mask = [mask for _, mask in started]
+        stacked = _is_stackable(first.setting)
+        if stacked:
+            outcomes = train_stacked(
+                models, dataset, schedule, first.replicate, mask, task.keep, advance
+            )
+        else:
+            model = models[0].to(memory_format=torch.channels_last)
+            outcomes = [
+                training.train(
+                    model, dataset, schedule, first.replicate, mask[0], task.keep,
+                    lambda: advance(1),
+                )
+            ]  # fmt: skip
+        seconds = (time.perf_counter() - began) / len(outcomes)
+        for step, state in outcomes[0].states.items():
+            _write_checkpoint(store, first, step, state)
+        store.add(
+            run.record()
+            | {
+                "test_accuracy": outcome.test_accuracy,
+                "test_loss": outcome.test_loss,
+                "train_loss": outcome.train_loss,
+                "kept_weights": masks.kept(m),
+                "epochs": schedule.epochs,
+                "seconds": seconds,
+                "engine": "stacked" if stacked else "plain",
+                "precision": "fp32",
+                "device": _device_name(device),
+                "dataset": f"{dataset.name}@{dataset.fingerprint}",
+                "torch": torch.__version__.split("+")[0],
+                "commit": commit(),
+            }
+            for run, outcome, m in zip(todo, outcomes, mask, strict=False)
+        )
+        return len(todo)
+
+
+class _MaskMaker:
+    """Initial weights and masks of runs; what several runs share is computed once."""
+
+    def __init__(self, store):
+        self.store = store
+        self.masks = {}
+
+    def start(self, run):
+        """The network that a run trains, its weights in place, and its mask."""
+        if run.method == "dense":
+            model = self.network(run, 0)
+            return model, masks.full(model)
+        mask = self.mask(run)
+        if run.ablation == "shuffle":
+            mask = masks.shuffle(mask, run.replicate)
+        if run.ablation == "reinit":
+            network = settings.get(run.setting).network
+            return networks.build(network, run.replicate, run.init, "reinit"), mask
+        return self.network(run, run.weights_from), mask
+
+    def mask(self, run):
+        """The mask before the ablation that shuffles it; on the CPU."""
+        key = (run.method, run.sparsity, run.prune_at, run.init, run.ablation == "invert")
+        if key not in self.masks:
+            self.masks[key] = masks.prune(
+                self.network(run, run.prune_at), run.method, run.sparsity,
+                self.batch(run), invert=run.ablation == "invert", seed=run.replicate,
+            )  # fmt: skip
+        return self.masks[key]
+
+    def batch(self, run):
+        if not scores.get(run.method).needs_data:
+            return None
+        return datasets.scoring_batch(run.setting, run.replicate)
+
+    def network(self, run, step):
+        """A fresh copy of the dense network at a step of its training."""
+        model = networks.build(settings.get(run.setting).network, run.replicate, run.init)
+        if step != 0:
+            model.load_state_dict(_read_checkpoint(self.store, run.parent, step))
+        return model
+
+
+def train_stacked(models, dataset, schedule, replicate, mask, keep=(), advance=None):
+    """Train K LeNets as one batched program; the same recipe as `training.train`.
+
+    All see the same batches, so their first layers are one matrix product and the others batched
+    ones. The loss is the sum over models of each model's mean: models do not touch each other.
+
+    Args:
+        models: K networks of one architecture, without momentum or weight decay in the schedule.
+        dataset: on the device of the models.
+        schedule: a `settings.Schedule`.
+        replicate: keys the order of the data.
+        mask: K dicts from parameter name to bool tensor.
+        keep: steps of the first model whose state is kept, counted in iterations, and "end".
+        advance: called with the number of models after every iteration.
+
+    Returns:
+        K Outcomes.
+    """
+    if schedule.momentum or schedule.weight_decay:
+        raise NotImplementedError("stacked training has plain SGD only")
+    count, depth = len(models), len(models[0].layers)
+    weights = [torch.stack([m.layers[i].weight.detach() for m in models]) for i in range(depth)]
+    biases = [torch.stack([m.layers[i].bias.detach() for m in models]) for i in range(depth)]
+    masked = [
+        torch.stack([m[f"layers.{i}.weight"] for m in mask]).to(weights[i]) for i in range(depth)
+    ]
+    for w, m in zip(weights, masked, strict=True):
+        w.mul_(m)
+    parameters = [p.requires_grad_() for p in (*weights, *biases)]
+    states, losses = {}, []
+
+    def state():
+        for i, layer in enumerate(models[0].layers):
+            layer.weight.data.copy_(weights[i][0])
+            layer.bias.data.copy_(biases[i][0])
+        return training.snapshot(models[0])
+
+    for step in range(schedule.iterations):
+        if step in keep:
+            states[step] = state()
+        epoch, position = divmod(step, schedule.iterations_per_epoch)
+        if position == 0:
+            draws = dataset.draws(replicate, epoch)
+            losses, seen = [], 0
+        start = position * schedule.batch_size
+        inputs, targets = dataset.train_batch(draws, start, start + schedule.batch_size)
+        loss = _stacked_loss(weights, biases, inputs, targets) / len(targets)
+        gradients = torch.autograd.grad(loss.sum(), parameters)
+        rate = schedule.learning_rate_at(step)
+        with torch.no_grad():
+            for w, m, g in zip(weights, masked, gradients, strict=False):
+                w.addcmul_(g, m, value=-rate)
+            for b, g in zip(biases, gradients[depth:], strict=True):
+                b.sub_(g, alpha=rate)
+        losses.append(loss.detach() * len(targets))
+        seen += len(targets)
+        if advance:
+            advance(count)
+    if "end" in keep:
+        states["end"] = state()
+    train_loss = torch.stack(losses).sum(0) / seen
+    correct = torch.zeros(count, device=inputs.device)
+    test_loss, tested = torch.zeros_like(train_loss), 0
+    with torch.no_grad():
+        for inputs, targets in dataset.test_batches(schedule.test_examples):
+            logits = _stacked_logits(weights, biases, inputs)
+            correct += (logits.argmax(2) == targets).sum(1)
+            test_loss += _cross_entropy(logits, targets)
+            tested += len(targets)
+    outcomes = zip(
+        (correct / tested).tolist(), (test_loss / tested).tolist(), train_loss.tolist(), strict=True
+    )
+    return [
+        training.Outcome(*values, states if k == 0 else {}) for k, values in enumerate(outcomes)
+    ]
+
+
+def _stacked_logits(weights, biases, inputs):
+    """Logits [K, n, classes] of K stacked networks on inputs [n, …]."""
+    x = inputs.flatten(1).to(weights[0].dtype)
+    count = len(weights[0])
+    hidden = F.linear(x, weights[0].flatten(0, 1), biases[0].flatten())
+    hidden = hidden.view(len(x), count, -1).transpose(0, 1)
+    for w, b in zip(weights[1:], biases[1:], strict=True):
+        hidden = torch.baddbmm(b[:, None], hidden.relu(), w.transpose(1, 2))
+    return hidden
+
+
+def _cross_entropy(logits, targets):
+    """Cross-entropies summed over examples, one a model: [K, n, classes], [n] -> [K]."""
+    each = F.cross_entropy(logits.flatten(0, 1), targets.repeat(len(logits)), reduction="none")
+    return each.view(len(logits), -1).sum(1)
+
+
+def _stacked_loss(weights, biases, inputs, targets):
+    return _cross_entropy(_stacked_logits(weights, biases, inputs), targets)
+
+
+def _device_name(device):
+    return torch.cuda.get_device_name() if device == "cuda" else f"cpu {platform.machine()}"
+
+
+def _checkpoint_path(store, run, step):
+    name = f"{run.init}-r{run.replicate}-{step}.safetensors"
+    return store.root / ".checkpoints" / run.setting / run.profile / name
+
+
+def _write_checkpoint(store, run, step, state):
+    path = _checkpoint_path(store, run, step)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, save(state))
+
+
+def _read_checkpoint(store, run, step):
+    """The state of a dense run at a step, or None where there is none that can be read."""
+    try:
+        with safe_open(_checkpoint_path(store, run, step), "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None

@@ -1,0 +1,58 @@
+"""Errors that a user can act on: one sentence that names the value and the way out."""
+
+
+class PrunelibError(Exception):
+    """Base of every error this package raises on bad input; its text is one clear sentence."""
+
+    def __str__(self):
+        return str(self.args[0]) if self.args else ""
+
+    def _render_traceback_(self):
+        """Show only the sentence in a notebook: the call stack says nothing a user can mend."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class UnknownNameError(PrunelibError, KeyError):
+    """A name that is not in a table of names."""
+
+    def __init__(self, kind, name, allowed):
+        allowed = list(allowed)
+        super().__init__(f"unknown {kind} {name!r}; choose from {', '.join(map(str, allowed))}")
+
+    def __reduce__(self):  # an error raised in a worker process travels with its sentence
+        return _rebuild, (type(self), str(self))
+
+
+class BadValueError(PrunelibError, ValueError):
+    """A value outside its range or of the wrong kind."""
+
+
+class DatasetError(PrunelibError, OSError):
+    """A dataset that is missing, incomplete or damaged."""
+
+
+class StoreError(PrunelibError, OSError):
+    """A damaged result record, or a store that cannot be written."""
+
+
+def _rebuild(cls, sentence):
+    error = cls.__new__(cls)
+    error.args = (sentence,)
+    return error
+
+
+def check_name(kind, name, allowed):
+    """Return `name` if it is one of `allowed`; raise UnknownNameError otherwise."""
+    if name not in allowed:
+        raise UnknownNameError(kind, name, allowed)
+    return name
+
+
+def check_sparsity(sparsity):
+    """Return `sparsity` as a float in [0, 1); raise BadValueError otherwise."""
+    if isinstance(sparsity, bool) or not isinstance(sparsity, int | float) or not 0 <= sparsity < 1:
+        raise BadValueError(
+            f"sparsity {sparsity!r} is not a number in [0, 1): give the fraction of weights to "
+            "prune, for example 0.9"
+        )
+    return float(sparsity)

@@ -1,0 +1,187 @@
+"""The paper's networks (Appendix A.1), their initialisation, and which weights are prunable."""
+
+import math
+
+import torch
+import torchvision
+from torch import nn
+
+from prunelib.errors import check_name
+from prunelib.seeds import seed as derive_seed
+
+
+class LeNet(nn.Module):
+    """LeNet-300-100: two fully connected hidden layers with ReLU."""
+
+    def __init__(self, inputs=784, classes=10):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [nn.Linear(inputs, 300), nn.Linear(300, 100), nn.Linear(100, classes)]
+        )
+
+    def forward(self, x):
+        x = x.flatten(1)
+        for layer in self.layers[:-1]:
+            x = layer(x).relu()
+        return self.layers[-1](x)
+
+
+class _Block(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))
+        return (y + self.shortcut(x)).relu()
+
+
+class CifarResNet(nn.Module):
+    """The CIFAR ResNet of He et al. (2016) with 6n + 2 layers, `width` channels at first."""
+
+    def __init__(self, depth, width, classes=10):
+        super().__init__()
+        self.conv = nn.Conv2d(3, width, 3, 1, 1, bias=False)
+        self.bn = nn.BatchNorm2d(width)
+        blocks, inputs = [], width
+        for stage in range(3):
+            for i in range((depth - 2) // 6):
+                outputs = width * 2**stage
+                blocks.append(_Block(inputs, outputs, 2 if stage and i == 0 else 1))
+                inputs = outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.fc = nn.Linear(inputs, classes)
+
+    def forward(self, x):
+        x = self.blocks(self.bn(self.conv(x)).relu())
+        return self.fc(x.mean((2, 3)))
+
+
+class VGG(nn.Module):
+    """A CIFAR VGG (Lee et al., 2019): `groups` of (convolutions, channels), pooling between."""
+
+    def __init__(self, groups, linear_layers=1, classes=10):
+        super().__init__()
+        layers, inputs = [], 3
+        for g, (count, channels) in enumerate(groups):
+            if g:
+                layers.append(nn.MaxPool2d(2))
+            for _ in range(count):
+                layers += [
+                    nn.Conv2d(inputs, channels, 3, padding=1),
+                    nn.BatchNorm2d(channels),
+                    nn.ReLU(),
+                ]
+                inputs = channels
+        self.features = nn.Sequential(*layers, nn.AvgPool2d(2))
+        hidden = [m for _ in range(linear_layers - 1) for m in (nn.Linear(512, 512), nn.ReLU())]
+        self.classifier = nn.Sequential(*hidden, nn.Linear(512, classes))
+
+    def forward(self, x):
+        return self.classifier(self.features(x).flatten(1))
+
+
+def _modified_resnet18(classes):
+    """ResNet-18 as Tanaka et al. (2020) modify it: 3x3 stride-1 stem, no max pool (A.1)."""
+    model = torchvision.models.resnet18(num_classes=classes)
+    model.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+    model.maxpool = nn.Identity()
+    return model
+
+
+_VGG11 = ((1, 64), (1, 128), (2, 256), (2, 512), (2, 512))
+_VGG16 = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+_VGG19 = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
+
+# name: (constructor, shape of one input, classes)
+NETWORKS = {
+    "lenet": (lambda: LeNet(784), (1, 28, 28), 10),
+    "lenet_8x8": (lambda: LeNet(64), (1, 8, 8), 10),
+    "resnet20": (lambda: CifarResNet(20, 16), (3, 32, 32), 10),
+    "wrn_14_8": (lambda: CifarResNet(14, 128), (3, 32, 32), 10),
+    "wrn_14_10": (lambda: CifarResNet(14, 160), (3, 32, 32), 10),
+    "wrn_20_8": (lambda: CifarResNet(20, 128), (3, 32, 32), 10),
+    "wrn_32_2": (lambda: CifarResNet(32, 32), (3, 32, 32), 10),
+    "vgg11": (lambda: VGG(_VGG11), (3, 32, 32), 10),
+    "vgg16": (lambda: VGG(_VGG16), (3, 32, 32), 10),
+    "vgg19": (lambda: VGG(_VGG19), (3, 32, 32), 10),
+    "vgg2_16": (lambda: VGG(_VGG16, linear_layers=2), (3, 32, 32), 10),
+    "resnet18": (lambda: torchvision.models.resnet18(num_classes=200), (3, 64, 64), 200),
+    "modified_resnet18": (lambda: _modified_resnet18(200), (3, 64, 64), 200),
+    "modified_resnet18_10": (lambda: _modified_resnet18(10), (3, 32, 32), 10),
+    "resnet50": (lambda: torchvision.models.resnet50(num_classes=1000), (3, 224, 224), 1000),
+}
+
+INITS = ("he", "fixed_variance")
+
+
+def build(network, seed=0, init="he", stream="weights"):
+    """A freshly initialised network, on the CPU; `model.input_shape` is the shape of one input.
+
+    He initialisation (Appendix A.3, "Kaiming normal"): fan-in, gain sqrt 2, on every convolution
+    and linear layer; biases keep PyTorch's default; batch norm has gamma uniform in [0, 1] and
+    beta 0 (Appendix D.4).
+
+    Fixed-variance initialisation (Section 5): every weight from N(0, 1). LeNet has no batch norm
+    and does not train from there; its weights are N(0, 1) times one constant for all layers, the
+    geometric mean of their He standard deviations, which leaves the scale of the logits as it is.
+    One constant cannot change what a global ranking of magnitudes prunes.
+
+    Args:
+        network: a name of `NETWORKS`.
+        seed: the replicate.
+        init: "he" or "fixed_variance".
+        stream: "weights", or "reinit" for the second draw that the ablation needs.
+
+    Raises:
+        UnknownNameError: for another network or init.
+    """
+    check_name("network", network, NETWORKS)
+    check_name("init", init, INITS)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, stream))
+        model = NETWORKS[network][0]()
+        layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+        for layer in layers:
+            if init == "he":
+                nn.init.kaiming_normal_(layer.weight)
+            else:
+                nn.init.normal_(layer.weight)
+        if init == "fixed_variance" and not norms:
+            deviations = [math.sqrt(2 / layer.weight[0].numel()) for layer in layers]
+            scale = math.prod(deviations) ** (1 / len(deviations))
+            for layer in layers:
+                layer.weight.data.mul_(scale)
+        for norm in norms:
+            nn.init.uniform_(norm.weight)
+            nn.init.zeros_(norm.bias)
+    model.input_shape = NETWORKS[network][1]
+    return model
+
+
+def input_shape(network):
+    """The shape of one input, (channels, height, width)."""
+    check_name("network", network, NETWORKS)
+    return NETWORKS[network][1]
+
+
+def prunable(model):
+    """Names of the prunable parameters, in the order of the layers.
+
+    The weight of every convolution and linear layer, the first and the last included; never
+    biases, never batch norm (Section 3).
+    """
+    return [
+        f"{name}.weight" if name else "weight"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    ]

@@ -1,0 +1,142 @@
+"""Run, a point in the space of the paper's experiments; and the Runs each figure needs."""
+
+from dataclasses import asdict, dataclass, fields
+
+from prunelib import networks, scores, settings
+from prunelib.errors import BadValueError, UnknownNameError, check_name, check_sparsity
+
+ABLATIONS = ("none", "shuffle", "reinit", "invert")
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """One trained network.
+
+    `prune_at` is the step whose weights are scored, `weights_from` the step whose weights are
+    then trained: an iteration, or "end". 0/0 is pruning at initialisation, k/k Section 6, end/end
+    magnitude after training, end/k lottery ticket rewinding. The unpruned network has the method
+    "dense" and sparsity 0.
+
+    Raises:
+        UnknownNameError, BadValueError: when made with a name or value that is not allowed.
+    """
+
+    setting: str
+    profile: str
+    method: str = "dense"
+    sparsity: float = 0.0
+    ablation: str = "none"
+    prune_at: int | str = 0
+    weights_from: int | str = 0
+    init: str = "he"
+    replicate: int = 0
+
+    def __post_init__(self):
+        settings.get(self.setting)
+        settings.get_profile(self.profile)
+        if self.method != "dense" and self.method not in scores.METHODS:
+            raise UnknownNameError("method", self.method, ["dense", *scores.METHODS])
+        check_name("ablation", self.ablation, ABLATIONS)
+        check_name("init", self.init, networks.INITS)
+        object.__setattr__(self, "sparsity", check_sparsity(self.sparsity))
+        if not isinstance(self.replicate, int) or self.replicate < 0:
+            raise BadValueError(f"replicate {self.replicate!r} is not a whole number from 0")
+        for name in ("prune_at", "weights_from"):
+            step = getattr(self, name)
+            last = settings.schedule(self.setting, self.profile).iterations
+            if step != "end" and not (isinstance(step, int) and 0 <= step < last):
+                raise BadValueError(f"{name} {step!r} is neither 'end' nor a step in 0 … {last - 1}")
+        plain = (self.sparsity, self.ablation, self.prune_at, self.weights_from)
+        if self.method == "dense" and plain != (0.0, "none", 0, 0):
+            raise BadValueError("method 'dense' is the unpruned network: it takes no sparsity, "
+                                "ablation, prune_at or weights_from")  # fmt: skip
+
+    @property
+    def parent(self):
+        """The dense run whose weights this one needs, or None."""
+        if not self.parent_steps:
+            return None
+        return Run(self.setting, self.profile, init=self.init, replicate=self.replicate)
+
+    @property
+    def parent_steps(self):
+        """The steps of the dense run whose states this one needs."""
+        return {self.prune_at, self.weights_from} - {0}
+
+    def record(self):
+        """The fields as a dict, in order."""
+        return asdict(self)
+
+
+FIELDS = tuple(f.name for f in fields(Run))
+
+EARLY_METHODS = ("magnitude", "snip", "grasp", "synflow")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line of a figure: what its Runs share; sparsity and replicate vary along it."""
+
+    method: str
+    ablation: str = "none"
+    prune_at: int | str = 0
+    weights_from: int | str = 0
+    init: str = "he"
+
+    def run(self, setting, profile, sparsity, replicate):
+        return Run(
+            setting, profile, self.method, sparsity, self.ablation, self.prune_at,
+            self.weights_from, self.init, replicate,
+        )  # fmt: skip
+
+
+DENSE = Curve("dense")
+AFTER = Curve("magnitude", prune_at="end", weights_from="end")
+
+
+def _after(ablation):
+    return Curve("magnitude", ablation, prune_at="end", weights_from="end")
+
+
+# Each figure as panels of curves. Figure 3 has one panel a setting, Figure 4 one a method.
+FIGURES = {
+    3: {"": (AFTER, *(Curve(m) for m in (*EARLY_METHODS, "random")))},
+    4: {
+        **{
+            method: (
+                Curve(method),
+                *(Curve(method, ablation) for ablation in ("shuffle", "reinit", "invert")),
+                Curve(method, init="fixed_variance"),
+            )
+            for method in EARLY_METHODS
+        },
+        "magnitude after training": (AFTER, _after("shuffle"), _after("reinit")),
+    },
+}
+
+
+def figure_runs(figure, setting, profile, replicates=None):
+    """The Runs a figure needs, without repetition, most valuable first.
+
+    The unpruned networks come first, then one replicate of everything before the next.
+
+    Args:
+        figure: a number of `FIGURES`.
+        setting, profile: names.
+        replicates: how many; the profile's number by default.
+
+    Raises:
+        UnknownNameError, BadValueError: for a figure, setting, profile or number not allowed.
+    """
+    check_name("figure", figure, FIGURES)
+    count = settings.replicates(setting, profile) if replicates is None else replicates
+    if not isinstance(count, int) or count < 1:
+        raise BadValueError(f"replicates {count!r} is not a whole number from 1")
+    runs = []
+    for replicate in range(count):
+        runs.append(DENSE.run(setting, profile, 0.0, replicate))
+        for panel in FIGURES[figure].values():
+            for curve in panel:
+                for sparsity in settings.sparsities(setting, profile):
+                    runs.append(curve.run(setting, profile, sparsity, replicate))
+    return list(dict.fromkeys(runs))

@@ -1,0 +1,22 @@
+"""Random streams: every draw comes from a CPU generator keyed by what it is for."""
+
+import hashlib
+
+import torch
+
+
+def seed(replicate, purpose, index=0):
+    """A 63-bit seed that depends on (replicate, purpose, index) and nothing else.
+
+    Args:
+        replicate: the number of the replicate, from 0.
+        purpose: what is drawn, for example "weights", "order" or "shuffle/fc.weight".
+        index: distinguishes draws of one purpose, for example the epoch.
+    """
+    text = f"{replicate}/{purpose}/{index}".encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+
+
+def generator(replicate, purpose, index=0):
+    """A CPU generator seeded with `seed(replicate, purpose, index)`."""
+    return torch.Generator().manual_seed(seed(replicate, purpose, index))

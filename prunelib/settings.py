@@ -1,0 +1,208 @@
+"""Appendix A as data: settings, profiles, sparsities, and the schedule they give."""
+
+from dataclasses import dataclass
+
+from prunelib.errors import check_name
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table in Appendix A.3: a network on a dataset, and how it is trained.
+
+    Epochs, learning-rate drops and warm-up are in epochs; `rewind_step` is in iterations.
+    `matching` is the k of the highest matching sparsity, 1 - 0.8^k, where the paper prints one
+    (Section 4, footnote 2), and `highest` the k of the highest sparsity it considers.
+    """
+
+    name: str
+    network: str
+    dataset: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    drops: tuple[int, ...]
+    iterations_per_epoch: int
+    rewind_step: int
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    drop_factor: float = 0.1
+    warmup_epochs: int = 0
+    replicates: int = 5
+    matching: int | None = None
+    highest: int = 18
+    appears: str = "main body"
+
+
+def _cifar10(name, network, appears, **changes):
+    row = {
+        "epochs": 160, "batch_size": 128, "learning_rate": 0.1, "drops": (80, 120),
+        "iterations_per_epoch": 391, "rewind_step": 2000,
+    }  # fmt: skip
+    return Setting(name, network, "cifar10", appears=appears, **(row | changes))
+
+
+def _tinyimagenet(name, network, dataset, **changes):
+    # Warm-up: in the authors' code, not in the table.
+    return Setting(
+        name, network, dataset, epochs=200, batch_size=256, learning_rate=0.2, drops=(100, 150),
+        iterations_per_epoch=391, rewind_step=1000, warmup_epochs=5, replicates=3, **changes,
+    )  # fmt: skip
+
+
+def _lenet(name, network, dataset, iterations_per_epoch, appears):
+    return Setting(
+        name, network, dataset, epochs=40, batch_size=128, learning_rate=0.1, drops=(),
+        iterations_per_epoch=iterations_per_epoch, rewind_step=0, momentum=0.0, weight_decay=0.0,
+        appears=appears,
+    )  # fmt: skip
+
+
+# The recipes of Appendices B to D that the table leaves out are those of VGG-16, as D.3 says of
+# VGG-11 and VGG-16; modified ResNet-18 on CIFAR-10 takes its learning rate and batch from Table 7.
+SETTINGS = {
+    s.name: s
+    for s in (
+        _lenet("lenet_mnist", "lenet", "mnist", 469, "Appendix K"),
+        _cifar10("resnet20_cifar10", "resnet20", "main body", rewind_step=1000, matching=6),
+        _cifar10("vgg16_cifar10", "vgg16", "main body", matching=12),
+        _tinyimagenet("resnet18_tinyimagenet", "resnet18", "tinyimagenet", matching=15),
+        _tinyimagenet(
+            "modified_resnet18_tinyimagenet", "modified_resnet18", "modified_tinyimagenet",
+            appears="Appendix L",
+        ),
+        Setting(
+            "resnet50_imagenet", "resnet50", "imagenet", epochs=90, batch_size=1024,
+            learning_rate=0.4, drops=(30, 60, 80), iterations_per_epoch=1251, rewind_step=6255,
+            warmup_epochs=5, replicates=3, matching=5, highest=13,
+        ),
+        _lenet("lenet_digits", "lenet_8x8", "digits", 11, "this project: the paper in miniature"),
+        _cifar10("vgg2_16_cifar10", "vgg2_16", "Appendix B"),
+        _cifar10("wrn_14_8_cifar10", "wrn_14_8", "Appendix B"),
+        _cifar10("wrn_14_10_cifar10", "wrn_14_10", "Appendix B"),
+        _cifar10("wrn_20_8_cifar10", "wrn_20_8", "Appendix B"),
+        _cifar10("vgg19_cifar10", "vgg19", "Appendix C"),
+        _cifar10("wrn_32_2_cifar10", "wrn_32_2", "Appendix C"),
+        _cifar10("vgg11_cifar10", "vgg11", "Appendix D"),
+        _cifar10(
+            "modified_resnet18_cifar10", "modified_resnet18_10", "Appendix D", batch_size=256,
+            learning_rate=0.2, iterations_per_epoch=196,
+        ),
+    )
+}  # fmt: skip
+
+
+def get(name):
+    """The setting of that name; raises UnknownNameError, which lists the names."""
+    check_name("setting", name, SETTINGS)
+    return SETTINGS[name]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How faithful a run is: the share of the schedule, the sparsities, the replicates.
+
+    `iterations` replaces `scale` where it is given. `replicates` None means the paper's number.
+    `test_examples` None means the whole test set; otherwise that many, evenly spaced.
+    """
+
+    name: str
+    scale: float
+    levels: tuple[int, ...]
+    replicates: int | None = None
+    iterations: int | None = None
+    test_examples: int | None = None
+    meaning: str = ""
+
+
+PROFILES = {
+    p.name: p
+    for p in (
+        Profile("paper", 1.0, tuple(range(1, 19)), meaning="Appendix A to the letter"),
+        Profile(
+            "quick", 0.1, (3, 6, 9, 12, 15, 18), replicates=3,
+            meaning="the schedule scaled to a tenth of its iterations",
+        ),
+        Profile(
+            "smoke", 0.0, (6, 15), replicates=1, iterations=10, test_examples=500,
+            meaning="ten iterations, to see that everything runs",
+        ),
+    )
+}  # fmt: skip
+
+
+def get_profile(name):
+    """The profile of that name; raises UnknownNameError, which lists the names."""
+    check_name("profile", name, PROFILES)
+    return PROFILES[name]
+
+
+def sparsity(level, base=0.8):
+    """The sparsity 1 - base^level, to six digits (Section 3; Figure 7 has base 0.5)."""
+    return round(1 - base**level, 6)
+
+
+def sparsities(setting, profile):
+    """The sparsities of a setting's figures at a profile, ascending."""
+    highest = get(setting).highest
+    return [sparsity(level) for level in get_profile(profile).levels if level <= highest]
+
+
+def replicates(setting, profile):
+    """How many replicates a figure of this setting has at this profile."""
+    return get_profile(profile).replicates or get(setting).replicates
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Iterations and learning rates of one training (Appendix A.3), scaled by a profile.
+
+    All fields but the rates are in iterations; `drops` may be fractional after scaling.
+    """
+
+    iterations: int
+    iterations_per_epoch: int
+    batch_size: int
+    learning_rate: float
+    drops: tuple[float, ...]
+    drop_factor: float
+    warmup: float
+    momentum: float
+    weight_decay: float
+    rewind_step: int
+    test_examples: int | None
+
+    def learning_rate_at(self, step):
+        """The learning rate of iteration `step`, counted from 0."""
+        rate = self.learning_rate * self.drop_factor ** sum(step >= d for d in self.drops)
+        return rate * min(1.0, (step + 1) / self.warmup) if self.warmup else rate
+
+    @property
+    def epochs(self):
+        """The length in epochs, which a scaled schedule need not end whole."""
+        return self.iterations / self.iterations_per_epoch
+
+
+def schedule(setting, profile):
+    """The schedule of a setting at a profile.
+
+    Args:
+        setting, profile: names. Raises UnknownNameError for unknown ones.
+    """
+    s, p = get(setting), get_profile(profile)
+    full = s.epochs * s.iterations_per_epoch
+    iterations = p.iterations or round(p.scale * full)
+    scale = iterations / full
+    epoch = scale * s.iterations_per_epoch
+    return Schedule(
+        iterations=iterations,
+        iterations_per_epoch=s.iterations_per_epoch,
+        batch_size=s.batch_size,
+        learning_rate=s.learning_rate,
+        drops=tuple(d * epoch for d in s.drops),
+        drop_factor=s.drop_factor,
+        warmup=s.warmup_epochs * epoch,
+        momentum=s.momentum,
+        weight_decay=s.weight_decay,
+        rewind_step=round(scale * s.rewind_step),
+        test_examples=p.test_examples,
+    )

@@ -1,0 +1,225 @@
+"""The store: one record a finished run, in one CSV file a setting and profile, written atomically."""
+
+import contextlib
+import csv
+import functools
+import io
+import math
+import os
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from prunelib.errors import PrunelibError, StoreError
+from prunelib.paths import project_root, results_root
+from prunelib.runs import FIELDS, Run
+
+RESULTS = (
+    "test_accuracy", "test_loss", "train_loss", "kept_weights", "epochs", "seconds", "engine",
+    "precision", "device", "dataset", "torch", "commit",
+)  # fmt: skip
+COLUMNS = FIELDS + RESULTS
+
+
+class Store:
+    """Results below a folder, by default results/.
+
+    Several processes may read and write one store at a time. A process claims the runs it is
+    about to train; a claim ends with the process that holds it, however that ends.
+    """
+
+    def __init__(self, root=None):
+        self.root = Path(root) if root else results_root()
+
+    def path(self, setting, profile):
+        """The file that holds the records of a setting at a profile."""
+        return self.root / setting / f"{profile}.csv"
+
+    def records(self, setting, profile):
+        """All records of a setting at a profile: dict from Run to a dict of its results.
+
+        Raises:
+            StoreError: a record is damaged; the sentence names file, line and value.
+        """
+        path = self.path(setting, profile)
+        if not path.exists():
+            return {}
+        try:
+            rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise self._damaged(path, 1, f"the file is no CSV text ({error})") from None
+        if not rows or tuple(rows[0]) != COLUMNS:
+            raise self._damaged(path, 1, f"the header is not {','.join(COLUMNS)}")
+        found = {}
+        for line, row in enumerate(rows[1:], 2):
+            run, result = self._parse(path, line, row)
+            if run in found:
+                raise self._damaged(path, line, "the run is recorded twice")
+            found[run] = result
+        return found
+
+    def _parse(self, path, line, row):
+        if len(row) != len(COLUMNS):
+            raise self._damaged(path, line, f"it has {len(row)} values, expected {len(COLUMNS)}")
+        record = dict(zip(COLUMNS, row, strict=True))
+        for name, (kind, fits, allowed) in _KINDS.items():
+            try:
+                value = kind(record[name])
+            except ValueError:
+                value = None
+            if value is None or not fits(value):
+                raise self._damaged(path, line, f"{name} is {record[name]!r}, expected {allowed}")
+            record[name] = value
+        try:
+            run = Run(**{name: record[name] for name in FIELDS})
+        except PrunelibError as error:
+            raise self._damaged(path, line, str(error)) from None
+        return run, {name: record[name] for name in RESULTS}
+
+    @staticmethod
+    def _damaged(path, line, what):
+        return StoreError(
+            f"{path}, line {line}: damaged record: {what}; nothing was changed: restore the file "
+            f"(git checkout {path.name}) or delete that line, and its run is trained again"
+        )
+
+    def table(self, setting=None, profile=None):
+        """A tidy data frame, one row a record, with the columns `COLUMNS`.
+
+        Args:
+            setting, profile: only these; None is all that the store holds.
+        """
+        rows = []
+        for path in sorted(self.root.glob("*/*.csv")):
+            if setting in (None, path.parent.name) and profile in (None, path.stem):
+                found = self.records(path.parent.name, path.stem)
+                rows += [run.record() | result for run, result in found.items()]
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    def missing(self, runs):
+        """Those of `runs` that have no record, in their order."""
+        done = {}
+        for key in {(run.setting, run.profile) for run in runs}:
+            done |= self.records(*key)
+        return [run for run in runs if run not in done]
+
+    def add(self, records):
+        """Add records, dicts with the columns `COLUMNS`; a run already recorded is left as it is.
+
+        Raises:
+            StoreError: the file is damaged, or cannot be written; it is then as it was.
+        """
+        groups = {}
+        for record in records:
+            groups.setdefault((record["setting"], record["profile"]), []).append(record)
+        for key, new in groups.items():
+            path = self.path(*key)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with self._lock(".".join(key)):
+                    found = self.records(*key)
+                    for record in new:
+                        run = Run(**{name: record[name] for name in FIELDS})
+                        found.setdefault(run, {name: record[name] for name in RESULTS})
+                    self._write(path, found)
+            except StoreError:
+                raise
+            except OSError as error:
+                raise StoreError(
+                    f"{path} cannot be written ({error}): mend that and give the same command "
+                    "again; finished records are kept"
+                ) from None
+
+    def _write(self, path, found):
+        lines = io.StringIO()
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for run in sorted(found, key=lambda run: [str(v) for v in run.record().values()]):
+            record = run.record() | found[run]
+            writer.writerow(_text(record[name]) for name in COLUMNS)
+        write_atomically(path, lines.getvalue())
+
+    def _lock(self, name, timeout=-1):
+        folder = self.root / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f"{name}.lock", timeout=timeout)
+
+    @contextlib.contextmanager
+    def claim(self, runs):
+        """Claim what is neither recorded nor claimed by another process; yields those runs."""
+        with contextlib.ExitStack() as held:
+            claimed = []
+            for run in runs:
+                name = "-".join(str(v) for v in run.record().values())
+                with contextlib.suppress(Timeout):
+                    held.enter_context(self._lock(name, timeout=0))
+                    claimed.append(run)
+            yield self.missing(claimed)
+
+
+def _text(value):
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _step(text):
+    return text if text == "end" else int(text)
+
+
+def _any(value):
+    return True
+
+
+def _from_0(value):
+    return value >= 0 or math.isnan(value)
+
+
+def _share(value):
+    return 0 <= value <= 1
+
+
+# How each column that is no plain text is read: its kind, what fits, and what to say otherwise.
+_KINDS = {
+    "sparsity": (float, _any, "a number in [0, 1)"),
+    "prune_at": (_step, _any, "a step or 'end'"),
+    "weights_from": (_step, _any, "a step or 'end'"),
+    "replicate": (int, _any, "a whole number from 0"),
+    "test_accuracy": (float, _share, "a number from 0 to 1"),
+    "test_loss": (float, _from_0, "a number from 0, or nan"),
+    "train_loss": (float, _from_0, "a number from 0, or nan"),
+    "kept_weights": (int, _from_0, "a whole number from 0"),
+    "epochs": (float, _from_0, "a number from 0"),
+    "seconds": (float, _from_0, "a number from 0"),
+}
+
+
+def write_atomically(path, content):
+    """Write text or bytes so that a reader sees the old file or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if isinstance(content, str):
+            content = content.encode()
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@functools.cache
+def commit():
+    """The commit of this checkout, "+" behind it if files differ; "unknown" outside git."""
+    def git(*args):
+        return subprocess.run(
+            ["git", *args], cwd=project_root(), capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=10", "HEAD") + (
+            "+" if git("status", "--porcelain", "--", "prunelib") else ""
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,102 @@
+"""The training loop for one network: plain and readable, the reference for the engine."""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+
+from prunelib import masks
+
+
+@dataclass
+class Outcome:
+    """What a training leaves: figures of merit at its end, and the states asked for.
+
+    Accuracies are fractions in [0, 1], losses mean cross-entropies in nats; `train_loss` is the
+    mean over the last epoch as it was trained. `states` maps a step to a state dict on the CPU.
+    """
+
+    test_accuracy: float
+    test_loss: float
+    train_loss: float
+    states: dict = field(default_factory=dict)
+
+
+def train(model, dataset, schedule, replicate, mask=None, keep=(), on_step=None):
+    """Train a network by the paper's recipe (Appendix A.3), in place.
+
+    SGD with the schedule's momentum, weight decay on every parameter, no Nesterov; the last,
+    short batch of an epoch is kept. The mask is applied before the first step and after every
+    one, which keeps pruned weights at exactly zero and gives the kept ones the same values as
+    masking in the forward pass.
+
+    Args:
+        model: the network, its initial weights in place.
+        dataset: a `datasets.Dataset` on the device of the model.
+        schedule: a `settings.Schedule`.
+        replicate: keys the order of the data and its augmentation.
+        mask: dict from parameter name to bool tensor, or None.
+        keep: steps whose state is kept, counted in iterations done, and "end".
+        on_step: called after every iteration.
+
+    Returns:
+        an Outcome.
+    """
+    mask = {n: m.to(next(model.parameters()).device) for n, m in (mask or {}).items()}
+    masks.apply(model, mask)
+    model.train()
+    optimiser = torch.optim.SGD(
+        model.parameters(),
+        lr=schedule.learning_rate,
+        momentum=schedule.momentum,
+        weight_decay=schedule.weight_decay,
+    )
+    states, losses = {}, []
+    for step in range(schedule.iterations):
+        if step in keep:
+            states[step] = snapshot(model)
+        epoch, position = divmod(step, schedule.iterations_per_epoch)
+        if position == 0:
+            draws = dataset.draws(replicate, epoch)
+            losses = []
+        start = position * schedule.batch_size
+        inputs, targets = dataset.train_batch(draws, start, start + schedule.batch_size)
+        for group in optimiser.param_groups:
+            group["lr"] = schedule.learning_rate_at(step)
+        optimiser.zero_grad()
+        loss = F.cross_entropy(model(inputs.to(next(model.parameters()).dtype)), targets)
+        loss.backward()
+        optimiser.step()
+        masks.apply(model, mask)
+        losses.append(loss.detach() * len(targets))
+        if on_step:
+            on_step()
+    seen = min(len(losses) * schedule.batch_size, dataset.train_size)
+    if "end" in keep:
+        states["end"] = snapshot(model)
+    accuracy, test_loss = evaluate(model, dataset, schedule.test_examples)
+    return Outcome(accuracy, test_loss, float(sum(losses)) / seen, states)
+
+
+def snapshot(model):
+    """A copy of the state of a model, on the CPU, batch-norm statistics included."""
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
+@torch.no_grad()
+def evaluate(model, dataset, limit=None):
+    """Accuracy in [0, 1] and mean cross-entropy on the test set, batch norm in evaluation mode.
+
+    Args:
+        limit: how many test examples, evenly spaced; None is all of them.
+    """
+    training = model.training
+    model.eval()
+    correct = loss = count = 0
+    for inputs, targets in dataset.test_batches(limit):
+        logits = model(inputs.to(next(model.parameters()).dtype))
+        correct += int((logits.argmax(1) == targets).sum())
+        loss += float(F.cross_entropy(logits, targets, reduction="sum"))
+        count += len(targets)
+    model.train(training)
+    return correct / count, loss / count
