@@ -1,10 +1,13 @@
 """Datasets as tensors; augmentation of a batch; the scoring batch; the streams of draws."""
 
+import contextlib
 import functools
 import gzip
 import hashlib
+import math
 import os
 import shutil
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -175,7 +178,7 @@ def normalise(images, mean, std):
     """Pixels in 0 … 255 to (pixel / 255 - mean) / std per channel, float32."""
     shape = (1, len(mean), 1, 1)
     scale = (255 * torch.tensor(std, device=images.device)).view(shape)
-    shift = (torch.tensor(mean, device=images.device) / torch.tensor(std, device=images.device))
+    shift = torch.tensor(mean, device=images.device) / torch.tensor(std, device=images.device)
     return images.float() / scale - shift.view(shape)
 
 
@@ -357,39 +360,39 @@ def _digits(root):
 def _mnist(root):
     raw = root / "MNIST" / "raw"
     parts = [
-        _idx(raw / f"{part}-{kind}", root)
+        _idx(raw / f"{part}-{kind}-idx{ndim}-ubyte", ndim, root)
         for part in ("train", "t10k")
-        for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
+        for kind, ndim in (("images", 3), ("labels", 1))
     ]
     tensors = (parts[0][:, None], parts[1].long(), parts[2][:, None], parts[3].long())
     return _finish("mnist", tensors, "none", (0.1307,), (0.3081,))
 
 
-def _idx(path, root):
+def _idx(path, ndim, root):
     """A file of MNIST's own format: a header that gives the shape, then bytes."""
-    if not path.exists() and path.with_name(path.name + ".gz").exists():
-        with gzip.open(path.with_name(path.name + ".gz")) as file:
-            content = _reading(file.read, path)
-    elif path.exists():
+    compressed = path.with_name(path.name + ".gz")
+    if path.exists():
         content = path.read_bytes()
+    elif compressed.exists():
+        path = compressed
+        with gzip.open(path) as file:
+            content = _reading(file.read, path)
     else:
         raise _missing("mnist", path, root)
-    ndim = content[3] if len(content) > 3 else 0
-    shape = [int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(ndim)]
-    expected = 4 + 4 * ndim + int(np.prod(shape, dtype=np.int64))
-    if ndim not in (1, 3) or len(content) != expected:
+    start = 4 + 4 * ndim
+    shape = np.frombuffer(content[4:start].ljust(start - 4, b"\0"), ">u4").tolist()
+    if content[:4] != bytes([0, 0, 8, ndim]) or len(content) != start + math.prod(shape):
         raise DatasetError(
-            f"{path} is damaged: its header announces {expected} bytes, it has {len(content)}; "
+            f"{path} is damaged: its {len(content)} bytes are not what its header should announce; "
             "delete it and run 'prunelib data mnist' to download it again"
         )
-    flat = torch.frombuffer(bytearray(content[4 + 4 * ndim :]), dtype=torch.uint8)
-    return flat.view(shape)
+    return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).view(shape)
 
 
 def _reading(read, path):
     try:
         return read()
-    except (OSError, EOFError, SyntaxError, ValueError) as error:
+    except (OSError, EOFError, SyntaxError, ValueError, zlib.error) as error:
         raise DatasetError(
             f"{path} cannot be read ({error}): it is truncated or damaged; replace it by a fresh "
             "copy of the dataset"
@@ -429,8 +432,8 @@ def _cifar10(root):
     if not folders:
         raise _missing("cifar10", original, root)
     folder = folders[0]
-    listing = [_class_folders(folder / part) for part in ("train", "test")]
-    return _from_listing(folder.name, folder, listing, (3, 32, 32), "crop", constants)
+    listings = _class_folders(folder, ("train", "test"))
+    return _from_listing(folder.name, folder, listings, (3, 32, 32), "crop", constants)
 
 
 def _tinyimagenet(root, augmentation="resized_crop"):
@@ -439,34 +442,29 @@ def _tinyimagenet(root, augmentation="resized_crop"):
     wnids = folder / "wnids.txt"
     if not wnids.exists():
         raise _missing("tinyimagenet", wnids, root)
-    names = sorted(wnids.read_text().split())
-    label = {name: i for i, name in enumerate(names)}
-    train = [
-        (path, label[name])
-        for name in names
-        for path in sorted((folder / "train" / name / "images").glob("*.JPEG"))
-    ]
-    rows = [line.split("\t") for line in _annotations(folder / "val")]
-    val = [(folder / "val" / "images" / row[0], label[row[1]]) for row in rows]
-    empty = next((n for n in names if not (folder / "train" / n / "images").is_dir()), None)
-    if empty or not val:
-        part = f"train/{empty}/images" if empty else "val/val_annotations.txt"
+    label = {wnid: i for i, wnid in enumerate(sorted(_reading(wnids.read_text, wnids).split()))}
+    images = {n: sorted((folder / "train" / n / "images").glob("*.JPEG")) for n in label}
+    annotations = folder / "val" / "val_annotations.txt"
+    text = _reading(annotations.read_text, annotations) if annotations.exists() else ""
+    rows = [line.split("\t") for line in sorted(text.splitlines())]
+    faults = [f"train/{wnid}/images" for wnid in label if not images[wnid]]
+    if not rows or not all(len(row) > 1 and row[1] in label for row in rows):
+        faults.append("val/val_annotations.txt")
+    if faults:
         raise DatasetError(
-            f"{folder} is incomplete: {part} is missing or empty; unpack TinyImageNet again"
+            f"{folder} is incomplete: {faults[0]} is missing, empty or damaged; unpack "
+            "TinyImageNet again"
         )
+    train = [(path, label[wnid]) for wnid in label for path in images[wnid]]
+    val = [(folder / "val" / "images" / row[0], label[row[1]]) for row in rows]
     return _from_listing("tinyimagenet", folder, (train, val), (3, 64, 64), augmentation, ())
-
-
-def _annotations(folder):
-    path = folder / "val_annotations.txt"
-    return sorted(path.read_text().splitlines()) if path.exists() else []
 
 
 def _imagenet(root):
     folder = root / "imagenet"
     if not (folder / "train").is_dir():
         raise _missing("imagenet", folder / "train", root)
-    train, test = (_class_folders(folder / part) for part in ("train", "val"))
+    train, test = _class_folders(folder, ("train", "val"))
     return FolderDataset(
         "imagenet",
         tuple(p for p, _ in train),
@@ -487,15 +485,24 @@ LOADERS = {
 }
 
 
-def _class_folders(folder):
-    """(path, label) of every image of `folder/<class>/`, classes and files sorted by name."""
-    try:
-        samples = torchvision.datasets.ImageFolder(folder, loader=lambda path: path).samples
-    except FileNotFoundError as error:
+def _class_folders(folder, parts):
+    """For each part, (path, label) of every image of `folder/part/<class>/`, sorted by name."""
+    found = []
+    for part in parts:
+        try:
+            found.append(torchvision.datasets.ImageFolder(folder / part, loader=lambda path: path))
+        except OSError as error:
+            raise DatasetError(
+                f"{folder / part} holds no images of some or all classes ({error}); expected "
+                f"{folder / part}/<class>/<image>"
+            ) from None
+    odd = set.symmetric_difference(*(set(one.classes) for one in found))
+    if odd:
         raise DatasetError(
-            f"{folder} holds no classes of images ({error}); expected {folder}/<class>/<image>"
-        ) from None
-    return [(Path(path), label) for path, label in samples]
+            f"{folder} is incomplete: class {min(odd)} is in only one of {' and '.join(parts)}; "
+            "unpack the dataset again"
+        )
+    return [[(Path(path), label) for path, label in one.samples] for one in found]
 
 
 def _decode(path):
@@ -559,7 +566,8 @@ def _write_cache(path, stamp, tensors):
         save_file(named, temporary, {"stamp": stamp})
         temporary.replace(path)
     except (OSError, SafetensorError):
-        temporary.unlink(missing_ok=True)  # a data root that cannot be written is no error
+        with contextlib.suppress(OSError):  # a data root that cannot be written is no error
+            temporary.unlink()
 
 
 TINYIMAGENET = (

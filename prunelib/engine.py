@@ -1,10 +1,16 @@
 """The engine: train many Runs on whatever hardware there is, record each when it ends, resume."""
 
+import contextlib
 import multiprocessing
 import os
 import platform
+import signal
+import sys
+import threading
 import time
+import types
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 
 import cloudpickle
@@ -15,6 +21,7 @@ from safetensors.torch import save
 from tqdm.auto import tqdm
 
 from prunelib import datasets, masks, networks, scores, settings, training
+from prunelib.errors import PrunelibError
 from prunelib.runs import Run
 from prunelib.store import Store, commit, write_atomically
 
@@ -97,14 +104,9 @@ def _without_parents(missing, store):
 
 def _with_parents(missing, store):
     """Tasks of runs that start from states of a dense run, as far as those are there."""
-    there = {
-        run.parent: all(
-            _read_checkpoint(store, run.parent, step) is not None for step in run.parent_steps
-        )
-        for run in missing
-        if run.parent
-    }
-    return _grouped([run for run in missing if run.parent and there[run.parent]])
+    starts = {run: {(run.parent, step) for step in run.parent_steps} for run in missing}
+    there = {s for s in set().union(*starts.values()) if _read_checkpoint(store, *s) is not None}
+    return _grouped([run for run in missing if starts[run] and starts[run] <= there])
 
 
 def _grouped(runs):
@@ -136,19 +138,16 @@ class _Pool:
             self.counter = context.Value("d", 0.0)
             methods = cloudpickle.dumps(scores.METHODS)  # those a user registered travel along
             self.executor = ProcessPoolExecutor(
-                self.workers,
-                context,
-                initializer=_start_worker,
-                initargs=(self.counter, methods, os.getpid()),
+                self.workers, context, _start_worker, (self.counter, methods)
             )
         return self
 
     def __exit__(self, *error):
         if self.executor:
-            self.executor.shutdown(wait=error[0] is None, cancel_futures=True)
-            if error[0] is not None:
-                for process in list((self.executor._processes or {}).values()):
+            if error[0] is not None:  # nobody waits for tasks that would run for hours
+                for process in list(self.executor._processes.values()):
                     process.terminate()
+            self.executor.shutdown(cancel_futures=True)
 
     def run(self, tasks, bar):
         """Carry out tasks; yields how many runs each has trained, as they end."""
@@ -156,30 +155,55 @@ class _Pool:
             for task in tasks:
                 yield _carry_out(task, self.root, self.device, bar.update)
             return
-        pending = {self.executor.submit(_in_worker, task, self.root, self.device) for task in tasks}
-        base = bar.n - self.counter.value
-        while pending:
-            ended, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
-            bar.update(base + self.counter.value - bar.n)
-            for future in ended:
-                yield future.result()
+        try:
+            with _main_left_out():
+                pending = {
+                    self.executor.submit(_in_worker, task, self.root, self.device)
+                    for task in tasks
+                }
+            base = bar.n - self.counter.value
+            while pending:
+                ended, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
+                bar.update(base + self.counter.value - bar.n)
+                for future in ended:
+                    yield future.result()
+        except BrokenProcessPool:
+            raise PrunelibError(
+                "a worker process died, perhaps for want of memory: finished runs are kept; give "
+                "the same command again, or fewer workers"
+            ) from None
+
+
+@contextlib.contextmanager
+def _main_left_out():
+    """Start workers without the calling script, which so needs no `if __name__ == ...`."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 _counter = None
-_parent = None
 
 
-def _start_worker(counter, methods, parent):
-    global _counter, _parent
-    _counter, _parent = counter, parent
+def _start_worker(counter, methods):
+    global _counter
+    _counter = counter
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted and ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     scores.METHODS.update(cloudpickle.loads(methods))
 
 
+def _end_with_parent():
+    multiprocessing.parent_process().join()
+    os._exit(1)  # a killed parent cannot end its workers
+
+
 def _in_worker(task, root, device):
     def advance(amount):
-        if os.getppid() != _parent:
-            os._exit(1)  # killed parents cannot end their workers
         with _counter.get_lock():
             _counter.value += amount
 
@@ -190,10 +214,11 @@ def _carry_out(task, root, device, advance):
     """Train and record those runs of a task that nobody else has; returns how many."""
     store = Store(root)
     with store.claim(task.runs) as todo:
-        again = [run for run in task.runs if task.keep and not store.missing([run])]
+        first = task.runs[0]
+        lost = any(_read_checkpoint(store, first, step) is None for step in task.keep)
+        again = task.runs if lost and not store.missing(task.runs) else []
         if not todo and not again:
             return 0
-        first = task.runs[0]
         schedule = settings.schedule(first.setting, first.profile)
         dataset = datasets.load(settings.get(first.setting).dataset).to(device)
         maker = _MaskMaker(store)
@@ -389,9 +414,7 @@ def _checkpoint_path(store, run, step):
 
 
 def _write_checkpoint(store, run, step, state):
-    path = _checkpoint_path(store, run, step)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, save(state))
+    write_atomically(_checkpoint_path(store, run, step), save(state))
 
 
 def _read_checkpoint(store, run, step):
@@ -401,3 +424,36 @@ def _read_checkpoint(store, run, step):
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError):
         return None
+
+
+def plan(runs, store):
+    """What runs need: how many are in the store, how many to train, and how long that takes.
+
+    The time comes from what the store's runs of the same setting took, scaled by epochs and
+    divided by the workers of this machine.
+
+    Returns:
+        one line of text a setting and profile.
+    """
+    missing = set(store.missing(runs))
+    groups, lines = {}, []
+    for run in runs:
+        groups.setdefault((run.setting, run.profile), []).append(run)
+    for (setting, profile), members in groups.items():
+        left = [run for run in members if run in missing]
+        line = f"{setting}, profile {profile}: {len(members)} runs needed, "
+        line += f"{len(members) - len(left)} in the store, {len(left)} to train"
+        if left:
+            line += f" ({_estimate(setting, profile, len(left), store)})"
+        lines.append(line + ".")
+    return "\n".join(lines)
+
+
+def _estimate(setting, profile, count, store):
+    table = store.table(setting)
+    if table.empty:
+        return "no run of this setting is recorded yet, so no estimate of the time"
+    per_epoch = table["seconds"].sum() / table["epochs"].sum()
+    seconds = per_epoch * settings.schedule(setting, profile).epochs * count / os.cpu_count()
+    unit, size = ("s", 1) if seconds < 100 else ("min", 60) if seconds < 6000 else ("h", 3600)
+    return f"about {seconds / size:.0f} {unit} at the speed of the {len(table)} recorded runs"

@@ -64,7 +64,7 @@ def prune(
 ):
     """Prune a network: score and remove, in one shot or iteratively (Section 3).
 
-    Over N iterations the density after iteration n is d0 * (d / d0)^(n / N), d0 the density of
+    Over N iterations the density after iteration n is d0^(1 - n/N) * d^(n/N), d0 the density of
     `mask` (1 without one) and d = 1 - sparsity. (The paper writes s^(n/N) of the sparsity, which
     only makes sense for the density.) Every iteration scores the network that is left.
 
@@ -88,8 +88,8 @@ def prune(
     check_sparsity(sparsity)
     chosen = _scores.get(method)
     steps = chosen.iterations if iterations is None else iterations
-    if steps < 1:
-        raise BadValueError(f"iterations={steps}: at least 1 is needed")
+    if not isinstance(steps, int) or steps < 1:
+        raise BadValueError(f"iterations={steps!r}: give a whole number from 1")
     sign = -1 if (chosen.prunes == "highest") != invert else 1
     work = copy.deepcopy(model)
     mask = full(work) if mask is None else mask
@@ -97,7 +97,7 @@ def prune(
     for n in range(1, steps + 1):
         apply(work, mask)
         z = _scores.score(work, method, batch, seed)
-        density = start * ((1 - sparsity) / start) ** (n / steps)
+        density = start ** (1 - n / steps) * (1 - sparsity) ** (n / steps)
         goal = sparsity if n == steps else max(0.0, 1 - density)
         mask = remove({name: sign * value for name, value in z.items()}, goal, mask)
     return mask

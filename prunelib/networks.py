@@ -101,23 +101,23 @@ _VGG11 = ((1, 64), (1, 128), (2, 256), (2, 512), (2, 512))
 _VGG16 = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 _VGG19 = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
 
-# name: (constructor, shape of one input, classes)
+# name: (constructor, shape of one input)
 NETWORKS = {
-    "lenet": (lambda: LeNet(784), (1, 28, 28), 10),
-    "lenet_8x8": (lambda: LeNet(64), (1, 8, 8), 10),
-    "resnet20": (lambda: CifarResNet(20, 16), (3, 32, 32), 10),
-    "wrn_14_8": (lambda: CifarResNet(14, 128), (3, 32, 32), 10),
-    "wrn_14_10": (lambda: CifarResNet(14, 160), (3, 32, 32), 10),
-    "wrn_20_8": (lambda: CifarResNet(20, 128), (3, 32, 32), 10),
-    "wrn_32_2": (lambda: CifarResNet(32, 32), (3, 32, 32), 10),
-    "vgg11": (lambda: VGG(_VGG11), (3, 32, 32), 10),
-    "vgg16": (lambda: VGG(_VGG16), (3, 32, 32), 10),
-    "vgg19": (lambda: VGG(_VGG19), (3, 32, 32), 10),
-    "vgg2_16": (lambda: VGG(_VGG16, linear_layers=2), (3, 32, 32), 10),
-    "resnet18": (lambda: torchvision.models.resnet18(num_classes=200), (3, 64, 64), 200),
-    "modified_resnet18": (lambda: _modified_resnet18(200), (3, 64, 64), 200),
-    "modified_resnet18_10": (lambda: _modified_resnet18(10), (3, 32, 32), 10),
-    "resnet50": (lambda: torchvision.models.resnet50(num_classes=1000), (3, 224, 224), 1000),
+    "lenet": (lambda: LeNet(784), (1, 28, 28)),
+    "lenet_8x8": (lambda: LeNet(64), (1, 8, 8)),
+    "resnet20": (lambda: CifarResNet(20, 16), (3, 32, 32)),
+    "wrn_14_8": (lambda: CifarResNet(14, 128), (3, 32, 32)),
+    "wrn_14_10": (lambda: CifarResNet(14, 160), (3, 32, 32)),
+    "wrn_20_8": (lambda: CifarResNet(20, 128), (3, 32, 32)),
+    "wrn_32_2": (lambda: CifarResNet(32, 32), (3, 32, 32)),
+    "vgg11": (lambda: VGG(_VGG11), (3, 32, 32)),
+    "vgg16": (lambda: VGG(_VGG16), (3, 32, 32)),
+    "vgg19": (lambda: VGG(_VGG19), (3, 32, 32)),
+    "vgg2_16": (lambda: VGG(_VGG16, linear_layers=2), (3, 32, 32)),
+    "resnet18": (lambda: torchvision.models.resnet18(num_classes=200), (3, 64, 64)),
+    "modified_resnet18": (lambda: _modified_resnet18(200), (3, 64, 64)),
+    "modified_resnet18_10": (lambda: _modified_resnet18(10), (3, 32, 32)),
+    "resnet50": (lambda: torchvision.models.resnet50(num_classes=1000), (3, 224, 224)),
 }
 
 INITS = ("he", "fixed_variance")
@@ -166,12 +166,6 @@ def build(network, seed=0, init="he", stream="weights"):
             nn.init.zeros_(norm.bias)
     model.input_shape = NETWORKS[network][1]
     return model
-
-
-def input_shape(network):
-    """The shape of one input, (channels, height, width)."""
-    check_name("network", network, NETWORKS)
-    return NETWORKS[network][1]
 
 
 def prunable(model):

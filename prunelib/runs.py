@@ -8,7 +8,7 @@ from prunelib.errors import BadValueError, UnknownNameError, check_name, check_s
 ABLATIONS = ("none", "shuffle", "reinit", "invert")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Run:
     """One trained network.
 
@@ -39,17 +39,32 @@ class Run:
         check_name("ablation", self.ablation, ABLATIONS)
         check_name("init", self.init, networks.INITS)
         object.__setattr__(self, "sparsity", check_sparsity(self.sparsity))
-        if not isinstance(self.replicate, int) or self.replicate < 0:
+        if type(self.replicate) is not int or self.replicate < 0:
             raise BadValueError(f"replicate {self.replicate!r} is not a whole number from 0")
         for name in ("prune_at", "weights_from"):
             step = getattr(self, name)
             last = settings.schedule(self.setting, self.profile).iterations
-            if step != "end" and not (isinstance(step, int) and 0 <= step < last):
-                raise BadValueError(f"{name} {step!r} is neither 'end' nor a step in 0 … {last - 1}")
+            if step != "end" and not (type(step) is int and 0 <= step < last):
+                raise BadValueError(f"{name} {step!r} is not 'end' or a step in 0 … {last - 1}")
         plain = (self.sparsity, self.ablation, self.prune_at, self.weights_from)
         if self.method == "dense" and plain != (0.0, "none", 0, 0):
             raise BadValueError("method 'dense' is the unpruned network: it takes no sparsity, "
                                 "ablation, prune_at or weights_from")  # fmt: skip
+
+    def __lt__(self, other):
+        """Field by field; among steps "end" comes last."""
+        return self._order() < other._order()
+
+    def _order(self):
+        return [(isinstance(value, str), value) for value in vars(self).values()]
+
+    @classmethod
+    def recorded(cls, method, **values):
+        """The Run of a record, whose method need not be registered where it is read."""
+        known = method == "dense" or method in scores.METHODS
+        run = cls(method=method if known else "random", **values)
+        object.__setattr__(run, "method", method)
+        return run
 
     @property
     def parent(self):
@@ -118,7 +133,7 @@ FIGURES = {
 def figure_runs(figure, setting, profile, replicates=None):
     """The Runs a figure needs, without repetition, most valuable first.
 
-    The unpruned networks come first, then one replicate of everything before the next.
+    One replicate of everything comes before the next, its unpruned network first.
 
     Args:
         figure: a number of `FIGURES`.
@@ -130,7 +145,7 @@ def figure_runs(figure, setting, profile, replicates=None):
     """
     check_name("figure", figure, FIGURES)
     count = settings.replicates(setting, profile) if replicates is None else replicates
-    if not isinstance(count, int) or count < 1:
+    if type(count) is not int or count < 1:
         raise BadValueError(f"replicates {count!r} is not a whole number from 1")
     runs = []
     for replicate in range(count):

@@ -1,5 +1,6 @@
 """Scores: one short function a method, and a registry for a user's own (Section 3)."""
 
+import contextlib
 import copy
 import inspect
 from collections.abc import Callable
@@ -50,6 +51,8 @@ def register(name, prunes="lowest", iterations=1, needs_data=True):
         iterations: 1 for one shot, more to prune iteratively.
         needs_data: whether `batch` must be given.
     """
+    if not isinstance(name, str) or not name.isprintable() or name in ("", "dense"):
+        raise BadValueError(f"method name {name!r}: give printable text other than 'dense'")
     if prunes not in ("lowest", "highest"):
         raise BadValueError(f"prunes={prunes!r}: choose 'lowest' or 'highest'")
 
@@ -94,22 +97,33 @@ def score(model, method, batch=None, seed=0):
         )
     work = copy.deepcopy(model)
     for p in work.parameters():
-        p.grad = None
+        p.requires_grad_().grad = None
     device = next(work.parameters()).device.type
     extra = {"seed": seed} if "seed" in inspect.signature(chosen.function).parameters else {}
-    tf32 = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        with torch.enable_grad(), torch.autocast(device, enabled=False):
-            scores = chosen.function(work, batch, **extra)
-    finally:
-        torch.backends.cudnn.allow_tf32 = tf32
+    with torch.enable_grad(), _full_precision(device):
+        scores = chosen.function(work, batch, **extra)
     _check(model, method, scores)
     return {name: scores[name].detach() for name in prunable(model)}
 
 
+@contextlib.contextmanager
+def _full_precision(device):
+    """Neither autocast nor TF32 nor other short products, whatever the caller trains in."""
+    tf32, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device, enabled=False):
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = tf32
+        torch.set_float32_matmul_precision(products)
+
+
 def _check(model, method, scores):
     names = prunable(model)
+    if not isinstance(scores, dict):
+        raise BadValueError(f"method {method!r} returned {type(scores).__name__}, expected a dict")
     if set(scores) != set(names):
         wrong = sorted(set(scores) ^ set(names))
         raise BadValueError(f"method {method!r} must score exactly the prunable weights: {wrong}")
@@ -131,7 +145,7 @@ def _weights(model):
 def _averaged(model, batch, function):
     """Mean over batches of at most 256, weighted by their number of examples."""
     inputs, targets = batch
-    total = {name: 0.0 for name in prunable(model)}
+    total = dict.fromkeys(prunable(model), 0.0)
     for x, y in zip(inputs.split(BATCH), targets.split(BATCH), strict=True):
         for name, value in function(x, y).items():
             total[name] = total[name] + value.detach() * (len(x) / len(inputs))

@@ -1,4 +1,4 @@
-"""The store: one record a finished run, in one CSV file a setting and profile, written atomically."""
+"""The store: one record a finished run, one CSV file a setting and profile, written atomically."""
 
 import contextlib
 import csv
@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -44,17 +45,29 @@ class Store:
             StoreError: a record is damaged; the sentence names file, line and value.
         """
         path = self.path(setting, profile)
-        if not path.exists():
-            return {}
         try:
-            rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise self._damaged(path, 1, f"the file is no CSV text ({error})") from None
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error}") from None
+        try:
+            reader = csv.reader(io.StringIO(content.decode()))
+            rows = list(reader)
+        except UnicodeDecodeError as error:
+            raise self._damaged(path, content.count(b"\n", 0, error.start) + 1, error) from None
+        except csv.Error as error:
+            raise self._damaged(path, reader.line_num, error) from None
         if not rows or tuple(rows[0]) != COLUMNS:
             raise self._damaged(path, 1, f"the header is not {','.join(COLUMNS)}")
+        if not content.endswith(b"\n"):
+            raise self._damaged(path, len(rows), f"it is cut off after {rows[-1][-1]!r}")
         found = {}
         for line, row in enumerate(rows[1:], 2):
             run, result = self._parse(path, line, row)
+            if (run.setting, run.profile) != (setting, profile):
+                where = self.path(run.setting, run.profile)
+                raise self._damaged(path, line, f"its run belongs in {where}")
             if run in found:
                 raise self._damaged(path, line, "the run is recorded twice")
             found[run] = result
@@ -73,7 +86,7 @@ class Store:
                 raise self._damaged(path, line, f"{name} is {record[name]!r}, expected {allowed}")
             record[name] = value
         try:
-            run = Run(**{name: record[name] for name in FIELDS})
+            run = Run.recorded(**{name: record[name] for name in FIELDS})
         except PrunelibError as error:
             raise self._damaged(path, line, str(error)) from None
         return run, {name: record[name] for name in RESULTS}
@@ -115,36 +128,28 @@ class Store:
         for record in records:
             groups.setdefault((record["setting"], record["profile"]), []).append(record)
         for key, new in groups.items():
-            path = self.path(*key)
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with self._lock(".".join(key)):
-                    found = self.records(*key)
-                    for record in new:
-                        run = Run(**{name: record[name] for name in FIELDS})
-                        found.setdefault(run, {name: record[name] for name in RESULTS})
-                    self._write(path, found)
-            except StoreError:
-                raise
-            except OSError as error:
-                raise StoreError(
-                    f"{path} cannot be written ({error}): mend that and give the same command "
-                    "again; finished records are kept"
-                ) from None
+            with self._lock(".".join(key)):
+                found = self.records(*key)
+                for record in new:
+                    run = Run(**{name: record[name] for name in FIELDS})
+                    found.setdefault(run, {name: record[name] for name in RESULTS})
+                self._write(self.path(*key), found)
 
     def _write(self, path, found):
         lines = io.StringIO()
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for run in sorted(found, key=lambda run: [str(v) for v in run.record().values()]):
+        for run in sorted(found):
             record = run.record() | found[run]
-            writer.writerow(_text(record[name]) for name in COLUMNS)
+            writer.writerow(_text(name, record[name]) for name in COLUMNS)
         write_atomically(path, lines.getvalue())
 
     def _lock(self, name, timeout=-1):
-        folder = self.root / ".locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / f"{name}.lock", timeout=timeout)
+        """Take a lock; leaving a with statement over the result releases it."""
+        path = self.root / ".locks" / f"{quote(name, safe='')}.lock"
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return FileLock(path).acquire(timeout=timeout)
 
     @contextlib.contextmanager
     def claim(self, runs):
@@ -159,8 +164,9 @@ class Store:
             yield self.missing(claimed)
 
 
-def _text(value):
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def _text(name, value):
+    """A value as it is written; the fields of a Run in full, so that it is found again."""
+    return f"{value:.6g}" if isinstance(value, float) and name in RESULTS else str(value)
 
 
 def _step(text):
@@ -179,8 +185,9 @@ def _share(value):
     return 0 <= value <= 1
 
 
-# How each column that is no plain text is read: its kind, what fits, and what to say otherwise.
+# How columns are read that are no plain text: its kind, what fits, and what to say otherwise.
 _KINDS = {
+    "method": (str, lambda name: name and name.isprintable(), "a method's name"),
     "sparsity": (float, _any, "a number in [0, 1)"),
     "prune_at": (_step, _any, "a step or 'end'"),
     "weights_from": (_step, _any, "a step or 'end'"),
@@ -194,19 +201,38 @@ _KINDS = {
 }
 
 
-def write_atomically(path, content):
-    """Write text or bytes so that a reader sees the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+@contextlib.contextmanager
+def _writing(path):
     try:
-        if isinstance(content, str):
-            content = content.encode()
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except Timeout:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written ({error}): mend that and give the same command again; "
+            "finished runs are kept"
+        ) from None
+
+
+def write_atomically(path, content):
+    """Write text or bytes so that a reader sees the old file or the new one, never a part.
+
+    Raises:
+        StoreError: it cannot be written; the file is then as it was.
+    """
+    if isinstance(content, str):
+        content = content.encode()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @functools.cache

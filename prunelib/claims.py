@@ -1,0 +1,167 @@
+"""The paper's claims as checks on the results: rows that a reader can hold against the text."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+from scipy import stats
+
+from prunelib import analysis, settings
+from prunelib.runs import AFTER, EARLY_METHODS, Curve
+
+MARGIN = 0.005  # accuracies this close, half a percentage point, count as "the same"
+TOLERANCE = 0.0025  # the criterion of "matching" where the paper prints no sparsity
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That `curve` is `expected` in accuracy compared with `against`.
+
+    `expected` is "higher", "lower", "same" (within half a percentage point) or "not lower".
+    `lenet` says whether the claim is about LeNet (Appendix K), about the other networks, or, if
+    None, about all.
+    """
+
+    section: str
+    text: str
+    subject: str
+    curve: Curve
+    against: Curve
+    expected: str
+    lenet: bool | None = None
+
+
+def _ablation(section, text, expected, ablation, methods, **options):
+    return tuple(
+        Claim(section, text, m, Curve(m, ablation), Curve(m), expected, **options) for m in methods
+    )
+
+
+def _after(ablation):
+    return Curve("magnitude", ablation, prune_at="end", weights_from="end")
+
+
+CLAIMS = (
+    *(
+        Claim("4", "early methods outperform random", m, Curve(m), Curve("random"), "higher")
+        for m in EARLY_METHODS
+    ),
+    *(
+        Claim("4", "early methods stay below magnitude after training", m, Curve(m), AFTER, "lower")
+        for m in EARLY_METHODS
+    ),
+    *(
+        Claim(
+            "4", "SNIP performs best at initialisation (K.1)", f"snip against {m}",
+            Curve("snip"), Curve(m), "higher", lenet=True,
+        )
+        for m in EARLY_METHODS if m != "snip"
+    ),
+    *(
+        Claim(
+            "4", "magnitude performs worst at initialisation (K.1)", f"magnitude against {m}",
+            Curve("magnitude"), Curve(m), "lower", lenet=True,
+        )
+        for m in EARLY_METHODS if m != "magnitude"
+    ),
+    *_ablation("5", "shuffling maintains accuracy or improves it", "not lower", "shuffle",
+               EARLY_METHODS),
+    *_ablation("5", "reinitialising does not change accuracy", "same", "reinit", EARLY_METHODS),
+    *_ablation("5", "inverting lowers accuracy", "lower", "invert",
+               ("magnitude", "snip", "synflow")),
+    *_ablation("5", "inverting GraSP does not change accuracy", "same", "invert", ("grasp",),
+               lenet=False),
+    *_ablation("5", "inverting GraSP lowers accuracy (K.2)", "lower", "invert", ("grasp",),
+               lenet=True),
+    *(
+        Claim("5", "after training, shuffling and reinitialising lower accuracy", ablation,
+              _after(ablation), AFTER, "lower")
+        for ablation in ("shuffle", "reinit")
+    ),
+    Claim("5", "fixed-variance initialisation lowers magnitude's accuracy", "magnitude",
+          Curve("magnitude", init="fixed_variance"), Curve("magnitude"), "lower"),
+    *(
+        Claim("5", "fixed-variance initialisation does not affect the other methods", m,
+              Curve(m, init="fixed_variance"), Curve(m), "same")
+        for m in EARLY_METHODS if m != "magnitude"
+    ),
+)  # fmt: skip
+
+
+def matching_sparsity(table, setting):
+    """The highest matching sparsity of a setting and where it comes from.
+
+    The paper's (Section 4, footnote 2) where it prints one; otherwise our own results', by the
+    criterion of `analysis.highest_matching` with a tolerance of 0.25 percentage points.
+
+    Returns:
+        (sparsity or None, a phrase that names the source).
+    """
+    level = settings.get(setting).matching
+    if level is not None:
+        return settings.sparsity(level), "Section 4, footnote 2"
+    ours = analysis.highest_matching(table, AFTER, TOLERANCE)
+    return ours, f"our results, within {100 * TOLERANCE:g} points of the unpruned network"
+
+
+def check(table, setting, profile, section):
+    """Hold the claims of a section against the results of a setting at a profile.
+
+    The difference is the mean over replicates of the paired difference of test accuracy, each
+    averaged over the range's sparsities, with its 95 % t interval. "supported" and "contradicted"
+    need the whole interval on one side; the rest is "undecided", as is any single replicate.
+
+    Args:
+        table: rows of one setting and profile.
+        section: "4" or "5".
+
+    Returns:
+        data frame: claim, subject, n (replicates), and for the matching and the extreme
+        sparsities the difference in percentage points, its interval and the verdict.
+    """
+    limit, _ = matching_sparsity(table, setting)
+    levels = settings.sparsities(setting, profile)
+    matching = [s for s in levels if limit is not None and s <= limit]
+    ranges = {"matching": matching, "extreme": [s for s in levels if s not in matching]}
+    is_lenet = settings.get(setting).network.startswith("lenet")
+    rows = []
+    for claim in CLAIMS:
+        if claim.section != section or claim.lenet not in (None, is_lenet):
+            continue
+        row = {"claim": claim.text, "subject": claim.subject, "n": 0}
+        for name, sparsities in ranges.items():
+            values = analysis.paired_differences(table, claim.curve, claim.against, sparsities)
+            low, high = _interval(values)
+            row["n"] = max(row["n"], len(values))
+            row[f"{name}: points"] = f"{100 * values.mean():+.2f}" if len(values) else ""
+            row[f"{name}: 95 %"] = f"{100 * low:+.2f} … {100 * high:+.2f}" if high >= low else ""
+            row[f"{name}: verdict"] = verdict(claim.expected, len(values), low, high)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _interval(values):
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
+    return values.mean() - half, values.mean() + half
+
+
+def verdict(expected, n, low, high):
+    """The verdict on a claim from the interval [low, high] of a difference of accuracies.
+
+    Args:
+        expected: "higher", "lower", "same" or "not lower".
+        n: replicates behind the interval; 0 is "not run", 1 "undecided".
+        low, high: ends of the interval, as fractions.
+    """
+    if n == 0:
+        return "not run"
+    if n == 1:
+        return "undecided"
+    supported, contradicted = {
+        "higher": (low > 0, high <= 0),
+        "lower": (high < 0, low >= 0),
+        "same": (low >= -MARGIN and high <= MARGIN, low > MARGIN or high < -MARGIN),
+        "not lower": (low >= -MARGIN, high < -MARGIN),
+    }[expected]
+    return "supported" if supported else "contradicted" if contradicted else "undecided"

@@ -1,0 +1,237 @@
+"""Drawing in one visual language; saving with provenance."""
+
+import hashlib
+import io
+import json
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from prunelib import analysis, settings
+from prunelib.errors import BadValueError, check_name
+from prunelib.paths import figures_root
+from prunelib.runs import AFTER, DENSE, FIGURES, figure_runs
+from prunelib.store import COLUMNS, write_atomically
+
+TOP = 5  # percentage points shown by the enlarged axes
+_PALETTE = sns.color_palette("colorblind").as_hex()
+_RC = {
+    "figure.facecolor": "white", "savefig.facecolor": "white", "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd", "grid.linewidth": 0.6,
+    "font.size": 9, "axes.titlesize": 10, "legend.frameon": False, "lines.linewidth": 1.5,
+    "lines.markersize": 4.5, "svg.hashsalt": "prunelib", "figure.dpi": 100,
+}  # fmt: skip
+
+# label, colour, marker, dash: the same in every figure
+METHOD_STYLE = {
+    "magnitude after training": ("Magnitude after training", _PALETTE[0], "o", "-"),
+    "magnitude": ("Magnitude", _PALETTE[2], "s", "--"),
+    "snip": ("SNIP", _PALETTE[3], "^", "-."),
+    "grasp": ("GraSP", _PALETTE[4], "v", (0, (3, 1, 1, 1, 1, 1))),
+    "synflow": ("SynFlow", _PALETTE[5], "D", (0, (5, 1))),
+    "random": ("Random", _PALETTE[1], "x", ":"),
+}
+VARIANT_STYLE = {
+    "none": ("Unmodified", _PALETTE[0], "o", "-"),
+    "shuffle": ("Shuffled", _PALETTE[1], "s", "--"),
+    "reinit": ("Reinitialised", _PALETTE[2], "^", "-."),
+    "invert": ("Inverted", _PALETTE[3], "v", ":"),
+    "fixed_variance": ("Fixed-variance init", _PALETTE[4], "D", (0, (5, 1))),
+}
+
+
+def _method_style(curve):
+    return METHOD_STYLE["magnitude after training" if curve == AFTER else curve.method]
+
+
+def _variant_style(curve):
+    return VARIANT_STYLE[curve.init if curve.init != "he" else curve.ablation]
+
+
+def label(figure, curve):
+    """The name of a curve in Figure 3 (its method) or 4 (its ablation or initialisation)."""
+    return (_method_style if figure == 3 else _variant_style)(curve)[0]
+
+
+def accuracy_data(figure, table, setting, profile, replicates=None):
+    """The numbers that an accuracy figure draws.
+
+    Args:
+        figure: 3 or 4.
+        table: a results table; only runs of the figure are read from it.
+
+    Returns:
+        data frame: panel, line, sparsity, weights remaining (both in percent), mean and std of
+        test accuracy in percent, n. Rows for which no run exists are absent.
+    """
+    check_name("figure", figure, FIGURES)
+    wanted = figure_runs(figure, setting, profile, replicates)
+    table = _rows_of(wanted, table)
+    rows = []
+    for panel, curves in FIGURES[figure].items():
+        for curve in (DENSE, *curves):
+            name = "Unpruned" if curve == DENSE else label(figure, curve)
+            for s, row in analysis.over_replicates(table, curve).iterrows():
+                mean, std = 100 * row["mean"], 100 * row["std"]
+                rows.append(
+                    (panel, name, round(100 * s, 1), 100 * (1 - s), mean, std, int(row["n"]))
+                )
+    columns = ["panel", "line", "sparsity", "remaining", "accuracy", "std", "n"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _rows_of(runs, table):
+    index = pd.DataFrame([run.record() for run in runs])
+    # steps are whole numbers or "end": compared as objects
+    keys = list(index.columns)
+    typed = dict.fromkeys(("prune_at", "weights_from"), object)
+    return table.astype(typed).merge(index.astype(typed), on=keys)[list(COLUMNS)]
+
+
+def draw_accuracy(data, figure, setting, profile):
+    """Draw accuracy against sparsity from `accuracy_data`: each panel whole, and its top again.
+
+    Args:
+        data: as `accuracy_data` returns it.
+
+    Returns:
+        a matplotlib Figure. Raises BadValueError where there is nothing to draw.
+    """
+    if data.empty:
+        raise BadValueError(
+            f"figure {figure} of {setting} at profile {profile}: no run of it is in the store; "
+            f"train with 'prunelib run --figure {figure} --setting {setting} --profile {profile}'"
+        )
+    styles = METHOD_STYLE if figure == 3 else VARIANT_STYLE
+    styles = {name: style for name, *style in styles.values()}
+    panels = list(FIGURES[figure])
+    shape = (1, 2) if len(panels) == 1 else (2, len(panels))
+    with matplotlib.rc_context(_RC):
+        size = (9.0, 4.3) if len(panels) == 1 else (2.6 * len(panels), 6.2)
+        fig, axes = plt.subplots(
+            *shape, figsize=size, squeeze=False, layout="constrained",
+            sharey="row" if len(panels) > 1 else False, sharex=True,
+        )  # fmt: skip
+        for (whole, top), panel in zip(axes.reshape(2, -1).T, panels, strict=True):
+            rows = data[data["panel"] == panel]
+            for axis in (whole, top):
+                _panel(axis, rows, styles, setting, profile)
+            top.set_ylim(_top(data))
+            whole.set_title(METHOD_STYLE[panel][0] if panel else "All accuracies")
+            if not panel:
+                top.set_title(f"The top {TOP} points")
+        handles = {}
+        for axis in axes.flat:
+            for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
+                handles.setdefault(name, handle)
+        fig.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=9
+        )
+        for axis in axes[-1]:
+            axis.set_xlabel("Sparsity (%), log scale")
+        for axis in axes[:, 0]:
+            axis.set_ylabel("Test accuracy (%)")
+        fig.suptitle(f"Figure {figure}: {setting}, profile {profile}", fontsize=11)
+    plt.close(fig)  # a notebook shows what a cell returns; nothing else keeps the figure
+    return fig
+
+
+def _top(data):
+    """Limits of an axis that shows the accuracies near that of the unpruned network."""
+    dense = data[data["line"] == "Unpruned"]["accuracy"]
+    best = data["accuracy"].max()
+    return (dense.iloc[0] if len(dense) else best) - TOP, best + TOP / 10
+
+
+def _panel(axis, data, styles, setting, profile):
+    for line, rows in data.groupby("line", sort=False):
+        name = f"{line} (n = {_span(rows['n'])})"
+        if line == "Unpruned":
+            mean, std = rows["accuracy"].iloc[0], rows["std"].iloc[0]
+            axis.axhline(mean, color="#555555", linewidth=1.2, label=name)
+            axis.axhspan(mean - std, mean + std, color="#555555", alpha=0.15, linewidth=0)
+            continue
+        colour, marker, dash = styles[line]
+        x, y, e = rows["remaining"], rows["accuracy"], rows["std"]
+        axis.plot(x, y, color=colour, marker=marker, linestyle=dash, label=name)
+        axis.fill_between(x, y - e, y + e, color=colour, alpha=0.15, linewidth=0)
+    ticks = settings.sparsities(setting, profile)
+    axis.set_xscale("log")
+    axis.set_xlim(110 * (1 - ticks[0]), 90 * (1 - ticks[-1]))
+    ticks = ticks[1::3] if len(ticks) > 8 else ticks
+    axis.xaxis.set_major_locator(FixedLocator([100 * (1 - s) for s in ticks]))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xticklabels([f"{100 * s:.1f}" for s in ticks])
+
+
+def _span(counts):
+    low, high = counts.min(), counts.max()
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def fidelity(figure, table, setting, profile, replicates=None):
+    """One sentence: what evidence a figure rests on, and what was not run."""
+    wanted = figure_runs(figure, setting, profile, replicates)
+    rows = _rows_of(wanted, table)
+    meaning = settings.get_profile(profile).meaning
+    data = ", ".join(sorted(set(rows["dataset"]))) or "none"
+    how = ", ".join(
+        sorted({f"{e} in {p}" for e, p in zip(rows["engine"], rows["precision"], strict=True)})
+    )
+    missing = len(wanted) - len(rows)
+    return (
+        f"{setting}, profile {profile} ({meaning}): {len(rows)} of {len(wanted)} runs"
+        + (f", {missing} not run" if missing else "")
+        + f"; data {data}"
+        + (f"; trained {how}" if how else "")
+        + "."
+    )
+
+
+def digest(data):
+    """A digest of the numbers drawn, rounded to a hundredth of a percentage point."""
+    return hashlib.sha256(data.round(2).to_csv(index=False).encode()).hexdigest()[:16]
+
+
+def save(fig, name, data, provenance):
+    """Write figures/NAME.png, .svg, .csv (the numbers drawn) and .json (where they come from).
+
+    Args:
+        fig: a matplotlib Figure.
+        name: without a folder: letters, digits, "-", "_" and ".".
+        data: the data frame that was drawn.
+        provenance: a dict that JSON can hold; the digest of the data is added.
+
+    Returns:
+        the path of the PNG.
+    """
+    if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+        raise BadValueError(f"figure name {name!r}: use letters, digits, '-', '_' and '.' only")
+    root = figures_root()
+    root.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context(_RC):
+        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+            buffer = io.BytesIO()
+            fig.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+            write_atomically(root / f"{name}.{kind}", buffer.getvalue())
+    write_atomically(root / f"{name}.csv", data.round(4).to_csv(index=False))
+    provenance = provenance | {"digest": digest(data)}
+    write_atomically(root / f"{name}.json", json.dumps(provenance, indent=1, sort_keys=True) + "\n")
+    return root / f"{name}.png"
+
+
+def provenance(figure, table, setting, profile, replicates=None):
+    """Where a figure's numbers come from: runs, data, engine, precision, devices, commits."""
+    wanted = figure_runs(figure, setting, profile, replicates)
+    rows = _rows_of(wanted, table)
+    sources = ("dataset", "engine", "precision", "device", "torch", "commit")
+    return {
+        "figure": figure,
+        "setting": setting,
+        "profile": profile,
+        "runs": len(rows),
+        "runs_missing": len(wanted) - len(rows),
+    } | {name: sorted(set(rows[name])) for name in sources}

@@ -1,0 +1,184 @@
+"""What every notebook does: check its parameters, plan, train, read results; run and stamp them."""
+
+import ast
+import hashlib
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+from papermill.exceptions import PapermillExecutionError
+
+from prunelib import engine, figures, runs, settings
+from prunelib.errors import BadValueError, PrunelibError, UnknownNameError, check_name
+from prunelib.paths import project_root, results_root
+from prunelib.store import Store
+
+PARAMETERS = ("setting", "profile", "replicates", "train")
+TIMEOUT = 24 * 3600
+
+
+class Page:
+    """The parameters of a notebook and the results behind it.
+
+    Args:
+        setting, profile: names; see `prunelib.settings`.
+        replicates: how many; 0 is the profile's number.
+        train: whether to train what the store misses.
+        figure: the figure the notebook draws, if it rests on training.
+    """
+
+    def __init__(self, setting, profile, replicates=0, train=True, figure=None):
+        _check_injected()
+        settings.get(setting)
+        settings.get_profile(profile)
+        if isinstance(replicates, bool) or not isinstance(replicates, int) or replicates < 0:
+            raise BadValueError(
+                f"notebook parameter replicates={replicates!r}: give a whole number, 0 for the "
+                "profile's own"
+            )
+        if not isinstance(train, bool):
+            raise BadValueError(f"notebook parameter train={train!r}: choose True or False")
+        self.setting, self.profile, self.figure = setting, profile, figure
+        self.replicates, self.may_train = replicates or None, train
+        self.store = Store()
+
+    @property
+    def runs(self):
+        """The Runs that the figure needs."""
+        return runs.figure_runs(self.figure, self.setting, self.profile, self.replicates)
+
+    def plan(self):
+        """Print what the figure needs, what the store has, and how long the rest will take."""
+        print(engine.plan(self.runs, self.store))
+
+    def train(self):
+        """Train what is missing, if the parameters say so; print what was done."""
+        missing = len(self.store.missing(self.runs))
+        if not missing:
+            print("Nothing to train.")
+        elif not self.may_train:
+            print(f"train=False: {missing} runs are left out of what follows.")
+        else:
+            print(f"Trained {engine.train(self.runs, self.store)} runs.")
+
+    def table(self):
+        """The results table of this setting and profile."""
+        return self.store.table(self.setting, self.profile)
+
+    def data(self):
+        """The numbers that the figure draws."""
+        return figures.accuracy_data(
+            self.figure, self.table(), self.setting, self.profile, self.replicates
+        )
+
+    def lines(self):
+        """(panel, curve, label) of every line of the figure."""
+        return [
+            (panel, curve, figures.label(self.figure, curve))
+            for panel, curves in runs.FIGURES[self.figure].items()
+            for curve in curves
+        ]
+
+    def draw(self):
+        """Draw the figure, save it with its provenance, print what it rests on and a digest."""
+        table, data = self.table(), self.data()
+        about = (self.figure, table, self.setting, self.profile, self.replicates)
+        fig = figures.draw_accuracy(data, self.figure, self.setting, self.profile)
+        name = f"figure-{self.figure:02d}-{self.setting}-{self.profile}"
+        figures.save(fig, name, data, figures.provenance(*about))
+        print(figures.fidelity(*about))
+        print(f"Digest of the numbers drawn: {figures.digest(data)}")
+        return fig
+
+
+def _check_injected():
+    """Refuse parameters that papermill injected and this notebook does not have.
+
+    papermill only warns of them. It puts what it is given into a cell that begins with
+    "# Parameters".
+    """
+    history = getattr(sys.modules["__main__"], "In", [])
+    for source in history:
+        if source.startswith("# Parameters\n"):
+            for node in ast.parse(source).body:
+                for target in getattr(node, "targets", []):
+                    if target.id not in PARAMETERS:
+                        raise UnknownNameError("notebook parameter", target.id, PARAMETERS)
+
+
+def paths():
+    """The notebooks of this project: dict from name to path."""
+    found = sorted((project_root() / "notebooks").glob("[0-9A-Z]*.ipynb"))
+    return {path.stem: path for path in found}
+
+
+def find(name):
+    """The path of a notebook by its name or the beginning of it, as "04" or "05_ablations"."""
+    known = paths()
+    matching = [n for n in known if n == name or n.startswith(f"{name}_")]
+    if len(matching) != 1:
+        raise UnknownNameError("notebook", name, known)
+    return known[matching[0]]
+
+
+def execute(path, output, parameters=None):
+    """Execute a notebook with papermill.
+
+    Args:
+        path: the notebook; output: where the executed one goes, its folder is made.
+        parameters: dict from name to value.
+
+    Raises:
+        UnknownNameError: a parameter that notebooks do not have.
+        PrunelibError: a cell failed; the sentence is the cell's own where it is one of ours.
+    """
+    for name in parameters or {}:
+        check_name("notebook parameter", name, PARAMETERS)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            path, output, parameters or {}, progress_bar=sys.stderr.isatty(),
+            execution_timeout=TIMEOUT, cwd=project_root(), kernel_name="python3",
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        raise PrunelibError(f"{path.name}, cell {error.exec_count}: {error.evalue}") from None
+
+
+def refresh(path):
+    """Execute a notebook in place with its default parameters, strip what varies, stamp it."""
+    temporary = path.with_name(f".{path.name}")
+    try:
+        execute(path, temporary)
+        notebook = nbformat.read(temporary, as_version=4)
+    finally:
+        temporary.unlink(missing_ok=True)
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags" and v}
+    notebook.metadata["prunelib"] = stamp(notebook)
+    nbformat.write(notebook, path)
+
+
+def stamp(notebook):
+    """Digests of what the outputs of a notebook depend on: its cells, the library, the results."""
+    cells = "\0".join(cell.source for cell in notebook.cells)
+    library = sorted(Path(__file__).parent.glob("**/*.py")) + sorted(
+        Path(__file__).parent.glob("published/*.csv")
+    )
+    results = sorted(results_root().glob("*/*.csv"))
+    return {
+        "cells": _digest(cells.encode()),
+        "library": _digest(*(path.read_bytes() for path in library)),
+        "results": _digest(*(path.read_bytes() for path in results)),
+    }
+
+
+def _digest(*parts):
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()[:16]

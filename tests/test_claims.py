@@ -1,0 +1,79 @@
+import pandas as pd
+import pytest
+from scipy import stats
+
+from prunelib import claims, settings
+from prunelib.runs import AFTER, DENSE, Curve
+from prunelib.store import COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("expected", "interval", "verdict"),
+    [
+        ("higher", (0.001, 0.02), "supported"),
+        ("higher", (-0.02, -0.001), "contradicted"),
+        ("higher", (-0.001, 0.02), "undecided"),
+        ("lower", (-0.02, -0.001), "supported"),
+        ("lower", (0.001, 0.02), "contradicted"),
+        ("same", (-0.004, 0.004), "supported"),
+        ("same", (-0.02, -0.006), "contradicted"),
+        ("same", (-0.02, 0.001), "undecided"),
+        ("not lower", (-0.004, 0.2), "supported"),
+        ("not lower", (-0.2, -0.006), "contradicted"),
+        ("not lower", (-0.2, 0.2), "undecided"),
+    ],
+)
+def test_a_verdict_needs_the_whole_interval(expected, interval, verdict):
+    assert claims.verdict(expected, 3, *interval) == verdict
+
+
+@pytest.mark.parametrize("expected", ["higher", "lower", "same", "not lower"])
+def test_no_replicate_is_not_run_and_one_decides_nothing(expected):
+    nan = float("nan")
+    assert claims.verdict(expected, 0, nan, nan) == "not run"
+    assert claims.verdict(expected, 1, nan, nan) == "undecided"
+
+
+def _table(rows, profile="quick"):
+    made = []
+    for r in range(3):
+        made.append((DENSE.run("lenet_digits", profile, 0.0, r), 0.95))
+        for s in settings.sparsities("lenet_digits", profile):
+            made.append((AFTER.run("lenet_digits", profile, s, r), 0.95 if s < 0.9 else 0.90))
+            made.append((Curve("snip").run("lenet_digits", profile, s, r), 0.93 + 0.001 * r))
+            made.append((Curve("random").run("lenet_digits", profile, s, r), 0.88))
+    return pd.DataFrame(rows(made), columns=list(COLUMNS))
+
+
+def test_claims_of_section_4_on_made_up_results(rows):
+    checked = claims.check(_table(rows), "lenet_digits", "quick", "4").set_index(
+        ["claim", "subject"]
+    )
+    random = checked.loc[("early methods outperform random", "snip")]
+    assert random["matching: verdict"] == random["extreme: verdict"] == "supported"
+    assert random["n"] == 3
+    after = checked.loc[("early methods stay below magnitude after training", "snip")]
+    assert (after["matching: verdict"], after["extreme: verdict"]) == ("supported", "contradicted")
+    half = stats.t.ppf(0.975, 2) * 0.001 / 3**0.5
+    assert after["matching: points"] == "-1.90"
+    assert after["matching: 95 %"] == f"{-1.9 - 100 * half:+.2f} … {-1.9 + 100 * half:+.2f}"
+    grasp = checked.loc[("early methods outperform random", "grasp")]
+    assert grasp["matching: verdict"] == "not run"
+
+
+def test_matching_sparsity_is_the_papers_where_printed_else_ours(rows):
+    table = _table(rows)
+    assert claims.matching_sparsity(table, "vgg16_cifar10")[0] == settings.sparsity(12)
+    found, source = claims.matching_sparsity(table, "lenet_digits")
+    assert found == settings.sparsity(9)
+    assert "our results" in source
+
+
+def test_inverted_grasp_is_claimed_differently_for_lenet(rows):
+    def expected(setting):
+        table = pd.DataFrame(columns=list(COLUMNS))
+        texts = claims.check(table, setting, "paper", "5")["claim"]
+        return [t for t in texts if "GraSP" in t]
+
+    assert expected("lenet_mnist") == ["inverting GraSP lowers accuracy (K.2)"]
+    assert expected("vgg16_cifar10") == ["inverting GraSP does not change accuracy"]

@@ -1,0 +1,125 @@
+import json
+import xml.etree.ElementTree as ET
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from prunelib import figures, settings
+from prunelib.errors import BadValueError, UnknownNameError
+from prunelib.runs import DENSE, FIGURES, Curve, figure_runs
+from prunelib.store import COLUMNS, Store
+
+
+@pytest.fixture
+def table(rows):
+    made = [
+        (run, 0.9 - 0.1 * run.sparsity - 0.01 * run.replicate)
+        for run in figure_runs(3, "lenet_digits", "quick", 2)
+    ]
+    made.append((Curve("snip", "shuffle").run("lenet_digits", "quick", 0.488, 0), 0.1))
+    return pd.DataFrame(rows(made), columns=list(COLUMNS))
+
+
+def test_data_of_figure_3_are_means_and_deviations_in_percent(table):
+    data = figures.accuracy_data(3, table, "lenet_digits", "quick")
+    assert len(data) == 1 + 6 * 6
+    row = data[(data["line"] == "SNIP") & (data["sparsity"] == 48.8)].iloc[0]
+    assert row["remaining"] == pytest.approx(51.2)
+    assert row["accuracy"] == pytest.approx(100 * (0.9 - 0.0488 - 0.005))
+    assert row["std"] == pytest.approx(100 * 0.01 / 2**0.5)
+    assert row["n"] == 2
+
+
+def test_replicates_beyond_those_asked_for_are_left_out(table):
+    data = figures.accuracy_data(3, table, "lenet_digits", "quick", replicates=1)
+    assert set(data["n"]) == {1}
+
+
+def test_rows_read_back_from_a_store_are_found(tmp_path, table):
+    store = Store(tmp_path)
+    store.add(table.to_dict("records"))
+    again = figures.accuracy_data(3, store.table(), "lenet_digits", "quick")
+    pd.testing.assert_frame_equal(again, figures.accuracy_data(3, table, "lenet_digits", "quick"))
+
+
+def test_what_is_missing_is_said(table):
+    some = table[table["method"] != "grasp"]
+    sentence = figures.fidelity(3, some, "lenet_digits", "quick", 2)
+    assert "62 of 74 runs, 12 not run" in sentence
+    assert "digits@0" in sentence
+    assert "a tenth of its iterations" in sentence
+    assert figures.provenance(3, some, "lenet_digits", "quick", 2)["runs_missing"] == 12
+
+
+def test_every_line_is_drawn_with_its_own_colour_marker_and_dash(table):
+    data = figures.accuracy_data(3, table, "lenet_digits", "quick")
+    fig = figures.draw_accuracy(data, 3, "lenet_digits", "quick")
+    whole = fig.axes[0]
+    lines = [line for line in whole.get_lines() if len(line.get_xdata()) == 6]
+    assert len(lines) == 6
+    for look in ("get_color", "get_marker"):
+        assert len({getattr(line, look)() for line in lines}) == 6
+    left, right = whole.get_xlim()
+    assert left > right  # from many weights to few
+    assert "smoke" not in fig.get_suptitle()
+    assert "profile quick" in fig.get_suptitle()
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_styles_of_one_figure_differ(figure):
+    for panel in FIGURES[figure].values():
+        looks = [
+            (figures._method_style if figure == 3 else figures._variant_style)(c) for c in panel
+        ]
+        for part in range(4):
+            assert len({str(look[part]) for look in looks}) == len(looks)
+
+
+def test_nothing_to_draw_says_how_to_train():
+    data = figures.accuracy_data(3, pd.DataFrame(columns=list(COLUMNS)), "lenet_digits", "paper")
+    with pytest.raises(BadValueError, match="prunelib run --figure 3"):
+        figures.draw_accuracy(data, 3, "lenet_digits", "paper")
+
+
+def test_saved_figures_are_complete_and_reproducible(tmp_path, monkeypatch, table):
+    monkeypatch.setenv("PRUNELIB_FIGURES", str(tmp_path))
+    data = figures.accuracy_data(3, table, "lenet_digits", "quick")
+    made = []
+    for _ in range(2):
+        fig = figures.draw_accuracy(data, 3, "lenet_digits", "quick")
+        figures.save(fig, "figure-03", data, {"figure": 3})
+        made.append({p.name: p.read_bytes() for p in tmp_path.iterdir()})
+    assert made[0] == made[1]
+    assert set(made[0]) == {f"figure-03.{kind}" for kind in ("png", "svg", "csv", "json")}
+    assert Image.open(tmp_path / "figure-03.png").size[0] > 1000
+    assert ET.fromstring(made[0]["figure-03.svg"]).tag.endswith("svg")
+    assert json.loads(made[0]["figure-03.json"])["digest"] == figures.digest(data)
+    assert len(pd.read_csv(tmp_path / "figure-03.csv")) == len(data)
+
+
+def test_the_digest_follows_the_numbers(table):
+    data = figures.accuracy_data(3, table, "lenet_digits", "quick")
+    changed = data.copy()
+    changed.loc[5, "accuracy"] += 0.01
+    assert figures.digest(changed) != figures.digest(data)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden"])
+def test_figure_names_stay_in_their_folder(name, table):
+    with pytest.raises(BadValueError, match="figure name"):
+        figures.save(None, name, table, {})
+
+
+def test_unknown_figure():
+    with pytest.raises(UnknownNameError, match="unknown figure 99"):
+        figures.accuracy_data(99, pd.DataFrame(columns=list(COLUMNS)), "lenet_digits", "paper")
+
+
+def test_the_unpruned_network_is_a_line_with_a_band(table):
+    data = figures.accuracy_data(3, table, "lenet_digits", "quick")
+    dense = data[data["line"] == "Unpruned"]
+    assert len(dense) == 1
+    assert dense["accuracy"].iloc[0] == pytest.approx(89.5)
+    assert DENSE.run("lenet_digits", "quick", 0.0, 0).sparsity == 0
+    assert settings.sparsities("lenet_digits", "quick")[0] > 0

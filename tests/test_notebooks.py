@@ -1,0 +1,162 @@
+"""The committed notebooks are executed, up to date, and nbval would notice a wrong number."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from prunelib import notebooks
+from prunelib.errors import BadValueError, PrunelibError, UnknownNameError
+from prunelib.notebooks import Page
+from prunelib.paths import results_root
+
+PATHS = notebooks.paths()
+FOUR = "04_at_initialization"
+
+
+@pytest.fixture(params=PATHS)
+def notebook(request):
+    return nbformat.read(PATHS[request.param], as_version=4)
+
+
+def test_all_are_there():
+    assert {"00_index", "03_methods", FOUR, "05_ablations"} <= set(PATHS)
+
+
+def test_every_cell_ran_in_order_without_error(notebook):
+    cells = [c for c in notebook.cells if c.cell_type == "code"]
+    assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1))
+    outputs = [o for c in cells for o in c.outputs]
+    assert outputs
+    assert not [o for o in outputs if o.output_type == "error"]
+    assert not [o for o in outputs if o.get("name") == "stderr"]
+
+
+def test_cells_are_short_and_parameters_plain(notebook):
+    cells = [c for c in notebook.cells if c.cell_type == "code"]
+    assert max(len(c.source.splitlines()) for c in cells) <= 30
+    tagged = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    names = [line.split(" = ")[0] for line in tagged[0].source.splitlines()]
+    assert tuple(names) == notebooks.PARAMETERS
+
+
+def test_the_form_is_the_same(notebook):
+    headings = [
+        line[3:]
+        for c in notebook.cells
+        if c.cell_type == "markdown"
+        for line in c.source.splitlines()
+        if line.startswith("## ")
+    ]
+    title = notebook.cells[0].source
+    if title.startswith(("# 4", "# 5")):
+        assert headings[:3] == ["Plan", "A miniature", "Results"]
+        assert headings[-2:] == ["Claims", "Try it yourself"]
+        assert "What the section claims" in title
+
+
+def test_the_stamp_is_fresh(notebook):
+    assert notebook.metadata["prunelib"] == notebooks.stamp(notebook), (
+        "the library, the results or the cells changed since this was executed: run make notebooks"
+    )
+
+
+def test_nothing_of_a_machine_is_left(notebook):
+    text = nbformat.writes(notebook)
+    assert str(Path.home()) not in text
+    assert "papermill" not in str(notebook.metadata)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"setting": "lenet"}, "unknown setting 'lenet'"),
+        ({"profile": "fast"}, "unknown profile 'fast'"),
+        ({"replicates": -1}, "replicates=-1"),
+        ({"replicates": "3"}, "replicates='3'"),
+        ({"train": "no"}, "train='no'"),
+    ],
+)
+def test_bad_parameters(values, sentence):
+    given = {"setting": "lenet_digits", "profile": "smoke"} | values
+    with pytest.raises(PrunelibError, match=sentence):
+        Page(**given)
+
+
+def test_papermill_stops_at_an_unknown_parameter_with_one_sentence(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", PATHS[FOUR], tmp_path / "out.ipynb", "-p", "seting",
+         "lenet_mnist"],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode != 0
+    last = [line for line in done.stderr.splitlines() if line.strip()][-1]
+    assert "unknown notebook parameter 'seting'; choose from setting, profile" in last
+
+
+def test_papermill_trains_and_draws(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNELIB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("PRUNELIB_FIGURES", str(tmp_path / "figures"))
+    notebooks.execute(PATHS[FOUR], tmp_path / "out.ipynb", {"profile": "smoke"})
+    made = {p.suffix for p in (tmp_path / "figures").iterdir()}
+    assert made == {".png", ".svg", ".csv", ".json"}
+    text = nbformat.writes(nbformat.read(tmp_path / "out.ipynb", as_version=4))
+    assert "Trained 13 runs." in text
+    assert "13 of 13 runs" in text
+    with pytest.raises(PrunelibError, match="unknown setting 'nothing'"):
+        notebooks.execute(PATHS[FOUR], tmp_path / "out2.ipynb", {"setting": "nothing"})
+
+
+def test_train_false_leaves_out_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PRUNELIB_RESULTS", str(tmp_path))
+    page = Page("lenet_digits", "smoke", train=False, figure=3)
+    page.plan()
+    page.train()
+    said = capsys.readouterr().out
+    assert "13 to train" in said
+    assert "13 runs are left out" in said
+    with pytest.raises(BadValueError, match="no run of it is in the store"):
+        page.draw()
+
+
+def test_find_takes_a_beginning():
+    assert notebooks.find("04").stem == FOUR
+    with pytest.raises(UnknownNameError, match="03_methods"):
+        notebooks.find("4")
+
+
+def _nbval(path, results, figures):
+    environment = os.environ | {
+        "PRUNELIB_RESULTS": str(results), "PRUNELIB_FIGURES": str(figures),
+    }  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "-p",
+         "no:cacheprovider", path],
+        capture_output=True, text=True, env=environment, timeout=300,
+    )  # fmt: skip
+
+
+def test_nbval_fails_on_one_corrupted_number(tmp_path):
+    """The comparison is alive: one accuracy changed in a copy of the store makes it fail."""
+    copy = tmp_path / "results"
+    shutil.copytree(results_root(), copy, ignore=shutil.ignore_patterns(".*"))
+    shutil.copy(PATHS[FOUR], tmp_path / "copy.ipynb")
+    sound = _nbval(tmp_path / "copy.ipynb", copy, tmp_path / "figures")
+    assert sound.returncode == 0, sound.stdout
+    path = copy / "lenet_digits" / "paper.csv"
+    with open(path, newline="") as file:
+        table = list(csv.reader(file))
+    column = table[0].index("test_accuracy")
+    line = next(i for i, row in enumerate(table) if "snip" in row and "none" in row)
+    table[line][column] = str(float(table[line][column]) - 0.02)
+    with open(path, "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(table)
+    corrupted = _nbval(tmp_path / "copy.ipynb", copy, tmp_path / "figures")
+    assert corrupted.returncode == 1, corrupted.stdout
+    assert "Cell outputs differ" in corrupted.stdout
