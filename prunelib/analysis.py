@@ -1,10 +1,14 @@
 """What is read off masks and results: layerwise proportions, statistics over replicates."""
 
+import copy
 from pathlib import Path
 
 import pandas as pd
+import torch
+from torch import nn
 
-from prunelib.errors import check_name
+from prunelib.errors import BadValueError, check_name
+from prunelib.networks import prunable
 from prunelib.runs import DENSE
 
 PUBLISHED = {
@@ -24,6 +28,60 @@ def layerwise(mask):
         dict from name to the fraction pruned, in [0, 1].
     """
     return {name: 1 - m.sum().item() / m.numel() for name, m in mask.items()}
+
+
+def neuron_collapse(mask, threshold=1.0):
+    """The share of neurons with at least `threshold` of their incoming weights pruned (Figure 5).
+
+    Neurons are the output channels of convolutions; in a network without any, those of the hidden
+    linear layers. "Incoming" as in Section 5; by outgoing weights the numbers differ.
+
+    Args:
+        mask: dict from parameter name to bool tensor, True where kept, layers in order.
+        threshold: in (0, 1]; 1 counts neurons that are pruned entirely.
+
+    Returns:
+        a share in [0, 1]. Raises BadValueError for another threshold.
+    """
+    if not 0 < threshold <= 1:
+        raise BadValueError(f"threshold {threshold!r} is not in (0, 1]")
+    layers = [m for m in mask.values() if m.dim() == 4] or list(mask.values())[:-1]
+    # counts are whole numbers: rounding the product must not decide
+    reached = [(~m).flatten(1).sum(1) >= threshold * m[0].numel() - 1e-9 for m in layers]
+    return torch.cat(reached).double().mean().item()
+
+
+def effective(model, mask, input_shape=None):
+    """The mask without disconnected weights, those on no path from input to output (Appendix M).
+
+    Every kept weight becomes 1, every pruned one 0; an input of ones goes forward, the sum of the
+    logits backward; kept weights with zero gradient are disconnected. In float64, without biases,
+    batch norm as the identity (up to a positive constant).
+
+    Args:
+        model: the network; not changed.
+        mask: dict from parameter name to bool tensor, True where kept.
+        input_shape: of one input, (C, H, W); `model.input_shape` by default.
+
+    Returns:
+        a dict like `mask`, True where kept and connected.
+    """
+    work = copy.deepcopy(model).double().eval()
+    for module in work.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+    for name, p in work.named_parameters():
+        if name in mask:
+            p.data = mask[name].to(p)
+        elif name.endswith("bias"):
+            p.data.zero_()
+    names = prunable(work)
+    shape = input_shape or model.input_shape
+    ones = torch.ones(1, *shape, dtype=torch.float64, device=work.get_parameter(names[0]).device)
+    with torch.enable_grad():
+        total = work(ones).sum()
+        grads = torch.autograd.grad(total, [work.get_parameter(name) for name in names])
+    return {name: mask[name] & (g != 0) for name, g in zip(names, grads, strict=True)}
 
 
 def select(table, curve):

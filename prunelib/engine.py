@@ -1,6 +1,7 @@
 """The engine: train many Runs on whatever hardware there is, record each when it ends, resume."""
 
 import contextlib
+import math
 import multiprocessing
 import os
 import platform
@@ -11,7 +12,7 @@ import time
 import types
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cloudpickle
 import torch
@@ -21,7 +22,7 @@ from safetensors.torch import save
 from tqdm.auto import tqdm
 
 from prunelib import datasets, masks, networks, scores, settings, training
-from prunelib.errors import PrunelibError
+from prunelib.errors import DatasetError, PrunelibError
 from prunelib.runs import Run
 from prunelib.store import Store, commit, write_atomically
 
@@ -64,8 +65,8 @@ def train(runs, store=None, workers=None, device=None, progress=True):
     total = len(store.missing(runs))
     if not total:
         return 0
-    for name in {settings.get(run.setting).dataset for run in runs}:
-        datasets.load(name)  # a missing dataset is reported before any worker starts
+    for setting in {run.setting for run in runs}:
+        _check_data(settings.get(setting))  # bad data are reported before any worker starts
     work = sum(settings.schedule(r.setting, r.profile).iterations for r in store.missing(runs))
     trained = 0
     with (
@@ -76,7 +77,7 @@ def train(runs, store=None, workers=None, device=None, progress=True):
             bar.set_description(f"{total - len(missing)}/{total} runs")
             done = 0
             for tasks in (_without_parents, _with_parents):
-                for finished in pool.run(tasks(missing, store), bar):
+                for finished in pool.run(tasks(missing, store, workers), bar):
                     done += finished
                     bar.set_description(f"{min(total, trained + done)}/{total} runs")
             trained += done
@@ -86,7 +87,19 @@ def train(runs, store=None, workers=None, device=None, progress=True):
     return trained
 
 
-def _without_parents(missing, store):
+def _check_data(setting):
+    """Raise DatasetError if the dataset is missing, or has too few examples for the schedule."""
+    dataset = datasets.load(setting.dataset)
+    whole = setting.iterations_per_epoch * setting.batch_size
+    if not whole - setting.batch_size < dataset.train_size < whole + setting.batch_size:
+        raise DatasetError(
+            f"dataset {dataset.name!r} has {dataset.train_size} training examples, {setting.name} "
+            f"has {setting.iterations_per_epoch} batches of {setting.batch_size} an epoch: the "
+            "dataset is incomplete; unpack or download it again"
+        )
+
+
+def _without_parents(missing, store, workers):
     """Tasks of dense runs, whose states others need, and of runs that need no dense run."""
     keep = {}
     for run in missing:
@@ -99,24 +112,26 @@ def _without_parents(missing, store):
         if any(_read_checkpoint(store, parent, step) is None for step in steps)
     }
     pruned = [run for run in missing if run.method != "dense" and not run.parent]
-    return [Task([run], keep.get(run, set())) for run in sorted(wanted)] + _grouped(pruned)
+    return [Task([run], keep.get(run, set())) for run in sorted(wanted)] + _grouped(pruned, workers)
 
 
-def _with_parents(missing, store):
+def _with_parents(missing, store, workers):
     """Tasks of runs that start from states of a dense run, as far as those are there."""
     starts = {run: {(run.parent, step) for step in run.parent_steps} for run in missing}
     there = {s for s in set().union(*starts.values()) if _read_checkpoint(store, *s) is not None}
-    return _grouped([run for run in missing if starts[run] and starts[run] <= there])
+    return _grouped([run for run in missing if starts[run] and starts[run] <= there], workers)
 
 
-def _grouped(runs):
-    """Tasks of runs that can be trained together, in the order in which they come."""
+def _grouped(runs, workers):
+    """Tasks of runs that can be trained together, in their order, of like size for each worker."""
     groups = {}
     for run in runs:
         groups.setdefault((run.setting, run.profile, run.replicate), []).append(run)
     tasks = []
     for (setting, _, _), members in groups.items():
-        size = STACK if _is_stackable(setting) else 1
+        most = STACK if _is_stackable(setting) else 1
+        rounds = math.ceil(len(members) / (most * workers))
+        size = min(most, math.ceil(len(members) / (rounds * workers)))
         tasks += [Task(members[i : i + size]) for i in range(0, len(members), size)]
     return tasks
 
@@ -156,10 +171,9 @@ class _Pool:
                 yield _carry_out(task, self.root, self.device, bar.update)
             return
         try:
-            with _main_left_out():
+            with _spawning():
                 pending = {
-                    self.executor.submit(_in_worker, task, self.root, self.device)
-                    for task in tasks
+                    self.executor.submit(_in_worker, task, self.root, self.device) for task in tasks
                 }
             base = bar.n - self.counter.value
             while pending:
@@ -175,14 +189,16 @@ class _Pool:
 
 
 @contextlib.contextmanager
-def _main_left_out():
-    """Start workers without the calling script, which so needs no `if __name__ == ...`."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
+def _spawning():
+    """Workers started here do not import the calling script, which so needs no guard, and are
+    deaf to Ctrl-C: their parent hears it and ends them."""
+    main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+    signals = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
         sys.modules["__main__"] = main
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
 
 
 _counter = None
@@ -191,7 +207,6 @@ _counter = None
 def _start_worker(counter, methods):
     global _counter
     _counter = counter
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted and ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     scores.METHODS.update(cloudpickle.loads(methods))
@@ -285,11 +300,12 @@ class _MaskMaker:
 
     def mask(self, run):
         """The mask before the ablation that shuffles it; on the CPU."""
-        key = (run.method, run.sparsity, run.prune_at, run.init, run.ablation == "invert")
+        invert = run.ablation == "invert"
+        key = replace(run, ablation="invert" if invert else "none", weights_from=0)
         if key not in self.masks:
             self.masks[key] = masks.prune(
                 self.network(run, run.prune_at), run.method, run.sparsity,
-                self.batch(run), invert=run.ablation == "invert", seed=run.replicate,
+                self.batch(run), invert=invert, seed=run.replicate,
             )  # fmt: skip
         return self.masks[key]
 

@@ -80,7 +80,10 @@ def train(model, dataset, schedule, replicate, mask=None, keep=(), on_step=None)
 
 def snapshot(model):
     """A copy of the state of a model, on the CPU, batch-norm statistics included."""
-    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    return {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in model.state_dict().items()
+    }
 
 
 @torch.no_grad()

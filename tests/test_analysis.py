@@ -1,9 +1,10 @@
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
-from prunelib import analysis
-from prunelib.errors import UnknownNameError
+from prunelib import analysis, masks, networks
+from prunelib.errors import BadValueError, UnknownNameError
 from prunelib.runs import AFTER, DENSE, Curve
 from prunelib.store import COLUMNS
 
@@ -28,6 +29,68 @@ def table(rows):
 def test_layerwise_by_hand():
     mask = {"a": torch.tensor([[True, False], [False, False]]), "b": torch.tensor([True, True])}
     assert analysis.layerwise(mask) == {"a": 0.75, "b": 0.0}
+
+
+def test_neuron_collapse_by_hand():
+    mask = {
+        "conv1": torch.tensor([[0, 0, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1]]).bool().view(3, 1, 2, 2),
+        "conv2": torch.zeros(1, 3, 1, 1).bool(),
+        "fc": torch.zeros(10, 1).bool(),  # linear layers have no channels
+    }
+    assert analysis.neuron_collapse(mask) == 2 / 4
+    assert analysis.neuron_collapse(mask, 0.75) == 3 / 4
+    assert analysis.neuron_collapse(mask, 0.76) == 2 / 4
+    hidden = {"a": torch.tensor([[0, 0], [0, 1]]).bool(), "b": torch.zeros(3, 2).bool()}
+    assert analysis.neuron_collapse(hidden) == 1 / 2
+    with pytest.raises(BadValueError, match=r"threshold 0 is not in \(0, 1\]"):
+        analysis.neuron_collapse(mask, 0)
+
+
+def _chain():
+    """Two inputs, two hidden layers of two, one output; by hand one can follow every path."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
+    return model, {f"{i}.weight": torch.ones_like(model[i].weight).bool() for i in (0, 2, 4)}
+
+
+def test_effective_mask_of_a_chain_with_a_cut():
+    model, mask = _chain()
+    mask["0.weight"][0] = False  # hidden neuron 0 has no inputs: its outgoing weights are dead
+    mask["4.weight"][0, 1] = False  # second hidden neuron 1 has no output: its incoming are dead
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    found = analysis.effective(model, mask, input_shape=(2,))
+    assert found["0.weight"].tolist() == [[False, False], [True, True]]
+    assert found["2.weight"].tolist() == [[False, True], [False, False]]
+    assert found["4.weight"].tolist() == [[True, False]]
+    assert all((p == before[name]).all() for name, p in model.named_parameters())
+
+
+def test_a_network_cut_in_two_has_no_effective_weights():
+    model, mask = _chain()
+    mask["2.weight"][:] = False
+    found = analysis.effective(model, mask, input_shape=(2,))
+    assert not any(m.any() for m in found.values())
+
+
+def test_a_dead_branch_of_a_residual_block_is_disconnected_and_its_shortcut_is_not():
+    model = networks.build("resnet20", seed=0)
+    mask = masks.full(model)
+    mask["blocks.1.conv2.weight"][:] = False  # conv1 of this block leads nowhere
+    found = analysis.effective(model, mask)
+    changed = [name for name in mask if (found[name] != mask[name]).any()]
+    assert changed == ["blocks.1.conv1.weight"]
+    assert not found["blocks.1.conv1.weight"].any()
+
+
+def test_a_collapsed_channel_disconnects_what_follows_it():
+    model = networks.build("vgg11", seed=0)
+    model.features[0].bias.data.fill_(5.0)  # biases are no connections
+    mask = masks.full(model)
+    mask["features.0.weight"][3] = False
+    found = analysis.effective(model, mask)
+    expected = masks.full(model)
+    expected["features.0.weight"][3] = False
+    expected["features.4.weight"][:, 3] = False
+    assert all((found[name] == expected[name]).all() for name in mask)
 
 
 def test_mean_and_sample_deviation_over_replicates(table):

@@ -72,7 +72,7 @@ def test_records_come_back(store):
     assert found.keys() == expected.keys()
     for key, row in expected.items():
         for name, value in row.items():
-            assert found[key][name] == value or math.isnan(found[key][name]) and math.isnan(value)
+            assert found[key][name] == value or (math.isnan(found[key][name]) and math.isnan(value))
     assert [(r.prune_at, r.weights_from) for r in store.records("lenet_digits", "paper")] == [
         (0, 0), ("end", "end"), (0, 0), (0, 0), (7, 7),
     ]  # fmt: skip

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load, save
 from torch import nn
 
 from prunelib import masks, networks, settings, training
@@ -136,6 +137,17 @@ def test_states_are_those_after_as_many_iterations(dataset, mask):
         assert list(outcome.states[step]) == list(state)  # batch-norm statistics too
         assert all(torch.equal(outcome.states[step][n], v) for n, v in state.items())
     assert outcome.states[3]["norm.num_batches_tracked"] == 3
+
+
+def test_a_state_is_a_copy_that_can_be_saved():
+    """Convolutions may be trained with channels last in memory, which safetensors refuses."""
+    model = network().to(memory_format=torch.channels_last)
+    assert not model.conv.weight.is_contiguous()
+    before = model.conv.weight.detach().clone()
+    state = training.snapshot(model)
+    with torch.no_grad():
+        model.conv.weight.zero_()
+    assert torch.equal(load(save(state))["conv.weight"], before)
 
 
 def test_a_warm_up_is_followed(dataset):

@@ -1,0 +1,507 @@
+"""The engine: many networks at once against one, masks and weights of every kind of Run, and
+campaigns that are killed, interrupted, doubled and damaged."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load
+
+from prunelib import datasets, engine, masks, networks, scores, settings, training
+from prunelib.errors import BadValueError, DatasetError, PrunelibError, StoreError
+from prunelib.runs import FIELDS, Run, figure_runs
+from prunelib.store import Store
+
+LAYERS = ("layers.0.weight", "layers.1.weight", "layers.2.weight")
+
+
+def run(method="magnitude", sparsity=0.5, **fields):
+    return Run("lenet_digits", "smoke", method, sparsity, **fields)
+
+
+def dense(**fields):
+    return Run("lenet_digits", "smoke", **fields)
+
+
+def train(runs, store, workers=1):
+    return engine.train(runs, store, workers=workers, device="cpu", progress=False)
+
+
+def results(store):
+    """What a store holds, without what no two campaigns share."""
+    table = store.table().drop(columns=["seconds"])
+    return {tuple(row[: len(FIELDS)]): row for row in table.itertuples(index=False, name=None)}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """As in a worker: the number of threads changes rounding."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "results")
+
+
+@pytest.fixture
+def registry():
+    before = dict(scores.METHODS)
+    yield
+    scores.METHODS.clear()
+    scores.METHODS.update(before)
+
+
+# ------------------------------------------------------ the stacked program and the plain loop
+
+# Across the end of an epoch (11 batches, the last of 17 images), with a drop of the rate.
+SCHEDULE = replace(
+    settings.schedule("lenet_digits", "smoke"), iterations=13, drops=(9,), test_examples=50
+)
+
+
+def stack(count=3):
+    models = [networks.build("lenet_8x8", seed).double() for seed in range(count)]
+    sparsities = (0.0, 0.5, 0.95)
+    return models, [
+        masks.prune(model, "magnitude", sparsities[k % 3]) for k, model in enumerate(models)
+    ]
+
+
+def stacked(models, mask, **options):
+    return engine.train_stacked(
+        models, datasets.load("digits"), SCHEDULE, 0, mask, keep=("end",), **options
+    )
+
+
+def end_states(chosen):
+    """States at the end of each of a stack's models: each in turn is put first."""
+    models, mask = stack()
+    order = [chosen, *(k for k in range(len(models)) if k != chosen)]
+    outcomes = stacked([models[k] for k in order], [mask[k] for k in order])
+    return outcomes[0], outcomes[0].states["end"]
+
+
+@pytest.mark.parametrize("k", [0, 1, 2])
+def test_a_stack_trains_as_the_plain_loop_does(k):
+    models, mask = stack()
+    plain = training.train(models[k], datasets.load("digits"), SCHEDULE, 0, mask[k], keep=("end",))
+    found, state = end_states(k)
+    for name, value in plain.states["end"].items():
+        assert float((state[name] - value).norm() / value.norm()) < 1e-12
+    assert found.test_accuracy == pytest.approx(plain.test_accuracy, abs=1e-7)  # counts in float32
+    assert found.test_loss == pytest.approx(plain.test_loss, rel=1e-12)
+    assert found.train_loss == pytest.approx(plain.train_loss, rel=1e-12)
+
+
+def test_outcomes_come_in_the_order_of_the_models():
+    """Permuting the models permutes the outcomes; one alone comes out as in company."""
+    models, mask = stack()
+    losses = [o.test_loss for o in stacked(models, mask)]
+    assert len(set(losses)) == 3
+    for order in ((2, 0, 1), (1,)):
+        models, mask = stack()
+        found = stacked([models[k] for k in order], [mask[k] for k in order])
+        assert [o.test_loss for o in found] == pytest.approx([losses[k] for k in order], rel=1e-12)
+
+
+def test_a_diverging_model_leaves_the_others_bitwise_unchanged():
+    models, mask = stack()
+    expected = stacked(models, mask)
+    models, mask = stack()
+    with torch.no_grad():
+        models[1].layers[0].weight[0, 0] = float("nan")
+    found = stacked(models, mask)
+    assert np.isnan(found[1].test_loss)
+    for k in (0, 2):
+        assert (found[k].test_loss, found[k].train_loss, found[k].test_accuracy) == (
+            expected[k].test_loss, expected[k].train_loss, expected[k].test_accuracy,
+        )  # fmt: skip
+    assert same(found[0].states["end"], expected[0].states["end"])
+
+
+def test_pruned_weights_of_a_stack_are_exactly_zero():
+    for k in range(3):
+        mask = stack()[1][k]
+        _, state = end_states(k)
+        for name in LAYERS:
+            assert torch.equal(state[name] != 0, mask[name])
+
+
+def test_a_stack_counts_its_iterations():
+    models, mask = stack()
+    steps = []
+    stacked(models, mask, advance=steps.append)
+    assert steps == [3] * 13
+
+
+# ------------------------------------------------------- where a Run's mask and weights are from
+
+
+@pytest.fixture(scope="module")
+def parents(tmp_path_factory):
+    """The maker of masks for two dense networks, one for all that follows, as it keeps masks; and
+    their checkpoints, read here by safetensors itself."""
+    store = Store(tmp_path_factory.mktemp("parents"))
+    children = [
+        run(prune_at=at, weights_from=start, init=init)
+        for init in ("he", "fixed_variance")
+        for at, start in ((3, 3), ("end", "end"))
+    ]
+    train(children, store)
+    folder = store.root / ".checkpoints" / "lenet_digits" / "smoke"
+    states = {
+        (init, step): load((folder / f"{init}-r0-{step}.safetensors").read_bytes())
+        for init in ("he", "fixed_variance")
+        for step in (3, "end")
+    }
+    for init in ("he", "fixed_variance"):
+        states[init, 0] = networks.build("lenet_8x8", 0, init).state_dict()
+    return engine._MaskMaker(store), states
+
+
+def largest(state, sparsity=0.5):
+    """The mask of the largest magnitudes over all layers, by numpy."""
+    values = np.concatenate([np.abs(state[n].numpy()).ravel() for n in LAYERS])
+    cut = np.sort(values)[round(sparsity * len(values))]
+    return {n: torch.from_numpy(np.abs(state[n].numpy()) >= cut) for n in LAYERS}
+
+
+@pytest.mark.parametrize("init", ["he", "fixed_variance"])
+@pytest.mark.parametrize(
+    ("prune_at", "weights_from"),
+    [(0, 0), (3, 3), ("end", "end"), ("end", 0), ("end", 3), (0, "end")],
+)
+def test_the_weights_scored_and_the_weights_trained(parents, init, prune_at, weights_from):
+    """Fault: scores of other weights than those of `prune_at`, training of others than those of
+    `weights_from`."""
+    maker, states = parents
+    assert len({float(states[init, s]["layers.1.weight"].sum()) for s in (0, 3, "end")}) == 3
+    wanted = run(prune_at=prune_at, weights_from=weights_from, init=init)
+    model, mask = maker.start(wanted)
+    assert same(mask, largest(states[init, prune_at]))
+    assert same(model.state_dict(), states[init, weights_from])
+
+
+def test_a_dense_run_starts_whole(parents):
+    maker, states = parents
+    model, mask = maker.start(dense(init="fixed_variance"))
+    assert same(model.state_dict(), states["fixed_variance", 0])
+    assert all(m.all() for m in mask.values())
+
+
+@pytest.mark.parametrize("step", [0, "end"])
+def test_shuffling_keeps_the_weights_and_moves_the_mask(parents, step):
+    maker, states = parents
+    _, plain = maker.start(run(prune_at=step, weights_from=step))
+    model, mask = maker.start(run(ablation="shuffle", prune_at=step, weights_from=step))
+    assert same(model.state_dict(), states["he", step])
+    for name in LAYERS:
+        assert mask[name].sum() == plain[name].sum() == largest(states["he", step])[name].sum()
+        assert (mask[name] != plain[name]).float().mean() > 0.2
+    _, again = maker.start(run(prune_at=step, weights_from=step))
+    assert same(again, plain)  # what is shared is not shuffled along
+
+
+@pytest.mark.parametrize("init", ["he", "fixed_variance"])
+def test_reinitialising_keeps_the_mask_and_draws_the_weights_anew(parents, init):
+    maker, states = parents
+    for step in (0, "end"):
+        reinit = run(ablation="reinit", prune_at=step, weights_from=step, init=init)
+        model, mask = maker.start(reinit)
+        assert same(mask, largest(states[init, step]))
+        for name in LAYERS:
+            old, new = states[init, 0][name].flatten(), model.get_parameter(name).detach().flatten()
+            assert abs(float(torch.corrcoef(torch.stack([old, new]))[0, 1])) < 0.15
+            assert float(new.std() / old.std()) == pytest.approx(1, abs=0.15)  # of the same scheme
+    other, _ = maker.start(run(sparsity=0.9, ablation="reinit", replicate=1, init=init))
+    assert not torch.equal(other.layers[0].weight, model.layers[0].weight)
+
+
+def test_inverting_prunes_the_largest(parents):
+    maker, states = parents
+    _, mask = maker.start(run(ablation="invert"))
+    assert same(mask, {n: ~m for n, m in largest(states["he", 0]).items()})
+
+
+def test_scores_of_data_come_from_the_scoring_batch_of_the_replicate(store):
+    for replicate in (0, 1):
+        _, mask = engine._MaskMaker(store).start(run("snip", replicate=replicate))
+        x, y = datasets.scoring_batch("lenet_digits", replicate)
+        model = networks.build("lenet_8x8", replicate)
+        logits = model(x)
+        loss = (logits.exp().sum(1).log() - logits[torch.arange(100), y]).mean()
+        weights = [model.get_parameter(n) for n in LAYERS]
+        products = [
+            w.detach() * g for w, g in zip(weights, torch.autograd.grad(loss, weights), strict=True)
+        ]
+        expected = largest(dict(zip(LAYERS, products, strict=True)))
+        for name in LAYERS:
+            assert (mask[name] == expected[name]).float().mean() > 0.999  # rounding aside
+
+
+# ------------------------------------------------------------------------------------- campaigns
+
+# A script as a user may write it, without `if __name__ == "__main__"`.
+CAMPAIGN = """
+import sys
+print("started", flush=True)
+from prunelib import engine
+from prunelib.runs import Run, figure_runs
+from prunelib.store import Store
+runs = figure_runs(3, "lenet_digits", "smoke", replicates=5)
+print(engine.train(runs, Store(sys.argv[1]), int(sys.argv[2]), "cpu", progress=False), flush=True)
+"""
+RUNS = figure_runs(3, "lenet_digits", "smoke", replicates=5)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("undisturbed"))
+    assert train(RUNS, store) == len(RUNS) == 5 * 13
+    return results(store)
+
+
+@contextlib.contextmanager
+def campaign(store, workers):
+    script = store.root.parent / "script.py"
+    script.write_text(CAMPAIGN)
+    process = subprocess.Popen(
+        [sys.executable, script, store.root, str(workers)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_for_a_record(store, process):
+    path = store.path("lenet_digits", "smoke")
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+
+
+def test_a_campaign_is_complete_and_nothing_is_trained_twice(undisturbed, store):
+    assert set(undisturbed) == {tuple(r.record().values()) for r in RUNS}
+    total = 64 * 300 + 300 * 100 + 100 * 10
+    for r in RUNS:
+        accuracy, _, _, kept = undisturbed[tuple(r.record().values())][len(FIELDS) :][:4]
+        assert kept == total - round(r.sparsity * total)
+        assert accuracy > 0.5 or r.method != "dense"  # ten iterations beat a guess by far
+    assert train(RUNS[:3], store) == 3
+    path = store.path("lenet_digits", "smoke")
+    before = path.read_bytes()
+    assert train(RUNS[:3], store) == 0
+    assert path.read_bytes() == before
+
+
+def test_two_workers_give_the_same_results(undisturbed, store, registry):
+    """Also of a method that the user has registered, which the workers cannot import. It sends
+    them what Ctrl-C sends to all processes of a terminal: they leave that to their parent."""
+
+    @scores.register("users_own", needs_data=False)
+    def users_own(model, batch):
+        if multiprocessing.parent_process():
+            os.kill(os.getpid(), signal.SIGINT)
+        names = networks.prunable(model)
+        return {n: torch.full_like(model.get_parameter(n), i) for i, n in enumerate(names)}
+
+    own = [run("users_own", replicate=r) for r in range(2)]
+    assert train([*RUNS, *own], store, workers=2) == len(RUNS) + 2
+    alone = Store(store.root.parent / "alone")
+    assert train(own, alone) == 2
+    assert results(store) == undisturbed | results(alone)
+
+
+def test_results_do_not_depend_on_what_is_trained_together(undisturbed, store):
+    """Rounding depends on the size of a stack, so all but exactly."""
+    for r in (RUNS[5], RUNS[3], RUNS[0]):
+        train([r], store)
+    for key, row in results(store).items():
+        number = [i for i, value in enumerate(row) if isinstance(value, float)]
+        assert [row[i] for i in number] == pytest.approx(
+            [undisturbed[key][i] for i in number], rel=1e-3
+        )
+
+
+def test_networks_that_cannot_be_stacked_are_trained_one_by_one(undisturbed, store, monkeypatch):
+    monkeypatch.setattr(engine, "_is_stackable", lambda setting: False)
+    chosen = [r for r in RUNS[:13] if r.sparsity < 0.8]  # checkpoints of the dense one included
+    assert train(chosen, store) == len(chosen) == 7
+    assert set(store.table()["engine"]) == {"plain"}
+    for key, row in results(store).items():
+        expected = undisturbed[key]
+        losses = slice(len(FIELDS) + 1, len(FIELDS) + 3)
+        assert row[losses] == pytest.approx(expected[losses], rel=1e-3)
+        assert row[: len(FIELDS)] == expected[: len(FIELDS)]
+        assert row[-3:] == expected[-3:]
+
+
+def test_a_killed_campaign_loses_no_run_and_goes_on(undisturbed, store):
+    with campaign(store, workers=2) as process:
+        wait_for_a_record(store, process)
+        process.kill()
+        # Its pipes close when the workers have ended as well: none is left behind.
+        process.communicate(timeout=60)
+    before = results(store)
+    assert 0 < len(before) < len(RUNS)
+    left = len(RUNS) - len(before)
+    assert train(RUNS, store) == left
+    assert results(store) == undisturbed
+
+
+def test_an_interrupted_campaign_ends_at_once_and_goes_on(undisturbed, store):
+    with campaign(store, workers=2) as process:
+        wait_for_a_record(store, process)
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal, to parent and workers
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert output == "started\n"  # once: the workers do not run the script again
+    assert errors.count("Traceback") == 1  # the caller's own KeyboardInterrupt, none of workers
+    assert "KeyboardInterrupt" in errors
+    before = results(store)
+    assert 0 < len(before) < len(RUNS)
+    assert train(RUNS, store) == len(RUNS) - len(before)
+    assert results(store) == undisturbed
+
+
+def test_two_campaigns_on_one_store_share_the_work(undisturbed, store):
+    trained = 0
+    with campaign(store, workers=1) as one, campaign(store, workers=1) as other:
+        for process in (one, other):
+            output, errors = process.communicate(timeout=120)
+            assert process.returncode == 0, errors
+            trained += int(output.split()[1])
+    assert trained == len(RUNS)
+    assert set(results(store)) == set(undisturbed)
+
+
+# ----------------------------------------------------------------------------------- checkpoints
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "junk"])
+def test_a_lost_checkpoint_is_made_again_without_doubling_its_run(store, damage):
+    at = {"prune_at": "end", "weights_from": "end"}
+    assert train([dense(), run(**at)], store) == 2
+    (path,) = (store.root / ".checkpoints").rglob("*.safetensors")
+    state = load(path.read_bytes())
+    rows = store.path("lenet_digits", "smoke").read_text().splitlines()
+    if damage == "missing":
+        path.unlink()
+    else:
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2] if damage == "truncated" else b"junk")
+    assert train([run(sparsity=0.75, **at)], store) == 1
+    after = store.path("lenet_digits", "smoke").read_text().splitlines()
+    assert len(after) == len(rows) + 1
+    assert set(rows) < set(after)
+    assert same(load(path.read_bytes()), state)
+
+
+def test_states_of_one_network_at_several_steps(store):
+    """One has its checkpoint already, the other not: the run that needs the latter waits for it."""
+    train([run(prune_at="end", weights_from="end")], store)
+    more = [run(prune_at=3, weights_from=3), run(prune_at="end", weights_from="end", sparsity=0.9)]
+    assert [t.runs for t in engine._with_parents(more, store, 1)] == [[more[1]]]
+    assert train(more, store) == 2
+
+
+# --------------------------------------------------------------------------------- what goes wrong
+
+
+@pytest.mark.timeout(120)
+def test_an_error_reaches_the_caller_in_its_own_words_and_ends_the_other_workers(store, registry):
+    @scores.register("broken", needs_data=False)
+    def broken(model, batch):
+        return {n: model.get_parameter(n) * float("nan") for n in networks.prunable(model)}
+
+    @scores.register("endless", needs_data=False)
+    def endless(model, batch):
+        time.sleep(3600)
+
+    with pytest.raises(BadValueError) as error:
+        train([run("endless"), run("broken", replicate=1)], store, workers=2)
+    assert str(error.value) == "method 'broken' gave scores of layers.0.weight that are not finite"
+
+
+def test_finished_runs_outlive_an_error(store, registry):
+    @scores.register("broken", needs_data=False)
+    def broken(model, batch):
+        return {}
+
+    wanted = [run(), run("broken", replicate=1), run(replicate=2)]
+    with pytest.raises(BadValueError, match="must score exactly the prunable weights"):
+        train(wanted, store)
+    assert store.missing(wanted) == wanted[1:]
+    assert train(wanted[::2], store) == 1
+
+
+def test_a_worker_that_dies_is_told_and_does_not_hang(store, registry):
+    @scores.register("deadly", needs_data=False)
+    def deadly(model, batch):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(PrunelibError, match="a worker process died") as error:
+        train([run("deadly")], store, workers=2)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_data_is_told_before_anything_is_trained(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNELIB_DATA", str(tmp_path / "nowhere"))
+    wanted = [dense(), Run("lenet_mnist", "smoke")]
+    with pytest.raises(DatasetError, match="mnist"):
+        train(wanted, store)
+    assert store.table().empty
+
+
+def test_a_damaged_record_stops_a_campaign_and_stays(store):
+    train([dense()], store)
+    path = store.path("lenet_digits", "smoke")
+    path.write_text(path.read_text().replace(",he,", ",she,"))
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"smoke\.csv, line 2: .*'she'"):
+        train([run()], store)
+    assert path.read_bytes() == before
+
+
+def test_a_run_of_any_sparsity_is_trained_once(store):
+    """Written with too few digits it would not be found again, and be trained for ever."""
+    assert train([run(sparsity=0.123456789012)], store) == 1
+    assert train([run(sparsity=0.123456789012)], store) == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "workers", "sizes"),
+    [(90, 2, [23, 23, 23, 21]), (18, 2, [9, 9]), (33, 1, [17, 16]), (5, 8, [1] * 5)],
+)
+def test_stacks_are_of_like_size_for_every_worker(count, workers, sizes):
+    runs = [Run("lenet_digits", "smoke", "snip", round(0.01 * i, 2)) for i in range(count)]
+    tasks = engine._grouped(runs, workers)
+    assert [len(task.runs) for task in tasks] == sizes
+    assert [run for task in tasks for run in task.runs] == runs
+
+
+def test_convolutional_networks_are_tasks_of_their_own():
+    runs = [Run("vgg16_cifar10", "smoke", "snip", s) for s in (0.2, 0.5, 0.9)]
+    assert [task.runs for task in engine._grouped(runs, 2)] == [[run] for run in runs]
