@@ -425,7 +425,8 @@ def _device_name(device):
 
 
 def _checkpoint_path(store, run, step):
-    name = f"{run.init}-r{run.replicate}-{step}.safetensors"
+    data = datasets.load(settings.get(run.setting).dataset).fingerprint
+    name = f"{run.init}-r{run.replicate}-{step}-{data}.safetensors"
     return store.root / ".checkpoints" / run.setting / run.profile / name
 
 

@@ -59,9 +59,7 @@ def remove(scores, sparsity, mask=None):
     }
 
 
-def prune(
-    model, method, sparsity, batch=None, mask=None, iterations=None, invert=False, seed=0
-):
+def prune(model, method, sparsity, batch=None, mask=None, iterations=None, invert=False, seed=0):
     """Prune a network: score and remove, in one shot or iteratively (Section 3).
 
     Over N iterations the density after iteration n is d0^(1 - n/N) * d^(n/N), d0 the density of

@@ -235,6 +235,4 @@ def synflow(model, batch=None):
     ones = torch.ones(1, *model.input_shape, dtype=torch.float64, device=device)
     total = functional_call(model, state | buffers, (ones,)).sum()
     grads = torch.autograd.grad(total, [state[name] for name in names])
-    return {
-        name: (state[name] * g).detach().abs() for name, g in zip(names, grads, strict=True)
-    }
+    return {name: (state[name] * g).detach().abs() for name, g in zip(names, grads, strict=True)}

@@ -238,6 +238,7 @@ def write_atomically(path, content):
 @functools.cache
 def commit():
     """The commit of this checkout, "+" behind it if files differ; "unknown" outside git."""
+
     def git(*args):
         return subprocess.run(
             ["git", *args], cwd=project_root(), capture_output=True, text=True, check=True
