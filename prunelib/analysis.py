@@ -38,17 +38,27 @@ def neuron_collapse(mask, threshold=1.0):
 
     Args:
         mask: dict from parameter name to bool tensor, True where kept, layers in order.
-        threshold: in (0, 1]; 1 counts neurons that are pruned entirely.
+        threshold: in [0, 1]; 1 counts neurons that are pruned entirely.
 
     Returns:
         a share in [0, 1]. Raises BadValueError for another threshold.
     """
-    if not 0 < threshold <= 1:
-        raise BadValueError(f"threshold {threshold!r} is not in (0, 1]")
-    layers = [m for m in mask.values() if m.dim() == 4] or list(mask.values())[:-1]
-    # counts are whole numbers: rounding the product must not decide
-    reached = [(~m).flatten(1).sum(1) >= threshold * m[0].numel() - 1e-9 for m in layers]
-    return torch.cat(reached).double().mean().item()
+    return collapsed(mask, threshold) / sum(len(m) for m in _neurons(mask))
+
+
+def collapsed(mask, threshold=1.0):
+    """The number of neurons that `neuron_collapse` gives the share of."""
+    if not 0 <= threshold <= 1:
+        raise BadValueError(f"threshold {threshold!r} is not in [0, 1]")
+    # counts are whole numbers: the rounding of a product must not decide
+    return sum(
+        int(((~m).flatten(1).sum(1) >= threshold * m[0].numel() - 1e-9).sum())
+        for m in _neurons(mask)
+    )
+
+
+def _neurons(mask):
+    return [m for m in mask.values() if m.dim() == 4] or list(mask.values())[:-1]
 
 
 def effective(model, mask, input_shape=None):

@@ -1,20 +1,11 @@
 """The engine: train many Runs on whatever hardware there is, record each when it ends, resume."""
 
-import contextlib
 import math
-import multiprocessing
 import os
 import platform
-import signal
-import sys
-import threading
 import time
-import types
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 
-import cloudpickle
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
@@ -22,12 +13,12 @@ from safetensors.torch import save
 from tqdm.auto import tqdm
 
 from prunelib import datasets, masks, networks, scores, settings, training
-from prunelib.errors import DatasetError, PrunelibError
+from prunelib.errors import DatasetError
 from prunelib.runs import Run
 from prunelib.store import Store, commit, write_atomically
+from prunelib.workers import POLL, Pool
 
 STACK = 32  # LeNets trained as one batched program; more gain nothing on a CPU
-POLL = 0.5  # seconds between looks at the workers
 
 
 @dataclass
@@ -70,14 +61,16 @@ def train(runs, store=None, workers=None, device=None, progress=True):
     work = sum(settings.schedule(r.setting, r.profile).iterations for r in store.missing(runs))
     trained = 0
     with (
-        _Pool(workers, store.root, device) as pool,
+        Pool(workers) as pool,
         tqdm(total=work, disable=not progress, unit="it", unit_scale=True) as bar,
     ):
         while missing := store.missing(runs):
             bar.set_description(f"{total - len(missing)}/{total} runs")
             done = 0
             for tasks in (_without_parents, _with_parents):
-                for finished in pool.run(tasks(missing, store, workers), bar):
+                for finished in pool.run(
+                    _carry_out, tasks(missing, store, workers), bar, store.root, device
+                ):
                     done += finished
                     bar.set_description(f"{min(total, trained + done)}/{total} runs")
             trained += done
@@ -140,91 +133,6 @@ def _is_stackable(setting):
     return settings.get(setting).network.startswith("lenet")
 
 
-class _Pool:
-    """Workers in processes of one thread each; one worker works in this process."""
-
-    def __init__(self, workers, root, device):
-        self.workers, self.root, self.device = workers, root, device
-
-    def __enter__(self):
-        self.executor, self.counter = None, None
-        if self.workers > 1:
-            context = multiprocessing.get_context("spawn")
-            self.counter = context.Value("d", 0.0)
-            methods = cloudpickle.dumps(scores.METHODS)  # those a user registered travel along
-            self.executor = ProcessPoolExecutor(
-                self.workers, context, _start_worker, (self.counter, methods)
-            )
-        return self
-
-    def __exit__(self, *error):
-        if self.executor:
-            if error[0] is not None:  # nobody waits for tasks that would run for hours
-                for process in list(self.executor._processes.values()):
-                    process.terminate()
-            self.executor.shutdown(cancel_futures=True)
-
-    def run(self, tasks, bar):
-        """Carry out tasks; yields how many runs each has trained, as they end."""
-        if not self.executor:
-            for task in tasks:
-                yield _carry_out(task, self.root, self.device, bar.update)
-            return
-        try:
-            with _spawning():
-                pending = {
-                    self.executor.submit(_in_worker, task, self.root, self.device) for task in tasks
-                }
-            base = bar.n - self.counter.value
-            while pending:
-                ended, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
-                bar.update(base + self.counter.value - bar.n)
-                for future in ended:
-                    yield future.result()
-        except BrokenProcessPool:
-            raise PrunelibError(
-                "a worker process died, perhaps for want of memory: finished runs are kept; give "
-                "the same command again, or fewer workers"
-            ) from None
-
-
-@contextlib.contextmanager
-def _spawning():
-    """Workers started here do not import the calling script, which so needs no guard, and are
-    deaf to Ctrl-C: their parent hears it and ends them."""
-    main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
-    signals = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
-
-
-_counter = None
-
-
-def _start_worker(counter, methods):
-    global _counter
-    _counter = counter
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    scores.METHODS.update(cloudpickle.loads(methods))
-
-
-def _end_with_parent():
-    multiprocessing.parent_process().join()
-    os._exit(1)  # a killed parent cannot end its workers
-
-
-def _in_worker(task, root, device):
-    def advance(amount):
-        with _counter.get_lock():
-            _counter.value += amount
-
-    return _carry_out(task, root, device, advance)
-
-
 def _carry_out(task, root, device, advance):
     """Train and record those runs of a task that nobody else has; returns how many."""
     store = Store(root)
@@ -236,7 +144,7 @@ def _carry_out(task, root, device, advance):
             return 0
         schedule = settings.schedule(first.setting, first.profile)
         dataset = datasets.load(settings.get(first.setting).dataset).to(device)
-        maker = _MaskMaker(store)
+        maker = MaskMaker(store)
         began = time.perf_counter()
         started = [maker.start(run) for run in todo or again]
         models = [model.to(device) for model, _ in started]
@@ -278,12 +186,12 @@ def _carry_out(task, root, device, advance):
         return len(todo)
 
 
-class _MaskMaker:
+class MaskMaker:
     """Initial weights and masks of runs; what several runs share is computed once."""
 
     def __init__(self, store):
         self.store = store
-        self.masks = {}
+        self.masks, self.rankings = {}, {}
 
     def start(self, run):
         """The network that a run trains, its weights in place, and its mask."""
@@ -303,11 +211,24 @@ class _MaskMaker:
         invert = run.ablation == "invert"
         key = replace(run, ablation="invert" if invert else "none", weights_from=0)
         if key not in self.masks:
-            self.masks[key] = masks.prune(
-                self.network(run, run.prune_at), run.method, run.sparsity,
-                self.batch(run), invert=invert, seed=run.replicate,
-            )  # fmt: skip
+            if scores.get(run.method).iterations == 1:
+                self.masks[key] = masks.remove(self.ranking(key), run.sparsity)
+            else:
+                self.masks[key] = masks.prune(
+                    self.network(run, run.prune_at), run.method, run.sparsity,
+                    self.batch(run), invert=invert, seed=run.replicate,
+                )  # fmt: skip
         return self.masks[key]
+
+    def ranking(self, run):
+        """What a one-shot method ranks weights by: the same for all sparsities."""
+        key = replace(run, sparsity=0.0)
+        if key not in self.rankings:
+            self.rankings[key] = masks.rank(
+                self.network(run, run.prune_at), run.method, self.batch(run),
+                run.ablation == "invert", run.replicate,
+            )  # fmt: skip
+        return self.rankings[key]
 
     def batch(self, run):
         if not scores.get(run.method).needs_data:

@@ -1,5 +1,6 @@
 """Drawing in one visual language; saving with provenance."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -154,11 +155,12 @@ def _panel(axis, data, styles, setting, profile):
             axis.axhline(mean, color="#555555", linewidth=1.2, label=name)
             axis.axhspan(mean - std, mean + std, color="#555555", alpha=0.15, linewidth=0)
             continue
-        colour, marker, dash = styles[line]
-        x, y, e = rows["remaining"], rows["accuracy"], rows["std"]
-        axis.plot(x, y, color=colour, marker=marker, linestyle=dash, label=name)
-        axis.fill_between(x, y - e, y + e, color=colour, alpha=0.15, linewidth=0)
-    ticks = settings.sparsities(setting, profile)
+        _line(axis, rows["remaining"], rows["accuracy"], rows, (line, *styles[line]))
+    _sparsity_axis(axis, settings.sparsities(setting, profile))
+
+
+def _sparsity_axis(axis, ticks):
+    """An axis of percent of weights remaining, descending on a log scale, labelled by sparsity."""
     axis.set_xscale("log")
     axis.set_xlim(110 * (1 - ticks[0]), 90 * (1 - ticks[-1]))
     ticks = ticks[1::3] if len(ticks) > 8 else ticks
@@ -170,6 +172,67 @@ def _panel(axis, data, styles, setting, profile):
 def _span(counts):
     low, high = counts.min(), counts.max()
     return str(low) if low == high else f"{low} to {high}"
+
+
+def draw_collapse(data, title):
+    """Figure 5: the share of neurons with sparsity of at least s %, from `measures.collapse_data`.
+
+    SynFlow's shuffled masks are drawn too; the other methods unmodified. Returns a Figure.
+    """
+    chosen = data[(data["ablation"] == "none") | (data["method"] == "synflow")]
+    with _axes(title) as (fig, axis):
+        for (method, ablation), rows in chosen.groupby(["method", "ablation"], sort=False):
+            look = METHOD_STYLE[method]
+            if ablation == "shuffle":
+                look = (f"{look[0]}, shuffled", *VARIANT_STYLE["shuffle"][1:])
+            _line(axis, rows["threshold"], rows["share"], rows, look)
+        axis.set_xlabel("s: at least this share of a neuron's incoming weights is pruned (%)")
+        axis.set_ylabel("Neurons (%)")
+        axis.legend(fontsize=8)
+    return fig
+
+
+def draw_layers(data, title):
+    """Figure 15: the sparsity of each layer, from `measures.layer_data`. Returns a Figure."""
+    with _axes(title, width=max(6.4, 0.3 * data["layer"].nunique())) as (fig, axis):
+        for method, rows in data.groupby("method", sort=False):
+            _line(axis, range(len(rows)), rows["sparsity"], rows, METHOD_STYLE[method])
+        axis.set_xticks(range(data["layer"].nunique()), data["layer"].unique(), rotation=90)
+        axis.set_ylabel("Sparsity of the layer (%)")
+        axis.legend(fontsize=8)
+    return fig
+
+
+def draw_ratio(data, title):
+    """Figure 16: effective weights, shuffled over unmodified, from `measures.ratio_data`.
+
+    As in the paper the axis shows 0.99 to 1.05; values beyond are cut off. Returns a Figure.
+    """
+    with _axes(title) as (fig, axis):
+        for method, rows in data.groupby("method", sort=False):
+            _line(axis, 100 * (1 - rows["sparsity"]), rows["ratio"], rows, METHOD_STYLE[method])
+        _sparsity_axis(axis, sorted(data["sparsity"].unique()))
+        axis.set_xlabel("Sparsity (%), log scale")
+        axis.set_ylabel("Effective weights: shuffled / unmodified")
+        axis.set_ylim(0.99, 1.05)
+        axis.legend(fontsize=8)
+    return fig
+
+
+@contextlib.contextmanager
+def _axes(title, width=6.4):
+    with matplotlib.rc_context(_RC):
+        fig, axis = plt.subplots(figsize=(width, 4.3), layout="constrained")
+        fig.suptitle(title, fontsize=11)
+        yield fig, axis
+        plt.close(fig)
+
+
+def _line(axis, x, y, rows, look):
+    name, colour, marker, dash = look
+    label = f"{name} (n = {_span(rows['n'])})"
+    axis.plot(x, y, color=colour, marker=marker, linestyle=dash, label=label)
+    axis.fill_between(x, y - rows["std"], y + rows["std"], color=colour, alpha=0.15, linewidth=0)
 
 
 def fidelity(figure, table, setting, profile, replicates=None):
@@ -192,8 +255,8 @@ def fidelity(figure, table, setting, profile, replicates=None):
 
 
 def digest(data):
-    """A digest of the numbers drawn, rounded to a hundredth of a percentage point."""
-    return hashlib.sha256(data.round(2).to_csv(index=False).encode()).hexdigest()[:16]
+    """A digest of the numbers drawn, rounded to four digits behind the point."""
+    return hashlib.sha256(data.round(4).to_csv(index=False).encode()).hexdigest()[:16]
 
 
 def save(fig, name, data, provenance):

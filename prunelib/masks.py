@@ -88,17 +88,26 @@ def prune(model, method, sparsity, batch=None, mask=None, iterations=None, inver
     steps = chosen.iterations if iterations is None else iterations
     if not isinstance(steps, int) or steps < 1:
         raise BadValueError(f"iterations={steps!r}: give a whole number from 1")
-    sign = -1 if (chosen.prunes == "highest") != invert else 1
     work = copy.deepcopy(model)
     mask = full(work) if mask is None else mask
     start = 1 - sparsity_of(mask)
     for n in range(1, steps + 1):
         apply(work, mask)
-        z = _scores.score(work, method, batch, seed)
+        ranking = rank(work, method, batch, invert, seed)
         density = start ** (1 - n / steps) * (1 - sparsity) ** (n / steps)
         goal = sparsity if n == steps else max(0.0, 1 - density)
-        mask = remove({name: sign * value for name, value in z.items()}, goal, mask)
+        mask = remove(ranking, goal, mask)
     return mask
+
+
+def rank(model, method, batch=None, invert=False, seed=0):
+    """Scores with their sign turned where the method, or its inversion, prunes the highest.
+
+    Arguments and errors are those of `prune`; the lowest of what is returned go first, so that
+    the masks of a one-shot method at all sparsities are `remove(rank(...), sparsity)`.
+    """
+    sign = -1 if (_scores.get(method).prunes == "highest") != invert else 1
+    return {name: sign * z for name, z in _scores.score(model, method, batch, seed).items()}
 
 
 def full(model):

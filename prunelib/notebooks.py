@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
-from prunelib import engine, figures, runs, settings
+from prunelib import engine, figures, measures, runs, settings
 from prunelib.errors import BadValueError, PrunelibError, UnknownNameError, check_name
 from prunelib.paths import project_root, results_root
-from prunelib.store import Store
+from prunelib.store import MASK, Store
 
 PARAMETERS = ("setting", "profile", "replicates", "train")
 TIMEOUT = 24 * 3600
@@ -88,6 +89,72 @@ class Page:
         name = f"figure-{self.figure:02d}-{self.setting}-{self.profile}"
         figures.save(fig, name, data, figures.provenance(*about))
         print(figures.fidelity(*about))
+        print(f"Digest of the numbers drawn: {figures.digest(data)}")
+        return fig
+
+
+class MaskPage(Page):
+    """A page of a figure that is read off masks before any training: 5, 15 or 16."""
+
+    def __init__(self, setting, profile="paper", replicates=0, train=True, figure=None):
+        super().__init__(setting, profile, replicates, train, figure)
+        self.store = Store(kind=MASK)
+        self.level, self.source = measures.level(setting)
+        self.sparsity = settings.sparsity(self.level)
+
+    @property
+    def runs(self):
+        """The Runs whose masks the figure reads; Figure 16 has all sparsities."""
+        levels = None if self.figure == 16 else (self.level,)
+        chosen = measures.methods(self.setting)
+        return runs.mask_runs(self.setting, chosen, levels, self.replicates)
+
+    def plan(self):
+        """Print which masks the figure needs, which there are, how long the rest takes."""
+        print(measures.plan(self.runs, self.store))
+
+    def train(self):
+        """Make the masks that are missing, if the parameters say so; print what was done."""
+        missing = len(self.store.missing(self.runs))
+        if not missing:
+            print("Nothing to make.")
+        elif not self.may_train:
+            print(f"train=False: {missing} masks are left out of what follows.")
+        else:
+            print(f"Made {measures.measure(self.runs, self.store.root)} masks.")
+
+    def table(self):
+        """The records of the figure's masks."""
+        wanted = set(self.runs)
+        found = self.store.records(self.setting, "paper").items()
+        rows = [run.record() | result for run, result in found if run in wanted]
+        return pd.DataFrame(rows, columns=list(MASK.columns))
+
+    def data(self):
+        """The numbers that the figure draws."""
+        if self.figure == 5:
+            return measures.collapse_data(self.table(), self.sparsity)
+        if self.figure == 15:
+            return measures.layer_data(self.table(), self.setting, self.sparsity)
+        return measures.ratio_data(self.table())
+
+    def draw(self):
+        """Draw the figure, save it with its provenance, print what it rests on and a digest."""
+        data, table = self.data(), self.table()
+        if data.empty:
+            raise BadValueError(
+                f"figure {self.figure} of {self.setting}: none of its masks is in the store; run "
+                "this notebook with train=True"
+            )
+        draw = {
+            5: figures.draw_collapse, 15: figures.draw_layers, 16: figures.draw_ratio,
+        }[self.figure]  # fmt: skip
+        at = "" if self.figure == 16 else f" at {100 * self.sparsity:.1f} % sparsity"
+        fig = draw(data, f"Figure {self.figure}: {self.setting}{at}")
+        about = {"figure": self.figure, "setting": self.setting, "masks": len(table)}
+        about |= {n: sorted(set(table[n])) for n in ("dataset", "device", "torch", "commit")}
+        figures.save(fig, f"figure-{self.figure:02d}-{self.setting}", data, about)
+        print(measures.fidelity(self.runs, table))
         print(f"Digest of the numbers drawn: {figures.digest(data)}")
         return fig
 

@@ -155,3 +155,30 @@ def figure_runs(figure, setting, profile, replicates=None):
                 for sparsity in settings.sparsities(setting, profile):
                     runs.append(curve.run(setting, profile, sparsity, replicate))
     return list(dict.fromkeys(runs))
+
+
+def mask_runs(setting, methods=(*EARLY_METHODS, "random"), levels=None, replicates=None):
+    """The Runs whose masks Figures 5, 15 and 16 read, unmodified and shuffled.
+
+    Nothing is trained for them: they have the profile "paper" and prune at initialisation.
+
+    Args:
+        setting: a name.
+        methods: names of methods.
+        levels: which k of the sparsities 1 - 0.8^k; all that the paper considers by default.
+        replicates: how many; the paper's number by default.
+    """
+    for method in methods:
+        scores.get(method)
+    highest = settings.get(setting).highest
+    found = settings.sparsities(setting, "paper")
+    if levels is not None:
+        found = [settings.sparsity(level) for level in levels if level <= highest]
+    count = settings.replicates(setting, "paper") if replicates is None else replicates
+    return [
+        Run(setting, "paper", method, sparsity, ablation, replicate=replicate)
+        for replicate in range(count)
+        for method in methods
+        for sparsity in found
+        for ablation in ("none", "shuffle")
+    ]

@@ -7,21 +7,104 @@ import io
 import math
 import os
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from prunelib import settings
 from prunelib.errors import PrunelibError, StoreError
 from prunelib.paths import project_root, results_root
 from prunelib.runs import FIELDS, Run
 
-RESULTS = (
-    "test_accuracy", "test_loss", "train_loss", "kept_weights", "epochs", "seconds", "engine",
-    "precision", "device", "dataset", "torch", "commit",
+
+@dataclass(frozen=True)
+class Kind:
+    """What is recorded of a Run: the columns beside its fields, and how they are read.
+
+    `readers` has, for each column that is no plain text, its type, what fits, and what to say of
+    a value that does not. `suffix` tells the files of one kind from those of another.
+    """
+
+    results: tuple[str, ...]
+    readers: dict
+    suffix: str = ""
+
+    @property
+    def columns(self):
+        return FIELDS + self.results
+
+
+def _step(text):
+    return text if text == "end" else int(text)
+
+
+def _any(value):
+    return True
+
+
+def _from_0(value):
+    return value >= 0 or math.isnan(value)
+
+
+def _share(value):
+    return 0 <= value <= 1
+
+
+def _counts(text):
+    return text if [int(word) for word in text.split()] else None
+
+
+_COUNT = (int, _from_0, "a whole number from 0")
+_AMOUNT = (float, _from_0, "a number from 0")
+_LOSS = (float, _from_0, "a number from 0, or nan")
+_COUNTS = (_counts, _any, "whole numbers with spaces between")
+
+_RUN = {
+    "method": (str, lambda name: name and name.isprintable(), "a method's name"),
+    "sparsity": (float, _any, "a number in [0, 1)"),
+    "prune_at": (_step, _any, "a step or 'end'"),
+    "weights_from": (_step, _any, "a step or 'end'"),
+    "replicate": (int, _any, "a whole number from 0"),
+}
+
+# A trained network.
+TRAINED = Kind(
+    (
+        "test_accuracy", "test_loss", "train_loss", "kept_weights", "epochs", "seconds", "engine",
+        "precision", "device", "dataset", "torch", "commit",
+    ),
+    {
+        "test_accuracy": (float, _share, "a number from 0 to 1"),
+        "test_loss": _LOSS,
+        "train_loss": _LOSS,
+        "kept_weights": _COUNT,
+        "epochs": _AMOUNT,
+        "seconds": _AMOUNT,
+    },
 )  # fmt: skip
-COLUMNS = FIELDS + RESULTS
+
+# A mask, read before any training: `layers` counts the kept weights of each layer, in order;
+# `collapse` the neurons with at least 0, 5, … 100 % of their incoming weights pruned.
+MASK = Kind(
+    (
+        "kept_weights", "effective_weights", "layers", "collapse", "seconds", "device", "dataset",
+        "torch", "commit",
+    ),
+    {
+        "kept_weights": _COUNT,
+        "effective_weights": _COUNT,
+        "layers": _COUNTS,
+        "collapse": _COUNTS,
+        "seconds": _AMOUNT,
+    },
+    "-masks",
+)  # fmt: skip
+
+
+COLUMNS = TRAINED.columns
 
 
 class Store:
@@ -31,12 +114,13 @@ class Store:
     about to train; a claim ends with the process that holds it, however that ends.
     """
 
-    def __init__(self, root=None):
+    def __init__(self, root=None, kind=TRAINED):
         self.root = Path(root) if root else results_root()
+        self.kind = kind
 
     def path(self, setting, profile):
         """The file that holds the records of a setting at a profile."""
-        return self.root / setting / f"{profile}.csv"
+        return self.root / setting / f"{profile}{self.kind.suffix}.csv"
 
     def records(self, setting, profile):
         """All records of a setting at a profile: dict from Run to a dict of its results.
@@ -58,8 +142,8 @@ class Store:
             raise self._damaged(path, content.count(b"\n", 0, error.start) + 1, error) from None
         except csv.Error as error:
             raise self._damaged(path, reader.line_num, error) from None
-        if not rows or tuple(rows[0]) != COLUMNS:
-            raise self._damaged(path, 1, f"the header is not {','.join(COLUMNS)}")
+        if not rows or tuple(rows[0]) != self.kind.columns:
+            raise self._damaged(path, 1, f"the header is not {','.join(self.kind.columns)}")
         if not content.endswith(b"\n"):
             raise self._damaged(path, len(rows), f"it is cut off after {rows[-1][-1]!r}")
         found = {}
@@ -74,10 +158,12 @@ class Store:
         return found
 
     def _parse(self, path, line, row):
-        if len(row) != len(COLUMNS):
-            raise self._damaged(path, line, f"it has {len(row)} values, expected {len(COLUMNS)}")
-        record = dict(zip(COLUMNS, row, strict=True))
-        for name, (kind, fits, allowed) in _KINDS.items():
+        if len(row) != len(self.kind.columns):
+            raise self._damaged(
+                path, line, f"it has {len(row)} values, expected {len(self.kind.columns)}"
+            )
+        record = dict(zip(self.kind.columns, row, strict=True))
+        for name, (kind, fits, allowed) in (_RUN | self.kind.readers).items():
             try:
                 value = kind(record[name])
             except ValueError:
@@ -89,27 +175,27 @@ class Store:
             run = Run.recorded(**{name: record[name] for name in FIELDS})
         except PrunelibError as error:
             raise self._damaged(path, line, str(error)) from None
-        return run, {name: record[name] for name in RESULTS}
+        return run, {name: record[name] for name in self.kind.results}
 
     @staticmethod
     def _damaged(path, line, what):
         return StoreError(
             f"{path}, line {line}: damaged record: {what}; nothing was changed: restore the file "
-            f"(git checkout {path.name}) or delete that line, and its run is trained again"
+            f"(git checkout {path}) or delete that line, and its run is trained again"
         )
 
     def table(self, setting=None, profile=None):
-        """A tidy data frame, one row a record, with the columns `COLUMNS`.
+        """A tidy data frame, one row a record, with the columns of its kind.
 
         Args:
             setting, profile: only these; None is all that the store holds.
         """
         rows = []
-        for path in sorted(self.root.glob("*/*.csv")):
-            if setting in (None, path.parent.name) and profile in (None, path.stem):
-                found = self.records(path.parent.name, path.stem)
+        for folder in sorted(self.root.glob(setting or "*")):
+            for name in [profile] if profile else settings.PROFILES:
+                found = self.records(folder.name, name)
                 rows += [run.record() | result for run, result in found.items()]
-        return pd.DataFrame(rows, columns=list(COLUMNS))
+        return pd.DataFrame(rows, columns=list(self.kind.columns))
 
     def missing(self, runs):
         """Those of `runs` that have no record, in their order."""
@@ -119,7 +205,7 @@ class Store:
         return [run for run in runs if run not in done]
 
     def add(self, records):
-        """Add records, dicts with the columns `COLUMNS`; a run already recorded is left as it is.
+        """Add records, dicts with the columns of its kind; a run already recorded is left as it is.
 
         Raises:
             StoreError: the file is damaged, or cannot be written; it is then as it was.
@@ -128,20 +214,20 @@ class Store:
         for record in records:
             groups.setdefault((record["setting"], record["profile"]), []).append(record)
         for key, new in groups.items():
-            with self._lock(".".join(key)):
+            with self._lock(".".join(key) + self.kind.suffix):
                 found = self.records(*key)
                 for record in new:
                     run = Run(**{name: record[name] for name in FIELDS})
-                    found.setdefault(run, {name: record[name] for name in RESULTS})
+                    found.setdefault(run, {name: record[name] for name in self.kind.results})
                 self._write(self.path(*key), found)
 
     def _write(self, path, found):
         lines = io.StringIO()
         writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(self.kind.columns)
         for run in sorted(found):
             record = run.record() | found[run]
-            writer.writerow(_text(name, record[name]) for name in COLUMNS)
+            writer.writerow(_text(name, record[name]) for name in self.kind.columns)
         write_atomically(path, lines.getvalue())
 
     def _lock(self, name, timeout=-1):
@@ -157,7 +243,7 @@ class Store:
         with contextlib.ExitStack() as held:
             claimed = []
             for run in runs:
-                name = "-".join(str(v) for v in run.record().values())
+                name = "-".join(str(v) for v in run.record().values()) + self.kind.suffix
                 with contextlib.suppress(Timeout):
                     held.enter_context(self._lock(name, timeout=0))
                     claimed.append(run)
@@ -166,39 +252,7 @@ class Store:
 
 def _text(name, value):
     """A value as it is written; the fields of a Run in full, so that it is found again."""
-    return f"{value:.6g}" if isinstance(value, float) and name in RESULTS else str(value)
-
-
-def _step(text):
-    return text if text == "end" else int(text)
-
-
-def _any(value):
-    return True
-
-
-def _from_0(value):
-    return value >= 0 or math.isnan(value)
-
-
-def _share(value):
-    return 0 <= value <= 1
-
-
-# How columns are read that are no plain text: its kind, what fits, and what to say otherwise.
-_KINDS = {
-    "method": (str, lambda name: name and name.isprintable(), "a method's name"),
-    "sparsity": (float, _any, "a number in [0, 1)"),
-    "prune_at": (_step, _any, "a step or 'end'"),
-    "weights_from": (_step, _any, "a step or 'end'"),
-    "replicate": (int, _any, "a whole number from 0"),
-    "test_accuracy": (float, _share, "a number from 0 to 1"),
-    "test_loss": (float, _from_0, "a number from 0, or nan"),
-    "train_loss": (float, _from_0, "a number from 0, or nan"),
-    "kept_weights": (int, _from_0, "a whole number from 0"),
-    "epochs": (float, _from_0, "a number from 0"),
-    "seconds": (float, _from_0, "a number from 0"),
-}
+    return f"{value:.6g}" if isinstance(value, float) and name not in FIELDS else str(value)
 
 
 @contextlib.contextmanager

@@ -42,8 +42,9 @@ def test_neuron_collapse_by_hand():
     assert analysis.neuron_collapse(mask, 0.76) == 2 / 4
     hidden = {"a": torch.tensor([[0, 0], [0, 1]]).bool(), "b": torch.zeros(3, 2).bool()}
     assert analysis.neuron_collapse(hidden) == 1 / 2
-    with pytest.raises(BadValueError, match=r"threshold 0 is not in \(0, 1\]"):
-        analysis.neuron_collapse(mask, 0)
+    assert analysis.neuron_collapse(mask, 0) == 1
+    with pytest.raises(BadValueError, match=r"threshold 1.1 is not in \[0, 1\]"):
+        analysis.neuron_collapse(mask, 1.1)
 
 
 def _chain():

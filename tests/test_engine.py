@@ -183,7 +183,7 @@ def parents(tmp_path_factory):
     }
     for init in ("he", "fixed_variance"):
         states[init, 0] = networks.build("lenet_8x8", 0, init).state_dict()
-    return engine._MaskMaker(store), states
+    return engine.MaskMaker(store), states
 
 
 def largest(state, sparsity=0.5):
@@ -252,7 +252,7 @@ def test_inverting_prunes_the_largest(parents):
 
 def test_scores_of_data_come_from_the_scoring_batch_of_the_replicate(store):
     for replicate in (0, 1):
-        _, mask = engine._MaskMaker(store).start(run("snip", replicate=replicate))
+        _, mask = engine.MaskMaker(store).start(run("snip", replicate=replicate))
         x, y = datasets.scoring_batch("lenet_digits", replicate)
         model = networks.build("lenet_8x8", replicate)
         logits = model(x)

@@ -17,7 +17,8 @@ CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "seaborn-bas
 # Imports go one way: a module imports only those above it.
 ORDER = [
     "errors", "seeds", "paths", "settings", "networks", "datasets", "scores", "masks", "training",
-    "runs", "store", "engine", "analysis", "figures", "claims", "notebooks", "cli",
+    "runs", "store", "workers", "engine", "analysis", "measures", "figures", "claims", "notebooks",
+    "cli",
 ]  # fmt: skip
 
 

@@ -1,0 +1,266 @@
+"""Masks read before training (Figures 5, 15 and 16): each made and recorded once, then kept."""
+
+import os
+import platform
+import time
+from dataclasses import replace
+
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+from prunelib import analysis, datasets, masks, networks, scores, settings
+from prunelib.engine import MaskMaker
+from prunelib.paths import data_root
+from prunelib.runs import EARLY_METHODS
+from prunelib.store import MASK, Store, commit
+from prunelib.workers import POLL, Pool
+
+THRESHOLDS = tuple(percent / 100 for percent in range(0, 101, 5))
+
+
+def measure(runs, root=None, workers=None, progress=True):
+    """Make and read the masks that the store misses; returns how many.
+
+    A one-shot method scores once for all its sparsities. Resuming, several processes and errors
+    are as in `engine.train`.
+
+    Args:
+        runs: Runs that prune at initialisation, as `runs.mask_runs` lists them.
+        root: of the store; the default one if None.
+        workers: processes of one thread each; by default the number of cores.
+        progress: whether to show a progress bar.
+    """
+    store = Store(root, MASK)
+    workers = workers or os.cpu_count()
+    missing = store.missing(runs)
+    total, made = len(missing), 0
+    with (
+        Pool(workers if total > 1 else 1) as pool,
+        tqdm(total=total, disable=not progress or not total, unit="mask") as bar,
+    ):
+        while missing:
+            done = sum(pool.run(_carry_out, _tasks(missing), bar, store.root))
+            made += done
+            missing = store.missing(runs)
+            if missing and not done:
+                time.sleep(POLL)  # the rest is in the hands of another process
+    return made
+
+
+def methods(setting):
+    """The methods to compare on a setting: those without data where ImageNet is not at hand."""
+    found = (*EARLY_METHODS, "random")
+    needs_imagenet = settings.get(setting).dataset == "imagenet"
+    if needs_imagenet and not (data_root() / "imagenet").is_dir():
+        return tuple(m for m in found if not scores.get(m).needs_data)
+    return found
+
+
+def level(setting):
+    """The k of the sparsity 1 - 0.8^k at which Figures 5 and 15 are drawn, and where it is from.
+
+    The highest matching sparsity that the paper prints; 93.1 % (k = 12) where it prints none.
+
+    Returns:
+        (k, a phrase that names the source).
+    """
+    printed = settings.get(setting).matching
+    if printed is not None:
+        return printed, "the highest matching sparsity (Section 4, footnote 2)"
+    return 12, "the paper prints no highest matching sparsity here"
+
+
+def measured(store):
+    """The settings of which the store holds masks, in the order of `settings.SETTINGS`."""
+    return [name for name in settings.SETTINGS if store.path(name, "paper").exists()]
+
+
+def plan(runs, store):
+    """One line: how many masks of a setting are needed, in the store, how long the rest takes."""
+    missing = store.missing(runs)
+    line = f"{len(runs)} masks needed, {len(runs) - len(missing)} in the store, "
+    line += f"{len(missing)} to make"
+    known = store.table(runs[0].setting).groupby("method")["seconds"].mean()
+    if missing and all(run.method in known for run in missing):
+        seconds = sum(known[run.method] for run in missing) / os.cpu_count()
+        line += f" (about {max(1, round(seconds / 60))} min at the speed of those recorded)"
+    return line + "."
+
+
+def _tasks(runs):
+    """Runs that share a ranking or, of iterative methods, a mask; the longest first."""
+    groups = {}
+    for run in runs:
+        iterative = scores.get(run.method).iterations > 1
+        key = replace(run, ablation="none", sparsity=run.sparsity if iterative else 0.0)
+        groups.setdefault(key, []).append(run)
+    return sorted(groups.values(), key=lambda group: -scores.get(group[0].method).iterations)
+
+
+def _carry_out(task, root, advance):
+    store = Store(root, MASK)
+    with store.claim(task) as todo:
+        maker = MaskMaker(store)
+        for run in todo:
+            began = time.perf_counter()
+            model, mask = maker.start(run)
+            store.add([run.record() | read(model, mask) | _origin(run, began)])
+            advance(1)
+        return len(todo)
+
+
+def read(model, mask):
+    """What is read off a mask: kept and effective weights, layers and collapse, as recorded.
+
+    Args:
+        model: the network; its weights do not matter.
+        mask: dict from parameter name to bool tensor.
+    """
+    collapse = [analysis.collapsed(mask, threshold) for threshold in THRESHOLDS]
+    return {
+        "kept_weights": masks.kept(mask),
+        "effective_weights": masks.kept(analysis.effective(model, mask)),
+        "layers": " ".join(str(int(m.sum())) for m in mask.values()),
+        "collapse": " ".join(map(str, collapse)),
+    }
+
+
+def _origin(run, began):
+    data = "none"
+    if scores.get(run.method).needs_data:
+        dataset = datasets.load(settings.get(run.setting).dataset)
+        data = f"{dataset.name}@{dataset.fingerprint}"
+    return {
+        "seconds": time.perf_counter() - began,
+        "device": f"cpu {platform.machine()}",
+        "dataset": data,
+        "torch": torch.__version__.split("+")[0],
+        "commit": commit(),
+    }
+
+
+def collapse_data(table, sparsity):
+    """The curves of Figure 5: the share of neurons with at least s % of their weights pruned.
+
+    Args:
+        table: records of masks of one setting.
+        sparsity: which of its sparsities.
+
+    Returns:
+        data frame: method, ablation, threshold (s), share and std in percent, n.
+    """
+    rows = []
+    for (method, ablation), group in _lines(table[table["sparsity"] == sparsity]):
+        counts = pd.DataFrame([[int(c) for c in text.split()] for text in group["collapse"]])
+        shares = 100 * counts.div(counts[0], axis=0)
+        for column, threshold in enumerate(THRESHOLDS):
+            values = shares[column]
+            rows.append(
+                (method, ablation, 100 * threshold, values.mean(), values.std(), len(values))
+            )
+    return pd.DataFrame(
+        rows, columns=["method", "ablation", "threshold", "share", "std", "n"]
+    ).round({"threshold": 1})
+
+
+def layer_data(table, setting, sparsity):
+    """The bars of Figure 15: the sparsity of each layer, of the unmodified masks.
+
+    Returns:
+        data frame: method, layer (in order), sparsity and std in percent, n.
+    """
+    model = networks.build(settings.get(setting).network)
+    names = networks.prunable(model)
+    sizes = [model.get_parameter(name).numel() for name in names]
+    rows = []
+    unmodified = table[(table["sparsity"] == sparsity) & (table["ablation"] == "none")]
+    for (method, _), group in _lines(unmodified):
+        kept = pd.DataFrame([[int(c) for c in text.split()] for text in group["layers"]])
+        pruned = 100 * (1 - kept / sizes)
+        for column, name in enumerate(names):
+            values = pruned[column]
+            layer = name.removesuffix(".weight")
+            rows.append((method, layer, values.mean(), values.std(), len(values)))
+    return pd.DataFrame(rows, columns=["method", "layer", "sparsity", "std", "n"])
+
+
+def ratio_data(table):
+    """The lines of Figure 16: effective weights of the shuffled mask over the unmodified one's.
+
+    Returns:
+        data frame: method, sparsity in percent, ratio and std over replicates, n.
+    """
+    keys = ["method", "sparsity", "replicate"]
+    weights = table.pivot(index=keys, columns="ablation", values="effective_weights")
+    ratio = (weights["shuffle"] / weights["none"]).dropna().rename("ratio")
+    groups = ratio.groupby(["method", "sparsity"])
+    found = pd.DataFrame({"ratio": groups.mean(), "std": groups.std(), "n": groups.size()})
+    return found.reset_index()
+
+
+def _lines(table):
+    return table.groupby(["method", "ablation"], sort=False)
+
+
+def against_published(table, setting):
+    """Our values beside those the paper prints in Section 5 and Appendix M.
+
+    Args:
+        table: records of masks of the setting.
+
+    Returns:
+        data frame: quantity, method, sparsity, paper (as printed), ours (mean), std, n,
+        difference, and the difference in units of our standard deviation. Empty where the paper
+        prints nothing for the setting.
+    """
+    chosen = settings.get(setting)
+    printed = analysis.published(
+        "frankle2021_before_training",
+        network=chosen.network,
+        dataset=chosen.dataset,
+    )
+    rows = []
+    for row in printed.itertuples():
+        near = table[table["sparsity"].round(3) == row.sparsity]
+        values = _measured(near, row.quantity, row.method)
+        number = pd.to_numeric(row.value, errors="coerce")
+        difference = values.mean() - number
+        rows.append(
+            {
+                "quantity": row.quantity.replace("_", " "),
+                "method": row.method,
+                "sparsity": 100 * row.sparsity,
+                "paper": row.value,
+                "ours": values.mean(),
+                "std": values.std(),
+                "n": len(values),
+                "difference": difference,
+                "in stds": difference / values.std() if values.std() else float("nan"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _measured(table, quantity, method):
+    """One value a replicate of a printed quantity; "synflow+shuffle" is the shuffled mask."""
+    name, _, ablation = method.partition("+")
+    if quantity == "effective_parameter_ratio":
+        pairs = table[table["method"] == name].pivot(
+            index="replicate", columns="ablation", values="effective_weights"
+        )
+        return (pairs["shuffle"] / pairs["none"]).dropna() if len(pairs) else pd.Series(dtype=float)
+    rows = table[(table["method"] == name) & (table["ablation"] == (ablation or "none"))]
+    counts = [[int(c) for c in text.split()] for text in rows["collapse"]]
+    return pd.Series([100 * c[-1] / c[0] for c in counts], dtype=float)
+
+
+def fidelity(runs, table):
+    """One sentence: how many masks there are of those wanted, on what data they were scored."""
+    data = sorted(set(table["dataset"]) - {"none"})
+    missing = len(runs) - len(table)
+    return (
+        f"{runs[0].setting}: {len(table)} of {len(runs)} masks"
+        + (f", {missing} not made" if missing else "")
+        + f"; scored on {', '.join(data) or 'no data'}."
+    )

@@ -1,0 +1,113 @@
+"""Workers: a pool of processes of one thread each, with one progress bar, that ends cleanly."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import types
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+
+import cloudpickle
+import torch
+
+from prunelib import scores
+from prunelib.errors import PrunelibError
+
+POLL = 0.5  # seconds between looks at the workers
+
+
+class Pool:
+    """Workers in processes of one thread each; one worker works in this process."""
+
+    def __init__(self, workers):
+        self.workers = workers
+
+    def __enter__(self):
+        self.executor, self.counter = None, None
+        if self.workers > 1:
+            context = multiprocessing.get_context("spawn")
+            self.counter = context.Value("d", 0.0)
+            methods = cloudpickle.dumps(scores.METHODS)  # those a user registered travel along
+            self.executor = ProcessPoolExecutor(
+                self.workers, context, _start_worker, (self.counter, methods)
+            )
+        return self
+
+    def __exit__(self, *error):
+        if self.executor:
+            if error[0] is not None:  # nobody waits for tasks that would run for hours
+                for process in list(self.executor._processes.values()):
+                    process.terminate()
+            self.executor.shutdown(cancel_futures=True)
+
+    def run(self, function, tasks, bar, *arguments):
+        """Call function(task, *arguments, advance) for every task; yields results as they come.
+
+        Args:
+            function: of a module, so that workers find it; `advance(amount)` moves the bar.
+            bar: a tqdm progress bar.
+
+        Raises:
+            PrunelibError: a worker died, or what the function raised.
+        """
+        if not self.executor:
+            for task in tasks:
+                yield function(task, *arguments, bar.update)
+            return
+        try:
+            with _spawning():
+                pending = {
+                    self.executor.submit(_in_worker, function, task, *arguments) for task in tasks
+                }
+            base = bar.n - self.counter.value
+            while pending:
+                ended, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
+                bar.update(base + self.counter.value - bar.n)
+                for future in ended:
+                    yield future.result()
+        except BrokenProcessPool:
+            raise PrunelibError(
+                "a worker process died, perhaps for want of memory: finished runs are kept; give "
+                "the same command again, or fewer workers"
+            ) from None
+
+
+@contextlib.contextmanager
+def _spawning():
+    """Workers started here do not import the calling script, which so needs no guard, and are
+    deaf to Ctrl-C: their parent hears it and ends them."""
+    main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+    signals = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+
+
+_counter = None
+
+
+def _start_worker(counter, methods):
+    global _counter
+    _counter = counter
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    scores.METHODS.update(cloudpickle.loads(methods))
+
+
+def _end_with_parent():
+    multiprocessing.parent_process().join()
+    os._exit(1)  # a killed parent cannot end its workers
+
+
+def _in_worker(function, *arguments):
+    return function(*arguments, _advance)
+
+
+def _advance(amount):
+    with _counter.get_lock():
+        _counter.value += amount

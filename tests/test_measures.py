@@ -1,0 +1,117 @@
+import pandas as pd
+import pytest
+import torch
+
+from prunelib import masks, measures, networks, settings
+from prunelib.runs import Run, mask_runs
+from prunelib.store import MASK, Store
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """Masks of the digits' LeNet at 73.8 %, two replicates, made by the engine's workers."""
+    root = tmp_path_factory.mktemp("store")
+    runs = mask_runs("lenet_digits", levels=(6,), replicates=2)
+    made = measures.measure(runs, root, workers=2, progress=False)
+    return root, runs, made
+
+
+def test_every_mask_is_made_once(digits):
+    root, runs, made = digits
+    assert made == len(runs) == 2 * 5 * 2
+    assert measures.measure(runs, root, progress=False) == 0
+    assert len(Store(root, MASK).table()) == made
+    assert Store(root).table().empty  # records of trainings are another table
+
+
+def test_records_agree_with_masks_made_by_hand(digits):
+    from prunelib import datasets
+
+    root, runs, _ = digits
+    found = Store(root, MASK).records("lenet_digits", "paper")
+    model = networks.build("lenet_8x8", seed=1)
+    for run in runs:
+        if run.replicate == 1:
+            batch = datasets.scoring_batch("lenet_digits", 1)
+            mask = masks.prune(model, run.method, run.sparsity, batch, seed=1)
+            if run.ablation == "shuffle":
+                mask = masks.shuffle(mask, 1)
+            assert found[run]["kept_weights"] == 50200 - round(0.737856 * 50200)
+            assert found[run]["layers"].split() == [str(int(m.sum())) for m in mask.values()]
+            rows = torch.cat([m.sum(1) for m in list(mask.values())[:-1]])
+            collapse = [int(c) for c in found[run]["collapse"].split()]
+            assert collapse[0] == 400
+            assert collapse[-1] == int((rows == 0).sum())
+            assert collapse == sorted(collapse, reverse=True)
+            assert found[run]["effective_weights"] <= found[run]["kept_weights"]
+    assert {row["dataset"] == "none" for run, row in found.items() if run.method == "synflow"} == {
+        True
+    }
+
+
+def test_what_masks_to_make():
+    runs = mask_runs("resnet50_imagenet", methods=("magnitude", "synflow"), replicates=1)
+    assert len(runs) == 2 * 13 * 2  # up to 94.5 %, unmodified and shuffled
+    assert max(run.sparsity for run in runs) == settings.sparsity(13)
+
+
+def _record(method, ablation, replicate, effective, collapse, layers="10 20"):
+    run = Run("resnet20_cifar10", "paper", method, settings.sparsity(6), ablation, 0, 0, "he",
+              replicate)  # fmt: skip
+    return run.record() | {
+        "kept_weights": 100, "effective_weights": effective, "collapse": collapse,
+        "layers": layers,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def made_up():
+    """Two replicates: 31 and 33 % of 100 neurons collapsed, ratios 1.01 and 1.03."""
+    return pd.DataFrame(
+        [
+            _record("synflow", "none", 0, 100, "100 " * 20 + "31"),
+            _record("synflow", "shuffle", 0, 101, "100 " * 20 + "1"),
+            _record("synflow", "none", 1, 100, "100 " * 20 + "33"),
+            _record("synflow", "shuffle", 1, 103, "100 " * 20 + "3"),
+        ]
+    )
+
+
+def test_figure_data_by_hand(made_up):
+    collapse = measures.collapse_data(made_up, settings.sparsity(6)).set_index(
+        ["method", "ablation", "threshold"]
+    )
+    assert collapse.loc[("synflow", "none", 100.0), "share"] == pytest.approx(32)
+    assert collapse.loc[("synflow", "none", 100.0), "std"] == pytest.approx(2**0.5)
+    assert collapse.loc[("synflow", "shuffle", 100.0), "share"] == pytest.approx(2)
+    assert collapse.loc[("synflow", "none", 95.0), "share"] == 100
+    ratio = measures.ratio_data(made_up).iloc[0]
+    assert ratio["ratio"] == pytest.approx(1.02)
+    assert ratio["n"] == 2
+
+
+def test_layers_by_hand(digits):
+    root, _, _ = digits
+    table = Store(root, MASK).table()
+    data = measures.layer_data(table, "lenet_digits", settings.sparsity(6))
+    one = data[data["method"] == "magnitude"].set_index("layer")["sparsity"]
+    assert list(one.index) == ["layers.0", "layers.1", "layers.2"]
+    total = (one * [19200, 30000, 1000]).sum() / 50200
+    assert total == pytest.approx(73.7856, abs=0.01)
+
+
+def test_our_values_beside_the_printed(made_up):
+    shown = measures.against_published(made_up, "resnet20_cifar10")
+    assert len(shown) == 5 + 8
+    row = shown[(shown["method"] == "synflow") & (shown["quantity"] == "percent neurons pruned")]
+    assert row.iloc[0]["paper"] == "31"
+    assert row.iloc[0]["difference"] == pytest.approx(1)
+    assert row.iloc[0]["in stds"] == pytest.approx(1 / 2**0.5)
+    shuffled = shown[shown["method"] == "synflow+shuffle"].iloc[0]
+    assert shuffled["ours"] == pytest.approx(2)
+    ratios = shown[shown["quantity"] == "effective parameter ratio"].set_index(
+        ["method", "sparsity"]
+    )
+    assert ratios.loc[("synflow", 73.8), "difference"] == pytest.approx(0.02)
+    assert ratios.loc[("snip", 73.8), "n"] == 0
+    assert measures.against_published(made_up, "lenet_digits").empty
