@@ -188,19 +188,29 @@ def layer_data(table, setting, sparsity):
 def ratio_data(table):
     """The lines of Figure 16: effective weights of the shuffled mask over the unmodified one's.
 
+    A replicate whose unmodified mask has no effective weight at all has no ratio.
+
     Returns:
-        data frame: method, sparsity in percent, ratio and std over replicates, n.
+        data frame: method, sparsity in [0, 1), ratio and std over replicates, n.
     """
     keys = ["method", "sparsity", "replicate"]
     weights = table.pivot(index=keys, columns="ablation", values="effective_weights")
-    ratio = (weights["shuffle"] / weights["none"]).dropna().rename("ratio")
+    weights = weights[weights["none"] > 0].dropna()
+    ratio = (weights["shuffle"] / weights["none"]).rename("ratio")
     groups = ratio.groupby(["method", "sparsity"])
     found = pd.DataFrame({"ratio": groups.mean(), "std": groups.std(), "n": groups.size()})
-    return found.reset_index()
+    return found.reset_index().sort_values("method", key=_place, kind="stable")
 
 
 def _lines(table):
-    return table.groupby(["method", "ablation"], sort=False)
+    """((method, ablation), rows): methods in the order of the paper, unmodified first."""
+    return table.sort_values("method", key=_place, kind="stable").groupby(
+        ["method", "ablation"], sort=False
+    )
+
+
+def _place(names):
+    return names.map({name: place for place, name in enumerate((*EARLY_METHODS, "random"))})
 
 
 def against_published(table, setting):

@@ -268,14 +268,18 @@ def test_scores_of_data_come_from_the_scoring_batch_of_the_replicate(store):
 
 # ------------------------------------------------------------------------------------- campaigns
 
-# A script as a user may write it, without `if __name__ == "__main__"`.
+# A script as a user may write it, without `if __name__ == "__main__"`. Where asked to, it first
+# wants runs of a method that never ends, and so is in the middle of its work whenever one looks.
 CAMPAIGN = """
-import sys
+import sys, time
 print("started", flush=True)
-from prunelib import engine
+from prunelib import engine, scores
 from prunelib.runs import Run, figure_runs
 from prunelib.store import Store
 runs = figure_runs(3, "lenet_digits", "smoke", replicates=5)
+if sys.argv[3] == "endless":
+    scores.register("endless", needs_data=False)(lambda model, batch: time.sleep(3600))
+    runs = [Run("lenet_digits", "smoke", "endless", 0.5, replicate=r) for r in range(5)] + runs
 print(engine.train(runs, Store(sys.argv[1]), int(sys.argv[2]), "cpu", progress=False), flush=True)
 """
 RUNS = figure_runs(3, "lenet_digits", "smoke", replicates=5)
@@ -289,11 +293,11 @@ def undisturbed(tmp_path_factory):
 
 
 @contextlib.contextmanager
-def campaign(store, workers):
+def campaign(store, workers, kind="ordinary"):
     script = store.root.parent / "script.py"
     script.write_text(CAMPAIGN)
     process = subprocess.Popen(
-        [sys.executable, script, store.root, str(workers)],
+        [sys.executable, script, store.root, str(workers), kind],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -365,7 +369,7 @@ def test_networks_that_cannot_be_stacked_are_trained_one_by_one(undisturbed, sto
 
 
 def test_a_killed_campaign_loses_no_run_and_goes_on(undisturbed, store):
-    with campaign(store, workers=2) as process:
+    with campaign(store, 2, "endless") as process:
         wait_for_a_record(store, process)
         process.kill()
         # Its pipes close when the workers have ended as well: none is left behind.
@@ -378,7 +382,7 @@ def test_a_killed_campaign_loses_no_run_and_goes_on(undisturbed, store):
 
 
 def test_an_interrupted_campaign_ends_at_once_and_goes_on(undisturbed, store):
-    with campaign(store, workers=2) as process:
+    with campaign(store, 2, "endless") as process:
         wait_for_a_record(store, process)
         os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal, to parent and workers
         output, errors = process.communicate(timeout=60)

@@ -90,6 +90,13 @@ def test_figure_data_by_hand(made_up):
     assert ratio["n"] == 2
 
 
+def test_a_network_that_is_cut_in_two_has_no_ratio(made_up):
+    made_up.loc[2, "effective_weights"] = 0
+    ratio = measures.ratio_data(made_up).iloc[0]
+    assert ratio["ratio"] == pytest.approx(1.01)
+    assert ratio["n"] == 1
+
+
 def test_layers_by_hand(digits):
     root, _, _ = digits
     table = Store(root, MASK).table()
