@@ -306,8 +306,9 @@ def scoring_batch(setting, seed=0):
         seed: the replicate; the examples depend on it alone.
 
     Returns:
-        inputs [10 * classes, C, H, W] float32 and targets [10 * classes], in class order
-        (Appendix B.2, "Selecting examples for SNIP").
+        inputs [10 * classes, C, H, W] float32 and targets [10 * classes], in random order
+        (Appendix B.2, "Selecting examples for SNIP"): where scores are averaged over parts of it,
+        each part has examples of many classes.
     """
     if isinstance(setting, str):
         setting = settings.get(setting)
@@ -318,7 +319,8 @@ def scoring_batch(setting, seed=0):
     for label in range(int(labels.max()) + 1):
         members = (labels == label).nonzero().squeeze(1)
         chosen.append(members[torch.randperm(len(members), generator=stream)[:PER_CLASS]])
-    return dataset.train_examples(torch.cat(chosen))
+    index = torch.cat(chosen)
+    return dataset.train_examples(index[torch.randperm(len(index), generator=stream)])
 
 
 def _digest(*tensors):

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from tqdm.auto import tqdm
 
 from prunelib import datasets, masks, networks, scores, settings, training
-from prunelib.errors import DatasetError
+from prunelib.errors import BadValueError, DatasetError, check_name
 from prunelib.runs import Run
 from prunelib.store import Store, commit, write_atomically
 from prunelib.workers import POLL, Pool
@@ -52,7 +52,12 @@ def train(runs, store=None, workers=None, device=None, progress=True):
     """
     store = store or Store()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    workers = workers or (1 if device == "cuda" else os.cpu_count())
+    if check_name("device", device, ("cpu", "cuda")) == "cuda" and not torch.cuda.is_available():
+        raise BadValueError("device 'cuda': PyTorch finds no GPU on this machine; use 'cpu'")
+    if workers is None:
+        workers = 1 if device == "cuda" else os.cpu_count()
+    if not isinstance(workers, int) or workers < 1:
+        raise BadValueError(f"workers={workers!r}: give a whole number from 1")
     total = len(store.missing(runs))
     if not total:
         return 0

@@ -527,3 +527,22 @@ def test_a_checkpoint_belongs_to_the_data_it_was_trained_on(store, monkeypatch):
     other = replace(datasets.load("digits"), fingerprint="other")
     monkeypatch.setattr(datasets, "load", lambda name: other)
     assert engine._read_checkpoint(store, parent, "end") is None
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"device": "tpu"}, "unknown device 'tpu'; choose from cpu, cuda"),
+        ({"workers": 0}, "workers=0"),
+        ({"workers": 1.5}, "workers=1.5"),
+    ],
+)
+def test_bad_hardware_gets_one_sentence(store, options, sentence):
+    with pytest.raises(PrunelibError, match=sentence):
+        engine.train([dense()], store, progress=False, **options)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(store):
+    with pytest.raises(BadValueError, match="no GPU"):
+        engine.train([dense()], store, device="cuda", progress=False)

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 import torch
 
-from prunelib import masks, measures, networks, settings
+from prunelib import analysis, masks, measures, networks, settings
 from prunelib.runs import Run, mask_runs
 from prunelib.store import MASK, Store
 
@@ -122,3 +122,28 @@ def test_our_values_beside_the_printed(made_up):
     assert ratios.loc[("synflow", 73.8), "difference"] == pytest.approx(0.02)
     assert ratios.loc[("snip", 73.8), "n"] == 0
     assert measures.against_published(made_up, "lenet_digits").empty
+
+
+@pytest.mark.parametrize(
+    ("method", "ablation", "printed"),
+    [("synflow", "none", 31), ("synflow", "shuffle", 1), ("magnitude", "none", 0)],
+)
+def test_neuron_collapse_of_resnet20_is_the_papers(method, ablation, printed):
+    """Section 5: the share of channels at 73.8 %, within two percentage points; made here."""
+    model = networks.build("resnet20", seed=0)
+    mask = masks.prune(model, method, settings.sparsity(6))
+    if ablation == "shuffle":
+        mask = masks.shuffle(mask, seed=0)
+    assert 100 * analysis.neuron_collapse(mask) == pytest.approx(printed, abs=2)
+
+
+@pytest.mark.parametrize("setting", ["resnet20_cifar10", "vgg16_cifar10"])
+def test_recorded_masks_agree_with_the_printed_values(setting):
+    """Channels within 2 points; at the highest matching sparsity ratios within 0.0005."""
+    shown = measures.against_published(Store(kind=MASK).table(setting), setting)
+    assert (shown["n"] == 5).all()
+    neurons = shown["quantity"] == "percent neurons pruned"
+    assert shown[neurons]["difference"].abs().max() <= 2
+    matching = ~neurons & (shown["sparsity"] < shown["sparsity"].max())
+    assert matching.sum() == 4
+    assert shown[matching]["difference"].abs().max() <= 0.0005
