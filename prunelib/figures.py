@@ -33,7 +33,7 @@ METHOD_STYLE = {
     "snip": ("SNIP", _PALETTE[3], "^", "-."),
     "grasp": ("GraSP", _PALETTE[4], "v", (0, (3, 1, 1, 1, 1, 1))),
     "synflow": ("SynFlow", _PALETTE[5], "D", (0, (5, 1))),
-    "random": ("Random", _PALETTE[1], "x", ":"),
+    "random": ("Random", _PALETTE[9], "x", ":"),
 }
 VARIANT_STYLE = {
     "none": ("Unmodified", _PALETTE[0], "o", "-"),

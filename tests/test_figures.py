@@ -123,3 +123,8 @@ def test_the_unpruned_network_is_a_line_with_a_band(table):
     assert dense["accuracy"].iloc[0] == pytest.approx(89.5)
     assert DENSE.run("lenet_digits", "quick", 0.0, 0).sparsity == 0
     assert settings.sparsities("lenet_digits", "quick")[0] > 0
+
+
+def test_figure_5_tells_shuffled_synflow_from_random():
+    looks = [figures.METHOD_STYLE[m][1] for m in figures.METHOD_STYLE]
+    assert figures.VARIANT_STYLE["shuffle"][1] not in looks
