@@ -207,6 +207,7 @@ def execute(path, output, parameters=None):
         papermill.execute_notebook(
             path, output, parameters or {}, progress_bar=sys.stderr.isatty(),
             execution_timeout=TIMEOUT, cwd=project_root(), kernel_name="python3",
+            extra_arguments=["--log-level=ERROR"],
         )  # fmt: skip
     except PapermillExecutionError as error:
         raise PrunelibError(f"{path.name}, cell {error.exec_count}: {error.evalue}") from None
