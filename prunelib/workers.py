@@ -40,7 +40,7 @@ class Pool:
         if self.executor:
             if error[0] is not None:  # nobody waits for tasks that would run for hours
                 for process in list(self.executor._processes.values()):
-                    process.terminate()
+                    process.kill()
             self.executor.shutdown(cancel_futures=True)
 
     def run(self, function, tasks, bar, *arguments):
@@ -63,16 +63,34 @@ class Pool:
                     self.executor.submit(_in_worker, function, task, *arguments) for task in tasks
                 }
             base = bar.n - self.counter.value
-            while pending:
-                ended, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
-                bar.update(base + self.counter.value - bar.n)
-                for future in ended:
-                    yield future.result()
+            with _interruptible() as interrupted:
+                while pending:
+                    ended, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
+                    if interrupted:
+                        raise KeyboardInterrupt
+                    bar.update(base + self.counter.value - bar.n)
+                    for future in ended:
+                        yield future.result()
         except BrokenProcessPool:
             raise PrunelibError(
                 "a worker process died, perhaps for want of memory: finished runs are kept; give "
                 "the same command again, or fewer workers"
             ) from None
+
+
+@contextlib.contextmanager
+def _interruptible():
+    """Ctrl-C fills the list that this yields: raised inside the executor, it could leave a lock
+    held, and its threads would wait for that for ever."""
+    interrupted = []
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: interrupted.append(True))
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
