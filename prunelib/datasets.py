@@ -48,6 +48,26 @@ class Draws:
     shift: torch.Tensor | None = None
     box: torch.Tensor | None = None
 
+    def part(self, start, stop):
+        """The draws of examples start … stop of the epoch."""
+        return self._each(lambda tensor: tensor[start:stop])
+
+    def to(self, device):
+        """The same draws on another device."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    def clone(self):
+        """The same draws in memory of their own."""
+        return self._each(torch.clone)
+
+    def tensors(self):
+        """Those that the augmentation uses, by name."""
+        named = {n: getattr(self, n) for n in ("order", "flip", "shift", "box")}
+        return {n: t for n, t in named.items() if t is not None}
+
+    def _each(self, function):
+        return replace(self, **{name: function(t) for name, t in self.tensors().items()})
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -82,16 +102,15 @@ class Dataset:
         size = self.train_images.shape[-1]
         return draw(self.train_size, self.augmentation, size, size, replicate, epoch)
 
-    def train_batch(self, draws, start, stop):
-        """Examples start … stop of the epoch: inputs [n, C, H, W] float32, targets [n]."""
-        device = self.train_labels.device
-        index = draws.order[start:stop].to(device)
-        images = self.train_images[index]
+    def train_batch(self, draws):
+        """The examples that these draws name: inputs [n, C, H, W] float32, targets [n]."""
+        draws = draws.to(self.train_labels.device)
+        images = self.train_images[draws.order]
         if self.augmentation == "crop":
-            images = crop(images, draws.flip[start:stop], draws.shift[start:stop])
+            images = crop(images, draws.flip, draws.shift)
         elif self.augmentation == "resized_crop":
-            images = resized_crop(images, draws.flip[start:stop], draws.box[start:stop])
-        return self.normalise(images), self.train_labels[index]
+            images = resized_crop(images, draws.flip, draws.box)
+        return self.normalise(images), self.train_labels[draws.order]
 
     def train_examples(self, index):
         """Training examples at positions `index`, not augmented."""
@@ -141,7 +160,7 @@ class FolderDataset:
         order = torch.randperm(self.train_size, generator=generator(replicate, "order", epoch))
         return Draws(order, (replicate, epoch))
 
-    def train_batch(self, draws, start, stop):
+    def train_batch(self, draws):
         replicate, epoch = draws.key
 
         def one(index):
@@ -152,7 +171,7 @@ class FolderDataset:
             image = TF.resized_crop(image, top, left, h, w, [224, 224], antialias=True)
             return image.flip(-1) if own.flip[0] else image
 
-        return self._batch(one, draws.order[start:stop], self.train_labels)
+        return self._batch(one, draws.order.cpu(), self.train_labels)
 
     def train_examples(self, index):
         return self._batch(lambda i: self._centre(self.train_paths[i]), index, self.train_labels)
@@ -176,10 +195,15 @@ class FolderDataset:
 
 def normalise(images, mean, std):
     """Pixels in 0 … 255 to (pixel / 255 - mean) / std per channel, float32."""
-    shape = (1, len(mean), 1, 1)
-    scale = (255 * torch.tensor(std, device=images.device)).view(shape)
-    shift = torch.tensor(mean, device=images.device) / torch.tensor(std, device=images.device)
-    return images.float() / scale - shift.view(shape)
+    scale, shift = _constants(mean, std, images.device)
+    return images.float() / scale - shift
+
+
+@functools.lru_cache
+def _constants(mean, std, device):
+    """On the device once: a step that is captured as a CUDA graph cannot copy from the host."""
+    mean, std = (torch.tensor(c, device=device).view(1, -1, 1, 1) for c in (mean, std))
+    return 255 * std, mean / std
 
 
 def draw(count, augmentation, height, width, replicate, epoch):
@@ -228,14 +252,13 @@ def crop(images, flip, shift):
     """
     n, channels, height, width = images.shape
     device = images.device
-    flip, shift = flip.to(device), shift.to(device)
-    padded = F.pad(images, (PADDING,) * 4)
+    side = width + 2 * PADDING
+    padded = F.pad(images, (PADDING,) * 4).flatten(2)
     rows = shift[:, :1] + torch.arange(height, device=device)
     cols = shift[:, 1:] + torch.arange(width, device=device)
-    cols = torch.where(flip[:, None], width + 2 * PADDING - 1 - cols, cols)
-    batch = torch.arange(n, device=device)[:, None, None, None]
-    channel = torch.arange(channels, device=device)[None, :, None, None]
-    return padded[batch, channel, rows[:, None, :, None], cols[:, None, None, :]]
+    cols = torch.where(flip[:, None], side - 1 - cols, cols)
+    at = (rows[:, :, None] * side + cols[:, None]).view(n, 1, -1).expand(n, channels, -1)
+    return padded.gather(2, at).view(images.shape)
 
 
 def resized_crop(images, flip, box):
@@ -247,8 +270,7 @@ def resized_crop(images, flip, box):
     Returns:
         float32 [n, C, S, S] of pixels in 0 … 255, rounded as uint8 images are.
     """
-    size, device = images.shape[-1], images.device
-    flip, box = flip.to(device), box.to(device)
+    size = images.shape[-1]
     rows = _resize_matrix(box[:, 0], box[:, 2], size)
     cols = _resize_matrix(box[:, 1], box[:, 3], size)
     cols = torch.where(flip[:, None, None], cols.flip(1), cols)

@@ -1,63 +1,93 @@
 """The engine: train many Runs on whatever hardware there is, record each when it ends, resume."""
 
+import functools
+import hashlib
+import json
 import math
 import os
 import platform
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from tqdm.auto import tqdm
 
-from prunelib import datasets, masks, networks, scores, settings, training
-from prunelib.errors import BadValueError, DatasetError, check_name
-from prunelib.runs import Run
+from prunelib import bench, datasets, fused, masks, networks, scores, settings
+from prunelib.errors import BadValueError, DatasetError, PrunelibError, check_name
+from prunelib.runs import UNSCORED, Run
 from prunelib.store import Store, commit, write_atomically
 from prunelib.workers import POLL, Pool
 
-STACK = 32  # LeNets trained as one batched program; more gain nothing on a CPU
+STACK = 32  # LeNets in one program on a CPU: their gradients still fit into its caches
+GRACE = 10  # seconds after the end of a budget in which groups write their checkpoints
+SAVE = 600  # seconds between checkpoints of a group in training
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all tasks of one call share; `deadline` is in seconds since the epoch."""
+
+    root: Path
+    device: str
+    precision: str
+    deadline: float = math.inf
+    output: Path | None = None
 
 
 @dataclass
 class Task:
     """A group of Runs of one setting, profile and replicate that one worker trains together.
 
-    `keep` are the steps of a dense run whose states later runs need.
+    `keep` has the steps of dense runs whose states later runs need. `unfinished` is the
+    checkpoint from which the group goes on.
     """
 
     runs: list[Run]
-    keep: set = field(default_factory=set)
+    keep: dict[Run, set] = field(default_factory=dict)
+    unfinished: Path | None = None
 
 
-def train(runs, store=None, workers=None, device=None, progress=True):
+def train(
+    runs, store=None, workers=None, device=None, progress=True, precision=None, minutes=None,
+    output=None,
+):  # fmt: skip
     """Train what the store misses, record each run when it ends; returns how many were trained.
 
-    Dense networks whose weights other runs need are trained first, and checkpointed. LeNets are
-    stacked and trained as one batched program; other networks train one by one. On a CPU tasks
-    run in processes of one thread each. Killed at any moment, this loses no finished run; the
-    same call goes on. Runs that another process is training are waited for.
+    Dense networks whose weights other runs need are trained first, and checkpointed. Runs that
+    share their data are trained as one program (`fused`): LeNets, and on a GPU all networks. On a
+    CPU programs run in processes of one thread each. Killed at any moment, this loses no finished
+    run, and of others at most ten minutes; the same call goes on. Runs that another process is
+    training are waited for. A group that does not fit into memory is halved.
 
     Args:
-        runs: Runs of any settings.
+        runs: Runs of any settings, most valuable first.
         store: a `Store`; the default one if None.
         workers: processes; by default the number of cores, and 1 on a GPU.
         device: "cpu" or "cuda"; by default a GPU if there is one.
         progress: whether to show a progress bar.
+        precision: "fp32", "tf32" or "bf16", see `fused`; `default_precision` if None.
+        minutes: a budget: when it is spent, what is in training is checkpointed, and this returns
+            within 20 seconds.
+        output: a folder to which new records also go, for `Store.merge` elsewhere.
 
     Raises:
         PrunelibError: whatever bad input met on the way; finished runs are kept.
     """
+    began = time.time()
     store = store or Store()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if check_name("device", device, ("cpu", "cuda")) == "cuda" and not torch.cuda.is_available():
         raise BadValueError("device 'cuda': PyTorch finds no GPU on this machine; use 'cpu'")
-    if workers is None:
-        workers = 1 if device == "cuda" else os.cpu_count()
-    if not isinstance(workers, int) or workers < 1:
-        raise BadValueError(f"workers={workers!r}: give a whole number from 1")
+    workers = _workers(workers, device)
+    precision = precision or default_precision(device)
+    check_name("precision", precision, fused.PRECISIONS)
+    if minutes is not None and not minutes > 0:
+        raise BadValueError(f"minutes={minutes!r}: give a number above 0")
+    deadline = math.inf if minutes is None else began + 60 * minutes
+    job = Job(store.root, device, precision, deadline, output)
     total = len(store.missing(runs))
     if not total:
         return 0
@@ -66,23 +96,47 @@ def train(runs, store=None, workers=None, device=None, progress=True):
     work = sum(settings.schedule(r.setting, r.profile).iterations for r in store.missing(runs))
     trained = 0
     with (
-        Pool(workers) as pool,
+        Pool(workers, killable=minutes is not None) as pool,
         tqdm(total=work, disable=not progress, unit="it", unit_scale=True) as bar,
     ):
-        while missing := store.missing(runs):
+        while (missing := store.missing(runs)) and time.time() < deadline:
             bar.set_description(f"{total - len(missing)}/{total} runs")
             done = 0
             for tasks in (_without_parents, _with_parents):
+                if time.time() >= deadline:
+                    break
                 for finished in pool.run(
-                    _carry_out, tasks(missing, store, workers), bar, store.root, device
-                ):
+                    _carry_out, tasks(missing, store, job, workers), bar, job,
+                    until=deadline + GRACE,
+                ):  # fmt: skip
                     done += finished
                     bar.set_description(f"{min(total, trained + done)}/{total} runs")
             trained += done
             if not done and store.missing(runs):
                 time.sleep(POLL)  # the rest is in the hands of another process
-        bar.update(work - bar.n)
+        if not missing:
+            bar.update(work - bar.n)
     return trained
+
+
+def default_precision(device):
+    """bf16 on a CPU that multiplies it natively, fp32 elsewhere.
+
+    `benchmarks/README.md` holds the paired comparison that allows it on a CPU; on a GPU the fast
+    precisions are still to be compared.
+    """
+    if device != "cpu":
+        return "fp32"
+    native = torch.cpu.get_capabilities()
+    return "bf16" if native.get("avx512_bf16") or native.get("amx_bf16") else "fp32"
+
+
+def _workers(workers, device):
+    if workers is None:
+        return 1 if device == "cuda" else os.cpu_count()
+    if not isinstance(workers, int) or workers < 1:
+        raise BadValueError(f"workers={workers!r}: give a whole number from 1")
+    return workers
 
 
 def _check_data(setting):
@@ -97,110 +151,186 @@ def _check_data(setting):
         )
 
 
-def _without_parents(missing, store, workers):
+def _without_parents(missing, store, job, workers):
     """Tasks of dense runs, whose states others need, and of runs that need no dense run."""
     keep = {}
     for run in missing:
         if run.parent:
             keep.setdefault(run.parent, set()).update(run.parent_steps)
     wanted = {run for run in missing if run.method == "dense"}
-    wanted |= {
-        parent
-        for parent, steps in keep.items()
-        if any(_read_checkpoint(store, parent, step) is None for step in steps)
-    }
+    wanted |= {parent for parent, steps in keep.items() if _is_lost(store, parent, steps)}
     pruned = [run for run in missing if run.method != "dense" and not run.parent]
-    return [Task([run], keep.get(run, set())) for run in sorted(wanted)] + _grouped(pruned, workers)
+    return _grouped(sorted(wanted) + pruned, store, job, workers, keep)
 
 
-def _with_parents(missing, store, workers):
+def _with_parents(missing, store, job, workers):
     """Tasks of runs that start from states of a dense run, as far as those are there."""
     starts = {run: {(run.parent, step) for step in run.parent_steps} for run in missing}
     there = {s for s in set().union(*starts.values()) if _read_checkpoint(store, *s) is not None}
-    return _grouped([run for run in missing if starts[run] and starts[run] <= there], workers)
+    ready = [run for run in missing if starts[run] and starts[run] <= there]
+    return _grouped(ready, store, job, workers, {})
 
 
-def _grouped(runs, workers):
-    """Tasks of runs that can be trained together, in their order, of like size for each worker."""
+def _is_lost(store, run, steps):
+    return any(_read_checkpoint(store, run, step) is None for step in steps)
+
+
+def _grouped(runs, store, job, workers, keep):
+    """Tasks of runs that can be trained together, in their order, of like size for each worker;
+    groups that were begun go on as they are."""
+    tasks, left = [], dict.fromkeys(runs)
+    for setting, profile in dict.fromkeys((run.setting, run.profile) for run in runs):
+        for path, members in _unfinished(store, setting, profile, job):
+            if all(run in left for run in members):
+                tasks.append(Task(members, keep, path))
+                left = {run: None for run in left if run not in members}
     groups = {}
-    for run in runs:
+    for run in left:
         groups.setdefault((run.setting, run.profile, run.replicate), []).append(run)
-    tasks = []
     for (setting, _, _), members in groups.items():
-        most = STACK if _is_stackable(setting) else 1
+        most = _width(setting, job.device, job.precision)
         rounds = math.ceil(len(members) / (most * workers))
         size = min(most, math.ceil(len(members) / (rounds * workers)))
-        tasks += [Task(members[i : i + size]) for i in range(0, len(members), size)]
+        tasks += [Task(members[i : i + size], keep) for i in range(0, len(members), size)]
     return tasks
 
 
-def _is_stackable(setting):
-    return settings.get(setting).network.startswith("lenet")
+@functools.cache
+def _width(setting, device, precision):
+    """How many networks of a setting are trained as one program.
+
+    On a CPU convolutional networks gain nothing from company. On a GPU the number is doubled as
+    long as a short measurement finds that it pays and the memory holds.
+    """
+    first = STACK if settings.get(setting).network.startswith("lenet") else 1
+    if device == "cpu":
+        return first
+    best, fastest, count = first, 0, first
+    while count <= 32 * first:
+        try:
+            speed = bench.speed(setting, count, precision, device)
+        except torch.OutOfMemoryError:
+            break
+        finally:
+            torch.cuda.empty_cache()
+        if speed < 1.05 * fastest:
+            break
+        best, fastest, count = count, speed, 2 * count
+    return best
 
 
-def _carry_out(task, root, device, advance):
+def _carry_out(task, job, advance):
     """Train and record those runs of a task that nobody else has; returns how many."""
-    store = Store(root)
+    if time.time() >= job.deadline:
+        return 0
+    store = Store(job.root)
     with store.claim(task.runs) as todo:
-        first = task.runs[0]
-        lost = any(_read_checkpoint(store, first, step) is None for step in task.keep)
-        again = task.runs if lost and not store.missing(task.runs) else []
-        if not todo and not again:
+        recorded = set(task.runs) - set(store.missing(task.runs))
+        again = [r for r, steps in task.keep.items() if r in recorded and _is_lost(store, r, steps)]
+        runs = [run for run in task.runs if run in todo or run in again]
+        if not runs:
             return 0
-        schedule = settings.schedule(first.setting, first.profile)
-        dataset = datasets.load(settings.get(first.setting).dataset).to(device)
-        maker = MaskMaker(store)
-        began = time.perf_counter()
-        started = [maker.start(run) for run in todo or again]
-        models = [model.to(device) for model, _ in started]
-        mask = [mask for _, mask in started]
-        stacked = _is_stackable(first.setting)
-        if stacked:
-            outcomes = train_stacked(
-                models, dataset, schedule, first.replicate, mask, task.keep, advance
-            )
-        else:
-            model = models[0].to(memory_format=torch.channels_last)
-            outcomes = [
-                training.train(
-                    model, dataset, schedule, first.replicate, mask[0], task.keep,
-                    lambda: advance(1),
-                )
-            ]  # fmt: skip
-        seconds = (time.perf_counter() - began) / len(outcomes)
-        for step, state in outcomes[0].states.items():
-            _write_checkpoint(store, first, step, state)
-        store.add(
-            run.record()
-            | {
-                "test_accuracy": outcome.test_accuracy,
-                "test_loss": outcome.test_loss,
-                "train_loss": outcome.train_loss,
-                "kept_weights": masks.kept(m),
-                "epochs": schedule.epochs,
-                "seconds": seconds,
-                "engine": "stacked" if stacked else "plain",
-                "precision": "fp32",
-                "device": _device_name(device),
-                "dataset": f"{dataset.name}@{dataset.fingerprint}",
-                "torch": torch.__version__.split("+")[0],
-                "commit": commit(),
-            }
-            for run, outcome, m in zip(todo, outcomes, mask, strict=False)
-        )
-        return len(todo)
+        return _train_group(replace(task, runs=runs), job, store, set(todo), advance)
+
+
+def _train_group(task, job, store, todo, advance):
+    """Train a group and record its runs, as two groups where it does not fit into memory."""
+    try:
+        return _train_program(task, job, store, todo, advance)
+    except (RuntimeError, MemoryError) as error:
+        full = isinstance(error, MemoryError | torch.OutOfMemoryError) or "memory" in str(error)
+        if not full:
+            raise
+        if len(task.runs) == 1:
+            raise PrunelibError(
+                f"one network of {task.runs[0].setting} does not fit into the memory of "
+                f"{job.device!r}: finished runs are kept; give fewer workers, or a larger machine"
+            ) from None
+    half = len(task.runs) // 2
+    return sum(
+        _train_group(replace(task, runs=part, unfinished=None), job, store, todo, advance)
+        for part in (task.runs[:half], task.runs[half:])
+    )
+
+
+def _train_program(task, job, store, todo, advance):
+    began = time.perf_counter()
+    runs, first = task.runs, task.runs[0]
+    schedule = settings.schedule(first.setting, first.profile)
+    dataset = datasets.load(settings.get(first.setting).dataset).to(job.device)
+    program, spent = _resumed(task, job, schedule)
+    if program is None:
+        maker = MaskMaker(store, job.device)
+        started = []
+        for run in runs:
+            if time.time() >= job.deadline:
+                return 0
+            started.append(maker.start(run))
+        gradual = [run.sparsity if run.method == "gradual" else None for run in runs]
+        models, mask = ([pair[i] for pair in started] for i in (0, 1))
+        program = fused.make(models, mask, schedule, job.precision, gradual)
+        del started, models, mask, maker
+    path = _unfinished_folder(store, first.setting, first.profile) / f"{_digest(runs)}.safetensors"
+    saved = time.time()
+
+    def before(done):
+        nonlocal saved
+        if done > begun:
+            advance(program.count)
+        for k, run in enumerate(runs):
+            step = "end" if done == schedule.iterations else done
+            if step in task.keep.get(run, ()):
+                _write_checkpoint(store, run, step, program.state(k))
+        if done == schedule.iterations:
+            return False
+        now = time.time()
+        if now >= job.deadline or now >= saved + SAVE:
+            saved = now
+            _write_unfinished(path, program, runs, job, spent + time.perf_counter() - began)
+        return now >= job.deadline
+
+    begun = program.done
+    advance(program.count * begun)
+    outcomes = fused.train(program, dataset, first.replicate, before)
+    if outcomes is None:
+        return 0
+    seconds = (spent + time.perf_counter() - began) / len(runs)
+    records = [
+        run.record()
+        | {
+            "test_accuracy": outcome.test_accuracy,
+            "test_loss": outcome.test_loss,
+            "train_loss": outcome.train_loss,
+            "kept_weights": masks.kept(program.mask(k)),
+            "epochs": schedule.epochs,
+            "seconds": seconds,
+            "engine": type(program).__name__.lower(),
+            "precision": job.precision,
+            "device": device_name(job.device),
+            "dataset": f"{dataset.name}@{dataset.fingerprint}",
+            "torch": torch.__version__.split("+")[0],
+            "commit": commit(),
+        }
+        for k, (run, outcome) in enumerate(zip(runs, outcomes, strict=True))
+        if run in todo
+    ]
+    if job.output:
+        Store(job.output).add(records)
+    store.add(records)
+    path.unlink(missing_ok=True)
+    return len(records)
 
 
 class MaskMaker:
     """Initial weights and masks of runs; what several runs share is computed once."""
 
-    def __init__(self, store):
-        self.store = store
+    def __init__(self, store, device="cpu"):
+        self.store, self.device = store, device
         self.masks, self.rankings = {}, {}
 
     def start(self, run):
         """The network that a run trains, its weights in place, and its mask."""
-        if run.method == "dense":
+        if run.method in UNSCORED:
             model = self.network(run, 0)
             return model, masks.full(model)
         mask = self.mask(run)
@@ -208,11 +338,12 @@ class MaskMaker:
             mask = masks.shuffle(mask, run.replicate)
         if run.ablation == "reinit":
             network = settings.get(run.setting).network
-            return networks.build(network, run.replicate, run.init, "reinit"), mask
+            model = networks.build(network, run.replicate, run.init, "reinit")
+            return model.to(self.device), mask
         return self.network(run, run.weights_from), mask
 
     def mask(self, run):
-        """The mask before the ablation that shuffles it; on the CPU."""
+        """The mask before the ablation that shuffles it."""
         invert = run.ablation == "invert"
         key = replace(run, ablation="invert" if invert else "none", weights_from=0)
         if key not in self.masks:
@@ -238,115 +369,19 @@ class MaskMaker:
     def batch(self, run):
         if not scores.get(run.method).needs_data:
             return None
-        return datasets.scoring_batch(run.setting, run.replicate)
+        batch = datasets.scoring_batch(run.setting, run.replicate)
+        return tuple(tensor.to(self.device) for tensor in batch)
 
     def network(self, run, step):
         """A fresh copy of the dense network at a step of its training."""
         model = networks.build(settings.get(run.setting).network, run.replicate, run.init)
         if step != 0:
             model.load_state_dict(_read_checkpoint(self.store, run.parent, step))
-        return model
+        return model.to(self.device)
 
 
-def train_stacked(models, dataset, schedule, replicate, mask, keep=(), advance=None):
-    """Train K LeNets as one batched program; the same recipe as `training.train`.
-
-    All see the same batches, so their first layers are one matrix product and the others batched
-    ones. The loss is the sum over models of each model's mean: models do not touch each other.
-
-    Args:
-        models: K networks of one architecture, without momentum or weight decay in the schedule.
-        dataset: on the device of the models.
-        schedule: a `settings.Schedule`.
-        replicate: keys the order of the data.
-        mask: K dicts from parameter name to bool tensor.
-        keep: steps of the first model whose state is kept, counted in iterations, and "end".
-        advance: called with the number of models after every iteration.
-
-    Returns:
-        K Outcomes.
-    """
-    if schedule.momentum or schedule.weight_decay:
-        raise NotImplementedError("stacked training has plain SGD only")
-    count, depth = len(models), len(models[0].layers)
-    weights = [torch.stack([m.layers[i].weight.detach() for m in models]) for i in range(depth)]
-    biases = [torch.stack([m.layers[i].bias.detach() for m in models]) for i in range(depth)]
-    masked = [
-        torch.stack([m[f"layers.{i}.weight"] for m in mask]).to(weights[i]) for i in range(depth)
-    ]
-    for w, m in zip(weights, masked, strict=True):
-        w.mul_(m)
-    parameters = [p.requires_grad_() for p in (*weights, *biases)]
-    states, losses = {}, []
-
-    def state():
-        for i, layer in enumerate(models[0].layers):
-            layer.weight.data.copy_(weights[i][0])
-            layer.bias.data.copy_(biases[i][0])
-        return training.snapshot(models[0])
-
-    for step in range(schedule.iterations):
-        if step in keep:
-            states[step] = state()
-        epoch, position = divmod(step, schedule.iterations_per_epoch)
-        if position == 0:
-            draws = dataset.draws(replicate, epoch)
-            losses, seen = [], 0
-        start = position * schedule.batch_size
-        inputs, targets = dataset.train_batch(draws, start, start + schedule.batch_size)
-        loss = _stacked_loss(weights, biases, inputs, targets) / len(targets)
-        gradients = torch.autograd.grad(loss.sum(), parameters)
-        rate = schedule.learning_rate_at(step)
-        with torch.no_grad():
-            for w, m, g in zip(weights, masked, gradients, strict=False):
-                w.addcmul_(g, m, value=-rate)
-            for b, g in zip(biases, gradients[depth:], strict=True):
-                b.sub_(g, alpha=rate)
-        losses.append(loss.detach() * len(targets))
-        seen += len(targets)
-        if advance:
-            advance(count)
-    if "end" in keep:
-        states["end"] = state()
-    train_loss = torch.stack(losses).sum(0) / seen
-    correct = torch.zeros(count, device=inputs.device)
-    test_loss, tested = torch.zeros_like(train_loss), 0
-    with torch.no_grad():
-        for inputs, targets in dataset.test_batches(schedule.test_examples):
-            logits = _stacked_logits(weights, biases, inputs)
-            correct += (logits.argmax(2) == targets).sum(1)
-            test_loss += _cross_entropy(logits, targets)
-            tested += len(targets)
-    outcomes = zip(
-        (correct / tested).tolist(), (test_loss / tested).tolist(), train_loss.tolist(), strict=True
-    )
-    return [
-        training.Outcome(*values, states if k == 0 else {}) for k, values in enumerate(outcomes)
-    ]
-
-
-def _stacked_logits(weights, biases, inputs):
-    """Logits [K, n, classes] of K stacked networks on inputs [n, …]."""
-    x = inputs.flatten(1).to(weights[0].dtype)
-    count = len(weights[0])
-    hidden = F.linear(x, weights[0].flatten(0, 1), biases[0].flatten())
-    hidden = hidden.view(len(x), count, -1).transpose(0, 1)
-    for w, b in zip(weights[1:], biases[1:], strict=True):
-        hidden = torch.baddbmm(b[:, None], hidden.relu(), w.transpose(1, 2))
-    return hidden
-
-
-def _cross_entropy(logits, targets):
-    """Cross-entropies summed over examples, one a model: [K, n, classes], [n] -> [K]."""
-    each = F.cross_entropy(logits.flatten(0, 1), targets.repeat(len(logits)), reduction="none")
-    return each.view(len(logits), -1).sum(1)
-
-
-def _stacked_loss(weights, biases, inputs, targets):
-    return _cross_entropy(_stacked_logits(weights, biases, inputs), targets)
-
-
-def _device_name(device):
+def device_name(device):
+    """What a record calls the hardware."""
     return torch.cuda.get_device_name() if device == "cuda" else f"cpu {platform.machine()}"
 
 
@@ -369,15 +404,83 @@ def _read_checkpoint(store, run, step):
         return None
 
 
-def plan(runs, store):
+def _unfinished_folder(store, setting, profile):
+    return store.root / ".checkpoints" / setting / profile / "unfinished"
+
+
+def _digest(runs):
+    return hashlib.sha256(json.dumps([run.record() for run in runs]).encode()).hexdigest()[:16]
+
+
+def _write_unfinished(path, program, runs, job, seconds):
+    packed = {
+        f"{k}/{name}": tensor for k in range(len(runs)) for name, tensor in program.pack(k).items()
+    }
+    about = _conditions(runs[0].setting, job) | {
+        "runs": json.dumps([run.record() for run in runs]),
+        "done": str(program.done),
+        "seconds": str(seconds),
+    }
+    write_atomically(path, save(packed, about))
+
+
+def _conditions(setting, job):
+    """What a group must go on with as it began."""
+    data = datasets.load(settings.get(setting).dataset).fingerprint
+    return {"precision": job.precision, "device": job.device, "data": data}
+
+
+def _unfinished(store, setting, profile, job):
+    """(path, runs) of the groups that were begun under the conditions of this job; what cannot be
+    read is begun again."""
+    found = []
+    for path in sorted(_unfinished_folder(store, setting, profile).glob("*.safetensors")):
+        try:
+            with safe_open(path, "pt") as file:
+                about = file.metadata()
+            runs = [Run.recorded(**record) for record in json.loads(about["runs"])]
+        except (OSError, SafetensorError, PrunelibError, KeyError, TypeError, ValueError):
+            path.unlink(missing_ok=True)
+            continue
+        if _conditions(setting, job).items() <= about.items():
+            found.append((path, runs))
+    return found
+
+
+def _resumed(task, job, schedule):
+    """The program of an unfinished group where it was left, and the seconds spent on it; None and
+    0 where there is none."""
+    if task.unfinished is None:
+        return None, 0.0
+    with safe_open(task.unfinished, "pt") as file:
+        about = file.metadata()
+        packed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    runs = [Run.recorded(**record) for record in json.loads(about["runs"])]
+    if runs != task.runs:  # another process has finished some of them
+        return None, 0.0
+    network = settings.get(runs[0].setting).network
+    models = [networks.build(network).to(job.device) for _ in runs]
+    gradual = [run.sparsity if run.method == "gradual" else None for run in runs]
+    full = [masks.full(model) for model in models]
+    program = fused.make(models, full, schedule, job.precision, gradual)
+    for k in range(len(runs)):
+        prefix = f"{k}/"
+        own = {n.removeprefix(prefix): t for n, t in packed.items() if n.startswith(prefix)}
+        program.unpack(k, own)
+    program.done = int(about["done"])
+    return program, float(about["seconds"])
+
+
+def plan(runs, store, device=None, precision=None):
     """What runs need: how many are in the store, how many to train, and how long that takes.
 
-    The time comes from what the store's runs of the same setting took, scaled by epochs and
-    divided by the workers of this machine.
+    The time comes from a calibration of some seconds; it leaves out the scoring of masks.
 
     Returns:
         one line of text a setting and profile.
     """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    precision = precision or default_precision(device)
     missing = set(store.missing(runs))
     groups, lines = {}, []
     for run in runs:
@@ -387,16 +490,28 @@ def plan(runs, store):
         line = f"{setting}, profile {profile}: {len(members)} runs needed, "
         line += f"{len(members) - len(left)} in the store, {len(left)} to train"
         if left:
-            line += f" ({_estimate(setting, profile, len(left), store)})"
+            line += f" ({_estimate(left, device, precision)})"
         lines.append(line + ".")
     return "\n".join(lines)
 
 
-def _estimate(setting, profile, count, store):
-    table = store.table(setting)
-    if table.empty:
-        return "no run of this setting is recorded yet, so no estimate of the time"
-    per_epoch = table["seconds"].sum() / table["epochs"].sum()
-    seconds = per_epoch * settings.schedule(setting, profile).epochs * count / os.cpu_count()
+def _estimate(runs, device, precision):
+    """How long runs of one setting and profile take on this machine, from a short calibration."""
+    setting = runs[0].setting
+    count = _width(setting, device, precision)
+    threads = torch.get_num_threads()
+    if device == "cpu":
+        torch.set_num_threads(1)  # as a worker
+    try:
+        speed = bench.speed(setting, min(count, len(runs)), precision, device)
+    finally:
+        torch.set_num_threads(threads)
+    workers = _workers(None, device)
+    schedule = settings.schedule(setting, runs[0].profile)
+    images = len(runs) * schedule.iterations * schedule.batch_size
+    seconds = images / speed / min(workers, math.ceil(len(runs) / count))
     unit, size = ("s", 1) if seconds < 100 else ("min", 60) if seconds < 6000 else ("h", 3600)
-    return f"about {seconds / size:.0f} {unit} at the speed of the {len(table)} recorded runs"
+    return (
+        f"about {max(1, round(seconds / size))} {unit} of training on this machine: "
+        f"{speed:,.0f} images/s a process, {workers} of them, in {precision}"
+    )

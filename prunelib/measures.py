@@ -57,20 +57,6 @@ def methods(setting):
     return found
 
 
-def level(setting):
-    """The k of the sparsity 1 - 0.8^k at which Figures 5 and 15 are drawn, and where it is from.
-
-    The highest matching sparsity that the paper prints; 93.1 % (k = 12) where it prints none.
-
-    Returns:
-        (k, a phrase that names the source).
-    """
-    printed = settings.get(setting).matching
-    if printed is not None:
-        return printed, "the highest matching sparsity (Section 4, footnote 2)"
-    return 12, "the paper prints no highest matching sparsity here"
-
-
 def measured(store):
     """The settings of which the store holds masks, in the order of `settings.SETTINGS`."""
     return [name for name in settings.SETTINGS if store.path(name, "paper").exists()]

@@ -1,11 +1,12 @@
 """Run, a point in the space of the paper's experiments; and the Runs each figure needs."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 from prunelib import networks, scores, settings
 from prunelib.errors import BadValueError, UnknownNameError, check_name, check_sparsity
 
 ABLATIONS = ("none", "shuffle", "reinit", "invert")
+UNSCORED = ("dense", "gradual")  # methods that have no mask before training
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Run:
     `prune_at` is the step whose weights are scored, `weights_from` the step whose weights are
     then trained: an iteration, or "end". 0/0 is pruning at initialisation, k/k Section 6, end/end
     magnitude after training, end/k lottery ticket rewinding. The unpruned network has the method
-    "dense" and sparsity 0.
+    "dense" and sparsity 0; "gradual" is magnitude pruning while training (Figure 1).
 
     Raises:
         UnknownNameError, BadValueError: when made with a name or value that is not allowed.
@@ -34,8 +35,8 @@ class Run:
     def __post_init__(self):
         settings.get(self.setting)
         settings.get_profile(self.profile)
-        if self.method != "dense" and self.method not in scores.METHODS:
-            raise UnknownNameError("method", self.method, ["dense", *scores.METHODS])
+        if self.method not in (*UNSCORED, *scores.METHODS):
+            raise UnknownNameError("method", self.method, [*UNSCORED, *scores.METHODS])
         check_name("ablation", self.ablation, ABLATIONS)
         check_name("init", self.init, networks.INITS)
         object.__setattr__(self, "sparsity", check_sparsity(self.sparsity))
@@ -50,6 +51,9 @@ class Run:
         if self.method == "dense" and plain != (0.0, "none", 0, 0):
             raise BadValueError("method 'dense' is the unpruned network: it takes no sparsity, "
                                 "ablation, prune_at or weights_from")  # fmt: skip
+        if self.method == "gradual" and plain[1:] != ("none", 0, 0):
+            raise BadValueError("method 'gradual' prunes while it trains: it takes no ablation, "
+                                "prune_at or weights_from")  # fmt: skip
 
     def __lt__(self, other):
         """Field by field; among steps "end" comes last."""
@@ -61,7 +65,7 @@ class Run:
     @classmethod
     def recorded(cls, method, **values):
         """The Run of a record, whose method need not be registered where it is read."""
-        known = method == "dense" or method in scores.METHODS
+        known = method in (*UNSCORED, *scores.METHODS)
         run = cls(method=method if known else "random", **values)
         object.__setattr__(run, "method", method)
         return run
@@ -90,7 +94,11 @@ EARLY_METHODS = ("magnitude", "snip", "grasp", "synflow")
 
 @dataclass(frozen=True)
 class Curve:
-    """A line of a figure: what its Runs share; sparsity and replicate vary along it."""
+    """A line of a figure: what its Runs share; sparsity or step, and replicate vary along it.
+
+    Steps are those of a Run, or "k" where the step varies along the line, or "rewind" for the
+    rewinding step of the setting.
+    """
 
     method: str
     ablation: str = "none"
@@ -98,35 +106,114 @@ class Curve:
     weights_from: int | str = 0
     init: str = "he"
 
-    def run(self, setting, profile, sparsity, replicate):
+    def at(self, setting, profile, step=0):
+        """The same curve with its steps as numbers: "k" is `step`."""
+        known = {"k": step, "rewind": settings.schedule(setting, profile).rewind_step}
+        steps = {
+            n: known.get(getattr(self, n), getattr(self, n)) for n in ("prune_at", "weights_from")
+        }
+        return replace(self, **steps)
+
+    def run(self, setting, profile, sparsity, replicate, step=0):
+        c = self.at(setting, profile, step)
         return Run(
-            setting, profile, self.method, sparsity, self.ablation, self.prune_at,
-            self.weights_from, self.init, replicate,
+            setting, profile, c.method, sparsity, c.ablation, c.prune_at, c.weights_from, c.init,
+            replicate,
         )  # fmt: skip
 
 
 DENSE = Curve("dense")
 AFTER = Curve("magnitude", prune_at="end", weights_from="end")
+REWOUND = Curve("magnitude", prune_at="end", weights_from="rewind")
+RANDOM = Curve("random")
+SYNFLOW_RUNS = ("vgg11_cifar10", "vgg16_cifar10", "modified_resnet18_cifar10",
+                "modified_resnet18_tinyimagenet")  # fmt: skip
+GRASP_RUNS = dict.fromkeys(("vgg19_cifar10", "wrn_32_2_cifar10"), (0.9, 0.95, 0.98)) | {
+    "resnet50_imagenet": (0.6, 0.8, 0.9)
+}
 
 
-def _after(ablation):
-    return Curve("magnitude", ablation, prune_at="end", weights_from="end")
+@dataclass(frozen=True)
+class Grid:
+    """The Runs of a figure or table: panels of curves, and what varies along the curves.
+
+    `along` is "sparsity" (1 - 0.8^k), "halving" (1 - 0.5^k), "step" (at the highest matching
+    sparsity), or a dict from setting to the sparsities of a table. `only` names the settings that
+    it is about; None is all of them.
+    """
+
+    panels: dict[str, tuple[Curve, ...]]
+    along: str | dict = "sparsity"
+    only: tuple[str, ...] | None = None
+
+    def points(self, setting, profile):
+        """The (sparsity, step) of the points along each curve."""
+        if self.along == "step":
+            matching = settings.sparsity(settings.matching_level(setting)[0])
+            return [(matching, step) for step in settings.steps(setting, profile)]
+        if self.along == "halving":
+            return [(s, 0) for s in settings.halvings(profile)]
+        if self.along == "sparsity":
+            return [(s, 0) for s in settings.sparsities(setting, profile)]
+        return [(s, 0) for s in self.along[setting]]
 
 
-# Each figure as panels of curves. Figure 3 has one panel a setting, Figure 4 one a method.
+def _variants(method, ablations, **steps):
+    return tuple(Curve(method, ablation, **steps) for ablation in ablations)
+
+
+def _plain(*methods, **steps):
+    return tuple(Curve(method, **steps) for method in methods)
+
+
+_END = {"prune_at": "end", "weights_from": "end"}
+_K = {"prune_at": "k", "weights_from": "k"}
+_RANDOMISED = ("none", "shuffle", "reinit")
+_LATE = Curve("magnitude", prune_at="end", weights_from="k")
+
+# Section, or appendix, of each: 1, 4, 5, 6, D, E, F, F, G, G, H, I.
 FIGURES = {
-    3: {"": (AFTER, *(Curve(m) for m in (*EARLY_METHODS, "random")))},
-    4: {
-        **{
-            method: (
-                Curve(method),
-                *(Curve(method, ablation) for ablation in ("shuffle", "reinit", "invert")),
-                Curve(method, init="fixed_variance"),
+    1: Grid({"": (AFTER, REWOUND, Curve("gradual"), RANDOM)}),
+    3: Grid({"": (AFTER, *_plain(*EARLY_METHODS), RANDOM)}),
+    4: Grid(
+        {
+            **{
+                method: (
+                    *_variants(method, (*_RANDOMISED, "invert")),
+                    Curve(method, init="fixed_variance"),
+                )
+                for method in EARLY_METHODS
+            },
+            "magnitude after training": _variants("magnitude", _RANDOMISED, **_END),
+        }
+    ),
+    6: Grid({"": (_LATE, *_plain(*EARLY_METHODS, "random", **_K))}, "step"),
+    7: Grid({"": _plain(*EARLY_METHODS, "random")}, "halving", SYNFLOW_RUNS),
+    8: Grid({"": (AFTER, REWOUND, Curve("magnitude"), RANDOM)}),
+    9: Grid({method: _variants(method, _RANDOMISED, **_END) for method in EARLY_METHODS}),
+    10: Grid({method: _variants(method, _RANDOMISED, **_K) for method in EARLY_METHODS}, "step"),
+    11: Grid({"": _plain("snip", "iterative_snip")}),
+    12: Grid({method: _variants(method, _RANDOMISED) for method in ("snip", "iterative_snip")}),
+    13: Grid({"": (Curve("grasp"), Curve("grasp", "invert"), Curve("grasp_magnitude"))}),
+    14: Grid(
+        {
+            "": (
+                AFTER, *_plain("magnitude", "snip", "grasp_magnitude"),
+                Curve("synflow", "shuffle"), RANDOM,
             )
-            for method in EARLY_METHODS
-        },
-        "magnitude after training": (AFTER, _after("shuffle"), _after("reinit")),
-    },
+        }
+    ),
+}  # fmt: skip
+
+TABLES = {
+    2: Grid(
+        {"": _plain("snip")},
+        {"vgg16_cifar10": (0.97,)}
+        | {f"{n}_cifar10": (0.95,) for n in ("vgg2_16", "wrn_14_8", "wrn_14_10", "wrn_20_8")},
+    ),
+    3: Grid({"": _plain("snip")}, GRASP_RUNS),
+    5: Grid({"": _plain("grasp")}, GRASP_RUNS),
+    7: Grid({"": ()}, dict.fromkeys(SYNFLOW_RUNS, ())),
 }
 
 
@@ -141,19 +228,34 @@ def figure_runs(figure, setting, profile, replicates=None):
         replicates: how many; the profile's number by default.
 
     Raises:
-        UnknownNameError, BadValueError: for a figure, setting, profile or number not allowed.
+        UnknownNameError, BadValueError: for a figure, setting, profile or number not allowed, or
+            a setting that the figure is not about.
     """
     check_name("figure", figure, FIGURES)
+    return _grid_runs(f"figure {figure}", FIGURES[figure], setting, profile, replicates)
+
+
+def table_runs(table, setting, profile, replicates=None):
+    """The Runs a table needs, a number of `TABLES`; else as `figure_runs`."""
+    check_name("table", table, TABLES)
+    return _grid_runs(f"table {table}", TABLES[table], setting, profile, replicates)
+
+
+def _grid_runs(name, grid, setting, profile, replicates):
+    settings.get(setting)
+    about = tuple(grid.along) if isinstance(grid.along, dict) else grid.only
+    if about and setting not in about:
+        raise BadValueError(f"{name} is not about {setting!r}; it has {', '.join(about)}")
     count = settings.replicates(setting, profile) if replicates is None else replicates
     if type(count) is not int or count < 1:
         raise BadValueError(f"replicates {count!r} is not a whole number from 1")
+    points = grid.points(setting, profile)
     runs = []
     for replicate in range(count):
         runs.append(DENSE.run(setting, profile, 0.0, replicate))
-        for panel in FIGURES[figure].values():
+        for panel in grid.panels.values():
             for curve in panel:
-                for sparsity in settings.sparsities(setting, profile):
-                    runs.append(curve.run(setting, profile, sparsity, replicate))
+                runs += [curve.run(setting, profile, s, replicate, step) for s, step in points]
     return list(dict.fromkeys(runs))
 
 

@@ -102,13 +102,18 @@ def get(name):
 class Profile:
     """How faithful a run is: the share of the schedule, the sparsities, the replicates.
 
-    `iterations` replaces `scale` where it is given. `replicates` None means the paper's number.
-    `test_examples` None means the whole test set; otherwise that many, evenly spaced.
+    `levels` are the k of the sparsities 1 - 0.8^k, `halvings` those of 1 - 0.5^k (Figure 7);
+    `steps` the steps at which Figures 6 and 10 prune, as shares of the schedule (the paper does
+    not print them). `iterations` replaces `scale` where it is given. `replicates` None means the
+    paper's number. `test_examples` None means the whole test set; otherwise that many, evenly
+    spaced.
     """
 
     name: str
     scale: float
     levels: tuple[int, ...]
+    halvings: tuple[int, ...]
+    steps: tuple[float, ...]
     replicates: int | None = None
     iterations: int | None = None
     test_examples: int | None = None
@@ -118,14 +123,19 @@ class Profile:
 PROFILES = {
     p.name: p
     for p in (
-        Profile("paper", 1.0, tuple(range(1, 19)), meaning="Appendix A to the letter"),
         Profile(
-            "quick", 0.1, (3, 6, 9, 12, 15, 18), replicates=3,
+            "paper", 1.0, tuple(range(1, 19)), tuple(range(1, 11)),
+            (0, .004, .008, .016, .032, .08, .16, .24, .32, .4, .5, .6, .7, .8, .9, 1),
+            meaning="Appendix A to the letter",
+        ),
+        Profile(
+            "quick", 0.1, (3, 6, 9, 12, 15, 18), (2, 4, 6, 8, 10), (0, .016, .08, .24, .5, .75, 1),
+            replicates=3,
             meaning="the schedule scaled to a tenth of its iterations",
         ),
         Profile(
-            "smoke", 0.0, (6, 15), replicates=1, iterations=10, test_examples=500,
-            meaning="ten iterations, to see that everything runs",
+            "smoke", 0.0, (6, 15), (2, 8), (0, .5, 1), replicates=1, iterations=10,
+            test_examples=500, meaning="ten iterations, to see that everything runs",
         ),
     )
 }  # fmt: skip
@@ -146,6 +156,32 @@ def sparsities(setting, profile):
     """The sparsities of a setting's figures at a profile, ascending."""
     highest = get(setting).highest
     return [sparsity(level) for level in get_profile(profile).levels if level <= highest]
+
+
+def halvings(profile):
+    """The sparsities of Figure 7 at a profile, ascending (Appendix D.4)."""
+    return [sparsity(level, 0.5) for level in get_profile(profile).halvings]
+
+
+def steps(setting, profile):
+    """The steps at which Figures 6 and 10 prune: iterations, ascending, and "end"."""
+    last = schedule(setting, profile).iterations
+    found = dict.fromkeys(round(share * last) for share in get_profile(profile).steps)
+    return [step if step < last else "end" for step in found]
+
+
+def matching_level(setting):
+    """The k of the highest matching sparsity, 1 - 0.8^k, and where it is from.
+
+    The one that the paper prints; 93.1 % (k = 12) where it prints none.
+
+    Returns:
+        (k, a phrase that names the source).
+    """
+    printed = get(setting).matching
+    if printed is not None:
+        return printed, "the highest matching sparsity (Section 4, footnote 2)"
+    return 12, "the paper prints no highest matching sparsity here"
 
 
 def replicates(setting, profile):
@@ -176,6 +212,18 @@ class Schedule:
         """The learning rate of iteration `step`, counted from 0."""
         rate = self.learning_rate * self.drop_factor ** sum(step >= d for d in self.drops)
         return rate * min(1.0, (step + 1) / self.warmup) if self.warmup else rate
+
+    def gradual_sparsity(self, step, final):
+        """The sparsity that gradual pruning prunes to after `step` iterations; None if to none.
+
+        final * (1 - (1 - t)^3) as in Zhu and Gupta (2018), t from 0 to 1 over the first half of
+        the schedule in 100 updates. (The paper prints no such details of Figure 1; these are
+        this project's.)
+        """
+        half = self.iterations // 2
+        if not 0 < step <= half or 100 * step // half == 100 * (step - 1) // half:
+            return None
+        return final * (1 - (1 - (100 * step // half) / 100) ** 3)
 
     @property
     def epochs(self):

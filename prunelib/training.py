@@ -22,7 +22,7 @@ class Outcome:
     states: dict = field(default_factory=dict)
 
 
-def train(model, dataset, schedule, replicate, mask=None, keep=(), on_step=None):
+def train(model, dataset, schedule, replicate, mask=None, keep=(), on_step=None, gradual=None):
     """Train a network by the paper's recipe (Appendix A.3), in place.
 
     SGD with the schedule's momentum, weight decay on every parameter, no Nesterov; the last,
@@ -38,11 +38,14 @@ def train(model, dataset, schedule, replicate, mask=None, keep=(), on_step=None)
         mask: dict from parameter name to bool tensor, or None.
         keep: steps whose state is kept, counted in iterations done, and "end".
         on_step: called after every iteration.
+        gradual: the sparsity to prune to while training, by magnitude (Figure 1), or None.
 
     Returns:
         an Outcome.
     """
-    mask = {n: m.to(next(model.parameters()).device) for n, m in (mask or {}).items()}
+    mask = {
+        n: m.to(next(model.parameters()).device) for n, m in (mask or masks.full(model)).items()
+    }
     masks.apply(model, mask)
     model.train()
     optimiser = torch.optim.SGD(
@@ -53,6 +56,9 @@ def train(model, dataset, schedule, replicate, mask=None, keep=(), on_step=None)
     )
     states, losses = {}, []
     for step in range(schedule.iterations):
+        if gradual and (sparsity := schedule.gradual_sparsity(step, gradual)):
+            mask = masks.remove({n: model.get_parameter(n).abs() for n in mask}, sparsity, mask)
+            masks.apply(model, mask)
         if step in keep:
             states[step] = snapshot(model)
         epoch, position = divmod(step, schedule.iterations_per_epoch)
@@ -60,7 +66,7 @@ def train(model, dataset, schedule, replicate, mask=None, keep=(), on_step=None)
             draws = dataset.draws(replicate, epoch)
             losses = []
         start = position * schedule.batch_size
-        inputs, targets = dataset.train_batch(draws, start, start + schedule.batch_size)
+        inputs, targets = dataset.train_batch(draws.part(start, start + schedule.batch_size))
         for group in optimiser.param_groups:
             group["lr"] = schedule.learning_rate_at(step)
         optimiser.zero_grad()

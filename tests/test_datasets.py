@@ -289,7 +289,9 @@ def test_an_epoch_sees_every_example_once_and_keeps_its_last_short_batch(
 ):
     dataset = in_memory(examples)
     draws = dataset.draws(replicate=0, epoch=0)
-    targets = [dataset.train_batch(draws, i * batch, (i + 1) * batch)[1] for i in range(batches)]
+    targets = [
+        dataset.train_batch(draws.part(i * batch, (i + 1) * batch))[1] for i in range(batches)
+    ]
     assert [len(t) for t in targets] == [batch] * (batches - 1) + [last]
     assert torch.cat(targets).sort().values.tolist() == list(range(examples))
 
@@ -298,7 +300,7 @@ def test_an_epoch_sees_every_example_once_and_keeps_its_last_short_batch(
 def test_train_batch_augments_each_image_by_its_own_draw(augmentation):
     dataset = in_memory(40, augmentation, size=32)
     draws = dataset.draws(replicate=1, epoch=2)
-    inputs, targets = dataset.train_batch(draws, 10, 30)
+    inputs, targets = dataset.train_batch(draws.part(10, 30))
     assert inputs.shape == (20, 3, 32, 32)
     assert inputs.dtype == torch.float32
     for i, (got, target) in enumerate(zip(inputs, targets.tolist(), strict=True), start=10):
@@ -542,7 +544,7 @@ def test_imagenet_folder_trains_on_crops_of_224_pixels(root):
     assert imagenet.train_size == 6
     draws = imagenet.draws(replicate=0, epoch=0)
     assert draws.order.sort().values.tolist() == list(range(6))
-    inputs, targets = imagenet.train_batch(draws, 0, 6)
+    inputs, targets = imagenet.train_batch(draws.part(0, 6))
     assert inputs.shape == (6, 3, 224, 224)
     assert inputs.dtype == torch.float32
     assert targets.tolist() == [int(i) // 3 for i in draws.order]
@@ -565,13 +567,13 @@ def test_imagenet_batches_are_a_function_of_replicate_and_epoch(root):
     write_imagenet(root)
     imagenet = datasets.load("imagenet")
     draws = imagenet.draws(replicate=0, epoch=1)
-    whole, _ = imagenet.train_batch(draws, 0, 6)
+    whole, _ = imagenet.train_batch(draws.part(0, 6))
     torch.manual_seed(5)
-    parts = [imagenet.train_batch(imagenet.draws(0, 1), i, i + 2)[0] for i in (0, 2, 4)]
+    parts = [imagenet.train_batch(imagenet.draws(0, 1).part(i, i + 2))[0] for i in (0, 2, 4)]
     assert torch.equal(whole, torch.cat(parts))
     for replicate, epoch in ((0, 2), (1, 1)):
         other = imagenet.draws(replicate, epoch)
-        inputs, _ = imagenet.train_batch(other, 0, 6)
+        inputs, _ = imagenet.train_batch(other.part(0, 6))
         for i in (0, 1, 2, 4, 5):  # image 3 is so wide that its crop is often the largest one
             same = draws.order.tolist().index(i), other.order.tolist().index(i)
             assert not torch.equal(whole[same[0]], inputs[same[1]])
@@ -582,7 +584,7 @@ def test_imagenet_flips_half_of_the_images(root):
     imagenet = datasets.load("imagenet")
     flipped = []
     for epoch in range(10):
-        inputs, _ = imagenet.train_batch(imagenet.draws(0, epoch), 0, 6)
+        inputs, _ = imagenet.train_batch(imagenet.draws(0, epoch).part(0, 6))
         flipped += (inputs[:, 0, 0, 0] > inputs[:, 0, 0, -1]).tolist()  # red rises to the right
     assert 18 <= sum(flipped) <= 42  # 30 of 60, four deviations of 3.9 at most
 
@@ -819,7 +821,7 @@ def test_a_damaged_image_of_imagenet_is_named_when_it_is_read(root):
     path = damage(root / "imagenet" / "train" / "class0" / "0.png")
     imagenet = datasets.load("imagenet")
     with pytest.raises(DatasetError) as caught:
-        imagenet.train_batch(imagenet.draws(0, 0), 0, 6)
+        imagenet.train_batch(imagenet.draws(0, 0).part(0, 6))
     assert_sentence(caught.value, path)
 
 

@@ -1,5 +1,5 @@
-"""The engine: many networks at once against one, masks and weights of every kind of Run, and
-campaigns that are killed, interrupted, doubled and damaged."""
+"""The engine: masks and weights of every kind of Run, and campaigns that are killed, interrupted,
+paused, doubled and damaged."""
 
 import contextlib
 import multiprocessing
@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from prunelib import datasets, engine, masks, networks, scores, settings, training
+from prunelib import datasets, engine, fused, networks, scores
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, StoreError
 from prunelib.runs import FIELDS, Run, figure_runs
 from prunelib.store import Store
@@ -31,8 +31,10 @@ def dense(**fields):
     return Run("lenet_digits", "smoke", **fields)
 
 
-def train(runs, store, workers=1):
-    return engine.train(runs, store, workers=workers, device="cpu", progress=False)
+def train(runs, store, workers=1, **options):
+    """In fp32: which machine runs the tests must not matter."""
+    options = {"precision": "fp32", "device": "cpu", "progress": False} | options
+    return engine.train(runs, store, workers, **options)
 
 
 def results(store):
@@ -76,89 +78,6 @@ def registry():
     yield
     scores.METHODS.clear()
     scores.METHODS.update(before)
-
-
-# ------------------------------------------------------ the stacked program and the plain loop
-
-# Across the end of an epoch (11 batches, the last of 17 images), with a drop of the rate.
-SCHEDULE = replace(
-    settings.schedule("lenet_digits", "smoke"), iterations=13, drops=(9,), test_examples=50
-)
-
-
-def stack(count=3):
-    models = [networks.build("lenet_8x8", seed).double() for seed in range(count)]
-    sparsities = (0.0, 0.5, 0.95)
-    return models, [
-        masks.prune(model, "magnitude", sparsities[k % 3]) for k, model in enumerate(models)
-    ]
-
-
-def stacked(models, mask, **options):
-    return engine.train_stacked(
-        models, datasets.load("digits"), SCHEDULE, 0, mask, keep=("end",), **options
-    )
-
-
-def end_states(chosen):
-    """States at the end of each of a stack's models: each in turn is put first."""
-    models, mask = stack()
-    order = [chosen, *(k for k in range(len(models)) if k != chosen)]
-    outcomes = stacked([models[k] for k in order], [mask[k] for k in order])
-    return outcomes[0], outcomes[0].states["end"]
-
-
-@pytest.mark.parametrize("k", [0, 1, 2])
-def test_a_stack_trains_as_the_plain_loop_does(k):
-    models, mask = stack()
-    plain = training.train(models[k], datasets.load("digits"), SCHEDULE, 0, mask[k], keep=("end",))
-    found, state = end_states(k)
-    for name, value in plain.states["end"].items():
-        assert float((state[name] - value).norm() / value.norm()) < 1e-12
-    assert found.test_accuracy == pytest.approx(plain.test_accuracy, abs=1e-7)  # counts in float32
-    assert found.test_loss == pytest.approx(plain.test_loss, rel=1e-12)
-    assert found.train_loss == pytest.approx(plain.train_loss, rel=1e-12)
-
-
-def test_outcomes_come_in_the_order_of_the_models():
-    """Permuting the models permutes the outcomes; one alone comes out as in company."""
-    models, mask = stack()
-    losses = [o.test_loss for o in stacked(models, mask)]
-    assert len(set(losses)) == 3
-    for order in ((2, 0, 1), (1,)):
-        models, mask = stack()
-        found = stacked([models[k] for k in order], [mask[k] for k in order])
-        assert [o.test_loss for o in found] == pytest.approx([losses[k] for k in order], rel=1e-12)
-
-
-def test_a_diverging_model_leaves_the_others_bitwise_unchanged():
-    models, mask = stack()
-    expected = stacked(models, mask)
-    models, mask = stack()
-    with torch.no_grad():
-        models[1].layers[0].weight[0, 0] = float("nan")
-    found = stacked(models, mask)
-    assert np.isnan(found[1].test_loss)
-    for k in (0, 2):
-        assert (found[k].test_loss, found[k].train_loss, found[k].test_accuracy) == (
-            expected[k].test_loss, expected[k].train_loss, expected[k].test_accuracy,
-        )  # fmt: skip
-    assert same(found[0].states["end"], expected[0].states["end"])
-
-
-def test_pruned_weights_of_a_stack_are_exactly_zero():
-    for k in range(3):
-        mask = stack()[1][k]
-        _, state = end_states(k)
-        for name in LAYERS:
-            assert torch.equal(state[name] != 0, mask[name])
-
-
-def test_a_stack_counts_its_iterations():
-    models, mask = stack()
-    steps = []
-    stacked(models, mask, advance=steps.append)
-    assert steps == [3] * 13
 
 
 # ------------------------------------------------------- where a Run's mask and weights are from
@@ -280,7 +199,7 @@ runs = figure_runs(3, "lenet_digits", "smoke", replicates=5)
 if sys.argv[3] == "endless":
     scores.register("endless", needs_data=False)(lambda model, batch: time.sleep(3600))
     runs = [Run("lenet_digits", "smoke", "endless", 0.5, replicate=r) for r in range(5)] + runs
-print(engine.train(runs, Store(sys.argv[1]), int(sys.argv[2]), "cpu", progress=False), flush=True)
+print(engine.train(runs, Store(sys.argv[1]), int(sys.argv[2]), "cpu", False, "fp32"), flush=True)
 """
 RUNS = figure_runs(3, "lenet_digits", "smoke", replicates=5)
 
@@ -355,11 +274,12 @@ def test_results_do_not_depend_on_what_is_trained_together(undisturbed, store):
     assert_same(results(store), {key: undisturbed[key] for key in results(store)})
 
 
-def test_networks_that_cannot_be_stacked_are_trained_one_by_one(undisturbed, store, monkeypatch):
-    monkeypatch.setattr(engine, "_is_stackable", lambda setting: False)
+def test_networks_that_cannot_be_stacked_are_trained_side_by_side(undisturbed, store, monkeypatch):
+    monkeypatch.setattr(fused, "make", fused.Several)
+    monkeypatch.setattr(engine, "_width", lambda *arguments: 3)
     chosen = [r for r in RUNS[:13] if r.sparsity < 0.8]  # checkpoints of the dense one included
     assert train(chosen, store) == len(chosen) == 7
-    assert set(store.table()["engine"]) == {"plain"}
+    assert set(store.table()["engine"]) == {"several"}
     for key, row in results(store).items():
         expected = undisturbed[key]
         losses = slice(len(FIELDS) + 1, len(FIELDS) + 3)
@@ -436,7 +356,8 @@ def test_states_of_one_network_at_several_steps(store):
         run(prune_at=at, weights_from=start, sparsity=0.9)
         for at, start in ((3, 3), ("end", 3), ("end", "end"))
     ]
-    assert [t.runs for t in engine._with_parents(more, store, 1)] == [[more[2]]]
+    job = engine.Job(store.root, "cpu", "fp32")
+    assert [t.runs for t in engine._with_parents(more, store, job, 1)] == [[more[2]]]
     assert train(more, store) == 3
 
 
@@ -508,16 +429,17 @@ def test_a_run_of_any_sparsity_is_trained_once(store):
     ("count", "workers", "sizes"),
     [(90, 2, [23, 23, 23, 21]), (18, 2, [9, 9]), (33, 1, [17, 16]), (5, 8, [1] * 5)],
 )
-def test_stacks_are_of_like_size_for_every_worker(count, workers, sizes):
+def test_stacks_are_of_like_size_for_every_worker(store, count, workers, sizes):
     runs = [Run("lenet_digits", "smoke", "snip", round(0.01 * i, 2)) for i in range(count)]
-    tasks = engine._grouped(runs, workers)
+    tasks = engine._grouped(runs, store, engine.Job(store.root, "cpu", "fp32"), workers, {})
     assert [len(task.runs) for task in tasks] == sizes
     assert [run for task in tasks for run in task.runs] == runs
 
 
-def test_convolutional_networks_are_tasks_of_their_own():
+def test_convolutional_networks_are_tasks_of_their_own_on_a_cpu(store):
     runs = [Run("vgg16_cifar10", "smoke", "snip", s) for s in (0.2, 0.5, 0.9)]
-    assert [task.runs for task in engine._grouped(runs, 2)] == [[run] for run in runs]
+    tasks = engine._grouped(runs, store, engine.Job(store.root, "cpu", "fp32"), 2, {})
+    assert [task.runs for task in tasks] == [[run] for run in runs]
 
 
 def test_a_checkpoint_belongs_to_the_data_it_was_trained_on(store, monkeypatch):

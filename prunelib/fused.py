@@ -1,0 +1,339 @@
+"""Programs that train K networks of one architecture at once, by the recipe of `training`."""
+
+import contextlib
+
+import torch
+import torch.nn.functional as F
+
+from prunelib import datasets, masks, training
+from prunelib.errors import check_name
+
+PRECISIONS = ("fp32", "tf32", "bf16")
+PRODUCTS = {"fp32": "highest", "tf32": "high", "bf16": "highest"}
+
+
+class Program:
+    """K networks in training: one forward and backward pass and one optimiser for all of them.
+
+    No network touches another: the loss is the sum over networks of each one's mean. Pruned
+    weights are exactly zero after every iteration. Weights, momentum, batch-norm statistics and
+    loss are in the networks' own precision, whatever the products are computed in. An iteration
+    waits for nothing from the device, so that it can be captured as a CUDA graph.
+
+    Args:
+        models: K networks of one architecture on one device; a program may take their tensors.
+        mask: K dicts from parameter name to bool tensor, True where kept.
+        schedule: a `settings.Schedule`.
+        precision: of the products: "fp32" (the networks' own), "tf32" or "bf16" (autocast).
+        gradual: the sparsity that each network is pruned to while it trains, or None for each.
+    """
+
+    def __init__(self, models, mask, schedule, precision="fp32", gradual=None):
+        self.precision = check_name("precision", precision, PRECISIONS)
+        self.count, self.schedule = len(models), schedule
+        self.gradual = gradual or [None] * len(models)
+        first = next(models[0].parameters())
+        self.device = first.device
+        self.done = 0  # iterations
+        self.total = torch.zeros(len(models), dtype=first.dtype, device=first.device)
+        self.rate = torch.zeros((), dtype=first.dtype, device=first.device)
+        self.parameters, self.masked = self._take(models, mask)
+        for p, m in self.masked:
+            p.data.mul_(m)
+        self.optimiser = torch.optim.SGD(
+            self.parameters, lr=self.rate, momentum=schedule.momentum,
+            weight_decay=schedule.weight_decay, fused=True,
+        )  # fmt: skip
+        if schedule.momentum:
+            for p in self.parameters:
+                self.optimiser.state[p]["momentum_buffer"] = torch.zeros_like(p)
+
+    def step(self, inputs, targets):
+        """One iteration on a batch, at the learning rate in `self.rate`; adds to `self.total`."""
+        self.optimiser.zero_grad()
+        with self._products():
+            logits = self.logits(inputs.to(self.total.dtype))
+        losses = _cross_entropy(logits, targets)
+        (losses / len(targets)).sum().backward()
+        self.optimiser.step()
+        with torch.no_grad():
+            for p, m in self.masked:
+                p.mul_(m)
+            self.total += losses.detach()
+
+    @contextlib.contextmanager
+    def _products(self):
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision(PRODUCTS[self.precision])
+        torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
+        enabled = self.precision == "bf16"
+        try:
+            with torch.autocast(
+                self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False
+            ):
+                yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    @torch.no_grad()
+    def prune_gradually(self):
+        """Prune further those networks that are pruned while they train, where it is time to."""
+        for k, final in enumerate(self.gradual):
+            if final and (sparsity := self.schedule.gradual_sparsity(self.done, final)):
+                mask = self.mask(k)
+                weights = {name: w.abs() for name, w in self.tensors(k).items() if name in mask}
+                kept = masks.remove(weights, sparsity, {n: m.bool() for n, m in mask.items()})
+                for name, m in mask.items():
+                    m.copy_(kept[name])
+                    self.tensors(k)[name].mul_(m)
+
+    @torch.no_grad()
+    def evaluate(self, dataset):
+        """Test accuracy in [0, 1] and mean cross-entropy of each network, two lists; in the
+        networks' own precision, batch norm in evaluation mode."""
+        correct, loss, tested = torch.zeros_like(self.total), torch.zeros_like(self.total), 0
+        self.mode(training=False)
+        for inputs, targets in dataset.test_batches(self.schedule.test_examples):
+            logits = self.logits(inputs.to(self.total.dtype))
+            correct += (logits.argmax(2) == targets).sum(1)
+            loss += _cross_entropy(logits, targets)
+            tested += len(targets)
+        self.mode(training=True)
+        return (correct / tested).tolist(), (loss / tested).tolist()
+
+    def state(self, k):
+        """A copy of the state dict of network k, on the CPU."""
+        return {
+            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in self.tensors(k).items()
+        }
+
+    def pack(self, k):
+        """What network k needs to go on: kept weights and their momentum, all other tensors, and
+        its mask in bits; dict from name to a tensor on the CPU."""
+        mask, packed = self.mask(k), {"total": self.total[k].cpu()}
+        for kind, tensors in (("state", self.tensors(k)), ("momentum", self.momenta(k))):
+            for name, value in tensors.items():
+                kept = value.detach()[mask[name].bool()] if name in mask else value.detach()
+                packed[f"{kind}/{name}"] = kept.cpu().contiguous()
+        for name, m in mask.items():
+            packed[f"mask/{name}"] = _bits(m)
+        return packed
+
+    @torch.no_grad()
+    def unpack(self, k, packed):
+        """Put network k where `pack` found it."""
+        mask = self.mask(k)
+        self.total[k] = packed["total"]
+        for name, m in mask.items():
+            m.copy_(_unbits(packed[f"mask/{name}"], m.shape))
+        for kind, tensors in (("state", self.tensors(k)), ("momentum", self.momenta(k))):
+            for name, value in tensors.items():
+                saved = packed[f"{kind}/{name}"].to(value.device)
+                if name in mask:
+                    value.zero_()[mask[name].bool()] = saved
+                else:
+                    value.copy_(saved)
+
+
+class Stacked(Program):
+    """K LeNets as one batched program, their weights stacked into tensors [K, out, in]."""
+
+    def _take(self, models, mask):
+        depth = range(len(models[0].layers))
+        self.names = [f"layers.{i}.weight" for i in depth] + [f"layers.{i}.bias" for i in depth]
+        parameters = [
+            torch.stack([m.get_parameter(n).detach() for m in models]).requires_grad_()
+            for n in self.names
+        ]
+        self.weights, self.biases = parameters[: len(depth)], parameters[len(depth) :]
+        masked = [
+            (w, torch.stack([m[n].to(w.device) for m in mask]).to(w.dtype))
+            for n, w in zip(self.names, self.weights, strict=False)
+        ]
+        return parameters, masked
+
+    def logits(self, inputs):
+        """Logits [K, n, classes] on inputs [n, …]: all see the same batch, so their first layers
+        are one matrix product and the others batched ones."""
+        x = inputs.flatten(1)
+        hidden = F.linear(x, self.weights[0].flatten(0, 1), self.biases[0].flatten())
+        hidden = hidden.view(len(x), self.count, -1).transpose(0, 1)
+        for w, b in zip(self.weights[1:], self.biases[1:], strict=True):
+            hidden = torch.baddbmm(b[:, None], hidden.relu(), w.transpose(1, 2))
+        return hidden
+
+    def mode(self, training):
+        pass  # nothing in a LeNet depends on it
+
+    def tensors(self, k):
+        """The live tensors of network k, by name."""
+        return {n: p.detach()[k] for n, p in zip(self.names, self.parameters, strict=True)}
+
+    def mask(self, k):
+        """The live mask of network k, of numbers."""
+        return {n: m[k] for n, (_, m) in zip(self.names, self.masked, strict=False)}
+
+    def momenta(self, k):
+        """The live momentum buffers of network k, by name."""
+        state = self.optimiser.state
+        return {
+            n: state[p]["momentum_buffer"][k]
+            for n, p in zip(self.names, self.parameters, strict=True) if p in state
+        }  # fmt: skip
+
+
+class Several(Program):
+    """K networks as they are, side by side; on a GPU each in a stream of its own."""
+
+    def _take(self, models, mask):
+        self.models = [m.to(memory_format=torch.channels_last).train() for m in models]
+        self.masks = [
+            {n: m.to(self.device, next(model.parameters()).dtype) for n, m in own.items()}
+            for model, own in zip(models, mask, strict=True)
+        ]
+        if self.device.type == "cuda":
+            self.streams = [torch.cuda.Stream() for _ in models]
+        parameters = [p for model in self.models for p in model.parameters()]
+        masked = [
+            (model.get_parameter(n), m)
+            for model, own in zip(self.models, self.masks, strict=True) for n, m in own.items()
+        ]  # fmt: skip
+        return parameters, masked
+
+    def logits(self, inputs):
+        """Logits [K, n, classes] on inputs [n, …]."""
+        if inputs.dim() == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        if self.device.type != "cuda":
+            return torch.stack([model(inputs) for model in self.models])
+        here, found = torch.cuda.current_stream(), []
+        for model, stream in zip(self.models, self.streams, strict=True):
+            stream.wait_stream(here)
+            with torch.cuda.stream(stream):
+                found.append(model(inputs))
+        for stream in self.streams:
+            here.wait_stream(stream)
+        return torch.stack(found)
+
+    def mode(self, training):
+        for model in self.models:
+            model.train(training)
+
+    def tensors(self, k):
+        """The live tensors of network k, batch-norm statistics included, by name."""
+        return {n: t.detach() for n, t in self.models[k].state_dict(keep_vars=True).items()}
+
+    def mask(self, k):
+        """The live mask of network k, of numbers."""
+        return self.masks[k]
+
+    def momenta(self, k):
+        """The live momentum buffers of network k, by name."""
+        state = self.optimiser.state
+        named = self.models[k].named_parameters()
+        return {n: state[p]["momentum_buffer"] for n, p in named if p in state}
+
+
+def make(models, mask, schedule, precision="fp32", gradual=None):
+    """The program for these networks: LeNets are stacked, all others trained side by side."""
+    stackable = hasattr(models[0], "layers") and not schedule.momentum
+    return (Stacked if stackable else Several)(models, mask, schedule, precision, gradual)
+
+
+def train(program, dataset, replicate, before=None):
+    """Train a program's networks to the end of their schedule; the recipe of `training.train`.
+
+    Args:
+        program: a Program, fresh or unpacked; `program.done` iterations are behind it.
+        dataset: on the device of the networks.
+        replicate: keys the order of the data and its augmentation.
+        before: called with the number of iterations done before every iteration and after the
+            last; where it returns True, training pauses.
+
+    Returns:
+        an Outcome for each network, without states; None where it paused.
+    """
+    schedule, draws = program.schedule, None
+    in_memory = isinstance(dataset, datasets.Dataset)
+    captured = _Captured(program, dataset) if in_memory and program.device.type == "cuda" else None
+    while True:
+        program.prune_gradually()
+        if before and before(program.done):
+            return None
+        if program.done == schedule.iterations:
+            break
+        epoch, position = divmod(program.done, schedule.iterations_per_epoch)
+        if position == 0:
+            program.total.zero_()
+        if position == 0 or draws is None:
+            draws = dataset.draws(replicate, epoch).to(program.device)
+        part = draws.part(position * schedule.batch_size, (position + 1) * schedule.batch_size)
+        program.rate.fill_(schedule.learning_rate_at(program.done))
+        if captured:
+            captured.step(part)
+        else:
+            program.step(*dataset.train_batch(part))
+        program.done += 1
+    seen = ((schedule.iterations - 1) % schedule.iterations_per_epoch + 1) * schedule.batch_size
+    train_loss = (program.total / min(seen, dataset.train_size)).tolist()
+    accuracy, test_loss = program.evaluate(dataset)
+    return [training.Outcome(*v) for v in zip(accuracy, test_loss, train_loss, strict=True)]
+
+
+class _Captured:
+    """The iteration of a program, gathering and augmentation included, as a CUDA graph; the
+    short last batch of an epoch has a graph of its own."""
+
+    def __init__(self, program, dataset):
+        self.program, self.dataset, self.graphs = program, dataset, {}
+
+    def step(self, part):
+        if len(part.order) not in self.graphs:
+            self.graphs[len(part.order)] = self._capture(part)
+        graph, static = self.graphs[len(part.order)]
+        for name, mine in static.tensors().items():
+            mine.copy_(part.tensors()[name])
+        graph.replay()
+
+    def _capture(self, part):
+        static = part.clone()
+        live = [t for k in range(self.program.count) for t in self._live(k)]
+        saved = [t.clone() for t in live]
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):  # libraries choose their kernels before anything is captured
+                self.program.step(*self.dataset.train_batch(static))
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        pool = next(iter(self.graphs.values()))[0].pool() if self.graphs else None
+        with torch.cuda.graph(graph, pool=pool):
+            self.program.step(*self.dataset.train_batch(static))
+        for tensor, value in zip(live, saved, strict=True):
+            tensor.copy_(value)
+        return graph, static
+
+    def _live(self, k):
+        program = self.program
+        return [program.total[k], *program.tensors(k).values(), *program.momenta(k).values()]
+
+
+def _cross_entropy(logits, targets):
+    """Cross-entropies summed over examples, one a network: [K, n, classes], [n] -> [K]."""
+    flat = logits.flatten(0, 1)
+    flat = flat.float() if flat.dtype == torch.bfloat16 else flat
+    each = F.cross_entropy(flat, targets.repeat(len(logits)), reduction="none")
+    return each.view(len(logits), -1).sum(1)
+
+
+def _bits(mask):
+    """A mask as bits, eight a byte."""
+    flat = mask.bool().flatten().cpu()
+    flat = F.pad(flat, (0, -len(flat) % 8)).view(-1, 8)
+    return (flat * (1 << torch.arange(8))).sum(1).to(torch.uint8)
+
+
+def _unbits(bits, shape):
+    flat = (bits[:, None] >> torch.arange(8)).bitwise_and(1).flatten()
+    return flat[: shape.numel()].view(shape).bool()
