@@ -1,5 +1,6 @@
 """How fast this machine trains: model-images a second, the fused programs beside the plain loop."""
 
+import functools
 import statistics
 import time
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from prunelib import datasets, fused, masks, networks, settings, training
 
 LEAST = 0.4  # seconds that a timed stretch of training takes at least
 EXAMPLES = 2000  # of the synthetic dataset that is trained on
+LARGEST = 5e11  # floating-point operations of an iteration that is measured on a CPU
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,9 @@ class Speed:
 def compare(setting, count, precision, device, repetitions=5):
     """The fused program of `count` networks beside the plain loop, in this process.
 
-    Both train on the same made-up images, masks included. Of each repetition, one stretch of
-    either, the ratio is taken; medians are returned.
+    Both train on the same made-up images, masks included, in batches of the setting's size (on
+    a CPU fewer of large networks). Of each repetition, one stretch of either, the ratio is taken;
+    medians are returned.
 
     Args:
         setting: a name. count: how many networks the program trains.
@@ -61,10 +64,13 @@ def _stretch(setting, count, precision, device):
     """A function that trains for a while and returns model-images a second; the plain loop for
     precision None. It is warm, and knows how many iterations take `LEAST` seconds."""
     chosen = settings.get(setting)
-    dataset = _synthetic(chosen).to(device)
+    batch = chosen.batch_size
+    if device == "cpu":
+        batch = max(1, min(batch, int(LARGEST / _flops(setting))))
+    dataset = _synthetic(chosen, batch).to(device)
     schedule = replace(
         settings.schedule(setting, "paper"), iterations=10**9, test_examples=1,
-        iterations_per_epoch=dataset.train_size // chosen.batch_size,
+        iterations_per_epoch=dataset.train_size // batch, batch_size=batch,
     )  # fmt: skip
     models = [networks.build(chosen.network, k).to(device) for k in range(count)]
     mask = [masks.prune(m, "random", 0.5, seed=k) for k, m in enumerate(models)]
@@ -93,14 +99,14 @@ def _stretch(setting, count, precision, device):
     return lambda: count * schedule.batch_size * iterations / seconds(iterations)
 
 
-def _synthetic(setting):
-    """A dataset of noise in the shape of a setting's, a few batches of it."""
+def _synthetic(setting, batch):
+    """A dataset of noise in the shape of a setting's, whole batches of it."""
     channels, height, width = networks.NETWORKS[setting.network][1]
     augmentation = {
         "mnist": "none", "digits": "none", "cifar10": "crop", "modified_tinyimagenet": "crop",
     }.get(setting.dataset, "resized_crop")  # fmt: skip
     stream = torch.Generator().manual_seed(0)
-    count = max(1, EXAMPLES // setting.batch_size) * setting.batch_size
+    count = max(1, EXAMPLES // batch) * batch
     shape = (count, channels, height, width)
     images = torch.randint(0, 256, shape, generator=stream, dtype=torch.uint8)
     labels = torch.randint(0, 10, (len(images),), generator=stream)
@@ -110,6 +116,7 @@ def _synthetic(setting):
     )
 
 
+@functools.cache
 def _flops(setting):
     """Floating-point operations of training on one image, forward and backward pass."""
     model = networks.build(settings.get(setting).network)

@@ -1,4 +1,4 @@
-"""The command line: prunelib plan / run / figures / data."""
+"""The command line: prunelib plan / run / merge / bench / figures / data."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from prunelib import engine, runs, scores, settings
 from prunelib.errors import BadValueError, PrunelibError
 from prunelib.paths import project_root
-from prunelib.store import Store
+from prunelib.store import MASK, TRAINED, Store
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -31,6 +31,17 @@ Figures = Annotated[
     list[int] | None,
     typer.Option("--figure", "-f", help=f"repeat for several: {', '.join(map(str, runs.FIGURES))}"),
 ]
+Tables = Annotated[
+    list[int] | None,
+    typer.Option("--table", "-t", help=f"repeat for several: {', '.join(map(str, runs.TABLES))}"),
+]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one")]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="of the products: fp32, tf32 or bf16; by default bf16 on a CPU that has it, else fp32"
+    ),
+]
 Method = Annotated[
     str | None,
     typer.Option("--method", "-m", help=f"one pruned network: {', '.join(scores.METHODS)}, dense"),
@@ -42,43 +53,90 @@ Replicates = Annotated[
 ]
 
 
-def _chosen(setting, profile, figures, method, sparsity, ablation, replicates):
-    if bool(figures) == bool(method):
-        raise BadValueError("say what to run: either --figure or --method")
-    if figures:
-        found = [r for f in figures for r in runs.figure_runs(f, setting, profile, replicates)]
-        return list(dict.fromkeys(found))
-    count = replicates if replicates is not None else 1
-    return [
-        runs.Run(setting, profile, method, sparsity, ablation, replicate=r) for r in range(count)
-    ]
+def _chosen(setting, profile, figures, tables, method, sparsity, ablation, replicates):
+    if bool(figures or tables) == bool(method):
+        raise BadValueError("say what to run: either --figure and --table, or --method")
+    if method:
+        count = replicates if replicates is not None else 1
+        return [
+            runs.Run(setting, profile, method, sparsity, ablation, replicate=r)
+            for r in range(count)
+        ]
+    found = [r for f in figures or () for r in runs.figure_runs(f, setting, profile, replicates)]
+    found += [r for t in tables or () for r in runs.table_runs(t, setting, profile, replicates)]
+    return sorted(dict.fromkeys(found), key=lambda run: run.replicate)
 
 
 @app.command()
 def plan(
     setting: Setting = "lenet_digits", profile: ProfileName = "paper", figure: Figures = None,
-    method: Method = None, sparsity: Sparsity = 0.0, ablation: Ablation = "none",
-    replicates: Replicates = None,
+    table: Tables = None, method: Method = None, sparsity: Sparsity = 0.0,
+    ablation: Ablation = "none", replicates: Replicates = None, device: Device = None,
+    precision: Precision = None,
 ):  # fmt: skip
     """Say what a figure or a run needs, what is done, and how long the rest will take."""
-    chosen = _chosen(setting, profile, figure, method, sparsity, ablation, replicates)
-    print(engine.plan(chosen, Store()))
+    chosen = _chosen(setting, profile, figure, table, method, sparsity, ablation, replicates)
+    print(engine.plan(chosen, Store(), device, precision))
 
 
 @app.command()
 def run(
     setting: Setting = "lenet_digits", profile: ProfileName = "paper", figure: Figures = None,
-    method: Method = None, sparsity: Sparsity = 0.0, ablation: Ablation = "none",
-    replicates: Replicates = None,
+    table: Tables = None, method: Method = None, sparsity: Sparsity = 0.0,
+    ablation: Ablation = "none", replicates: Replicates = None,
     workers: Annotated[int | None, typer.Option(help="processes; one a core by default")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one")] = None,
+    device: Device = None, precision: Precision = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="a budget; the same command later goes on from there")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="a folder that also gets the new records, for merge")
+    ] = None,
 ):  # fmt: skip
     """Train what the store misses. Stopped at any moment, the same command goes on."""
-    chosen = _chosen(setting, profile, figure, method, sparsity, ablation, replicates)
+    chosen = _chosen(setting, profile, figure, table, method, sparsity, ablation, replicates)
     store = Store()
-    print(engine.plan(chosen, store), flush=True)
-    trained = engine.train(chosen, store, workers, device)
+    missing = len(store.missing(chosen))
+    print(f"{setting}, profile {profile}: {missing} of {len(chosen)} runs to train.", flush=True)
+    trained = engine.train(
+        chosen, store, workers, device, precision=precision, minutes=minutes, output=output
+    )
     print(f"Trained {trained} runs; results in {store.path(setting, profile)}")
+    if left := len(store.missing(chosen)):
+        print(f"The budget is spent; {left} runs are left: the same command goes on.")
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="as run --output writes them")],
+):
+    """Add records from elsewhere to the store; those it has already are left as they are."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise BadValueError(f"{folder} is not a folder: give what run --output was given")
+        added = sum(Store(kind=kind).merge(folder) for kind in (TRAINED, MASK))
+        print(f"{folder}: {added} new records")
+
+
+@app.command(name="bench")
+def bench_(
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--setting", "-s", help="repeat for several; LeNet and ResNet-20 by default"),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(help="networks a program; 64 LeNets or 1 other by default")
+    ] = None,
+    device: Device = None, precision: Precision = None,
+    repetitions: Annotated[int, typer.Option(help="the median of so many is printed")] = 7,
+):  # fmt: skip
+    """Measure how fast one process trains: the engine's programs beside the plain loop."""
+    print(f"{'setting':30} {'networks':>8} {'precision':>9} {'plain':>12} {'program':>12} "
+          f"{'ratio':>6} {'TFLOP/s':>8}   (model-images/s; medians of {repetitions})")  # fmt: skip
+    for name in setting or ("lenet_mnist", "resnet20_cifar10"):
+        s = engine.measure(name, count, device, precision, repetitions)
+        print(f"{s.setting:30} {s.count:8} {s.precision:>9} {s.plain:12,.0f} {s.fused:12,.0f} "
+              f"{s.ratio:6.2f} {s.tflops:8.3f}", flush=True)  # fmt: skip
 
 
 @app.command()

@@ -78,12 +78,9 @@ def train(
     """
     began = time.time()
     store = store or Store()
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if check_name("device", device, ("cpu", "cuda")) == "cuda" and not torch.cuda.is_available():
-        raise BadValueError("device 'cuda': PyTorch finds no GPU on this machine; use 'cpu'")
+    device = _device(device)
     workers = _workers(workers, device)
-    precision = precision or default_precision(device)
-    check_name("precision", precision, fused.PRECISIONS)
+    precision = check_name("precision", precision or default_precision(device), fused.PRECISIONS)
     if minutes is not None and not minutes > 0:
         raise BadValueError(f"minutes={minutes!r}: give a number above 0")
     deadline = math.inf if minutes is None else began + 60 * minutes
@@ -129,6 +126,13 @@ def default_precision(device):
         return "fp32"
     native = torch.cpu.get_capabilities()
     return "bf16" if native.get("avx512_bf16") or native.get("amx_bf16") else "fp32"
+
+
+def _device(device):
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if check_name("device", device, ("cpu", "cuda")) == "cuda" and not torch.cuda.is_available():
+        raise BadValueError("device 'cuda': PyTorch finds no GPU on this machine; use 'cpu'")
+    return device
 
 
 def _workers(workers, device):
@@ -471,6 +475,30 @@ def _resumed(task, job, schedule):
     return program, float(about["seconds"])
 
 
+def measure(setting, count=None, device=None, precision=None, repetitions=7):
+    """How fast one process trains a setting, as `bench.compare` says.
+
+    Args:
+        setting: a name.
+        count: networks in the program; by default 64 LeNets, or one other network.
+        device, precision: as for `train`.
+        repetitions: how many stretches of either.
+    """
+    lenet = settings.get(setting).network.startswith("lenet")
+    count = (64 if lenet else 1) if count is None else count
+    if count < 1 or repetitions < 1:
+        raise BadValueError(f"count {count}, repetitions {repetitions}: give numbers from 1")
+    device = _device(device)
+    precision = check_name("precision", precision or default_precision(device), fused.PRECISIONS)
+    with Pool(1, killable=True) as pool, tqdm(disable=True) as bar:
+        tasks = [(setting, count, precision, device, repetitions)]
+        return next(pool.run(_measure, tasks, bar))
+
+
+def _measure(task, advance):
+    return bench.compare(*task)
+
+
 def plan(runs, store, device=None, precision=None):
     """What runs need: how many are in the store, how many to train, and how long that takes.
 
@@ -479,8 +507,8 @@ def plan(runs, store, device=None, precision=None):
     Returns:
         one line of text a setting and profile.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    precision = precision or default_precision(device)
+    device = _device(device)
+    precision = check_name("precision", precision or default_precision(device), fused.PRECISIONS)
     missing = set(store.missing(runs))
     groups, lines = {}, []
     for run in runs:

@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from prunelib import analysis, settings
 from prunelib.errors import BadValueError, check_name
 from prunelib.paths import figures_root
-from prunelib.runs import AFTER, DENSE, FIGURES, figure_runs
+from prunelib.runs import DENSE, FIGURES, figure_runs
 from prunelib.store import COLUMNS, write_atomically
 
 TOP = 5  # percentage points shown by the enlarged axes
@@ -34,6 +34,12 @@ METHOD_STYLE = {
     "grasp": ("GraSP", _PALETTE[4], "v", (0, (3, 1, 1, 1, 1, 1))),
     "synflow": ("SynFlow", _PALETTE[5], "D", (0, (5, 1))),
     "random": ("Random", _PALETTE[9], "x", ":"),
+    "lottery ticket rewinding": ("Lottery ticket rewinding", "#222222", "P", (0, (1, 1))),
+    "gradual": ("Gradual magnitude", _PALETTE[3], "^", "-."),
+    "iterative_snip": ("Iterative SNIP", _PALETTE[6], "P", "--"),
+    "grasp invert": ("GraSP, inverted", _PALETTE[3], "^", ":"),
+    "grasp_magnitude": ("GraSP by magnitude", _PALETTE[6], "P", (0, (6, 1, 1, 1))),
+    "synflow shuffle": ("SynFlow, shuffled", _PALETTE[1], "d", (0, (5, 1))),
 }
 VARIANT_STYLE = {
     "none": ("Unmodified", _PALETTE[0], "o", "-"),
@@ -44,38 +50,50 @@ VARIANT_STYLE = {
 }
 
 
-def _method_style(curve):
-    return METHOD_STYLE["magnitude after training" if curve == AFTER else curve.method]
+# Those that show accuracy against the sparsities 1 - 0.8^k.
+DRAWN = tuple(f for f, grid in FIGURES.items() if grid.along == "sparsity" and f != 1)
 
 
-def _variant_style(curve):
-    return VARIANT_STYLE[curve.init if curve.init != "he" else curve.ablation]
+def _compares_methods(figure):
+    """Whether the lines of a figure are methods; otherwise its panels are, and lines variants."""
+    return list(FIGURES[figure].panels) == [""]
+
+
+def style(figure, curve):
+    """Label, colour, marker and dash of a curve of a figure."""
+    if not _compares_methods(figure):
+        return VARIANT_STYLE[curve.init if curve.init != "he" else curve.ablation]
+    if curve.prune_at == "end":
+        after = curve.weights_from == "end"
+        return METHOD_STYLE["magnitude after training" if after else "lottery ticket rewinding"]
+    return METHOD_STYLE[" ".join([curve.method, curve.ablation]).removesuffix(" none")]
 
 
 def label(figure, curve):
-    """The name of a curve in Figure 3 (its method) or 4 (its ablation or initialisation)."""
-    return (_method_style if figure == 3 else _variant_style)(curve)[0]
+    """The name of a curve in a figure: its method, or its ablation or initialisation."""
+    return style(figure, curve)[0]
 
 
 def accuracy_data(figure, table, setting, profile, replicates=None):
     """The numbers that an accuracy figure draws.
 
     Args:
-        figure: 3 or 4.
+        figure: one of `DRAWN`.
         table: a results table; only runs of the figure are read from it.
 
     Returns:
         data frame: panel, line, sparsity, weights remaining (both in percent), mean and std of
         test accuracy in percent, n. Rows for which no run exists are absent.
     """
-    check_name("figure", figure, FIGURES)
+    check_name("figure", figure, DRAWN)
     wanted = figure_runs(figure, setting, profile, replicates)
     table = _rows_of(wanted, table)
     rows = []
-    for panel, curves in FIGURES[figure].items():
+    for panel, curves in FIGURES[figure].panels.items():
         for curve in (DENSE, *curves):
             name = "Unpruned" if curve == DENSE else label(figure, curve)
-            for s, row in analysis.over_replicates(table, curve).iterrows():
+            rows_of_curve = analysis.over_replicates(table, curve.at(setting, profile))
+            for s, row in rows_of_curve.iterrows():
                 mean, std = 100 * row["mean"], 100 * row["std"]
                 rows.append(
                     (panel, name, round(100 * s, 1), 100 * (1 - s), mean, std, int(row["n"]))
@@ -106,9 +124,9 @@ def draw_accuracy(data, figure, setting, profile):
             f"figure {figure} of {setting} at profile {profile}: no run of it is in the store; "
             f"train with 'prunelib run --figure {figure} --setting {setting} --profile {profile}'"
         )
-    styles = METHOD_STYLE if figure == 3 else VARIANT_STYLE
+    styles = METHOD_STYLE if _compares_methods(figure) else VARIANT_STYLE
     styles = {name: style for name, *style in styles.values()}
-    panels = list(FIGURES[figure])
+    panels = list(FIGURES[figure].panels)
     shape = (1, 2) if len(panels) == 1 else (2, len(panels))
     with matplotlib.rc_context(_RC):
         size = (9.0, 4.3) if len(panels) == 1 else (2.6 * len(panels), 6.2)

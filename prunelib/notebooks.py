@@ -77,7 +77,7 @@ class Page:
         """(panel, curve, label) of every line of the figure."""
         return [
             (panel, curve, figures.label(self.figure, curve))
-            for panel, curves in runs.FIGURES[self.figure].items()
+            for panel, curves in runs.FIGURES[self.figure].panels.items()
             for curve in curves
         ]
 

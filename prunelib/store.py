@@ -221,6 +221,24 @@ class Store:
                     found.setdefault(run, {name: record[name] for name in self.kind.results})
                 self._write(self.path(*key), found)
 
+    def merge(self, folder):
+        """Add the records of another store; returns how many were new here.
+
+        Args:
+            folder: its root, as `engine.train` writes it with `output`.
+
+        Raises:
+            StoreError: a record is damaged; the sentence names file, line and value.
+        """
+        other = Store(folder, self.kind)
+        added = 0
+        for setting in settings.SETTINGS:
+            for profile in settings.PROFILES:
+                found = other.records(setting, profile)
+                added += len(self.missing(found))
+                self.add([run.record() | result for run, result in found.items()])
+        return added
+
     def _write(self, path, found):
         lines = io.StringIO()
         writer = csv.writer(lines, lineterminator="\n")

@@ -468,3 +468,195 @@ def test_bad_hardware_gets_one_sentence(store, options, sentence):
 def test_a_gpu_that_is_not_there(store):
     with pytest.raises(BadValueError, match="no GPU"):
         engine.train([dense()], store, device="cuda", progress=False)
+
+
+# ------------------------------------------------------------------- budgets, and groups that wait
+
+
+class Clock:
+    """A clock that strikes once at every look; seconds of the processor are real."""
+
+    perf_counter = staticmethod(time.perf_counter)
+
+    def __init__(self):
+        self.now = 0
+
+    def time(self):
+        self.now += 1
+        return self.now
+
+
+GROUP = [dense(), run("magnitude", 0.9), run("snip", 0.5), run("gradual", 0.8)]
+
+
+def group_of(store, **conditions):
+    """Call the tasks of GROUP, as one worker does; returns (recorded, iterations begun at)."""
+    job = engine.Job(store.root, "cpu", **{"precision": "fp32"} | conditions)
+    missing, recorded, advances = store.missing(GROUP), 0, []
+    for task in engine._grouped(missing, store, job, 1, {GROUP[0]: {3}}):
+        recorded += engine._carry_out(task, job, advances.append)
+    return recorded, advances
+
+
+def unfinished(store):
+    return list((store.root / ".checkpoints").rglob("unfinished/*.safetensors"))
+
+
+def checkpoint(store, step):
+    return engine._read_checkpoint(store, GROUP[0], step)
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """GROUP trained without a pause."""
+    store = Store(tmp_path / "whole")
+    assert group_of(store)[0] == 4
+    return store
+
+
+@pytest.mark.parametrize("pause", [8, 11, 14])
+def test_a_spent_budget_leaves_a_checkpoint_that_leads_to_the_same_result(
+    store, whole, monkeypatch, pause
+):
+    """Also of a network that is pruned while it trains, and whether the state that later runs
+    need was reached before the pause or after it."""
+    monkeypatch.setattr(engine, "time", Clock())
+    assert group_of(store, deadline=pause)[0] == 0
+    assert len(unfinished(store)) == 1
+    monkeypatch.undo()
+    recorded, advances = group_of(store)
+    assert recorded == 4
+    assert 0 < advances[0] < 40 == sum(advances)  # of four networks with ten iterations each
+    assert results(store) == results(whole)
+    assert same(checkpoint(store, 3), checkpoint(whole, 3))
+    assert not unfinished(store)
+
+
+def test_a_crash_costs_no_more_than_the_time_since_the_last_checkpoint(store, whole, monkeypatch):
+    def advance(count):
+        advances.append(count)
+        if sum(advances) >= 28:
+            raise KeyError("crash")
+
+    advances = []
+    monkeypatch.setattr(engine, "SAVE", 0)
+    job = engine.Job(store.root, "cpu", "fp32")
+    with pytest.raises(KeyError):
+        engine._carry_out(engine.Task(GROUP, {GROUP[0]: {3}}), job, advance)
+    recorded, advances = group_of(store)
+    assert (recorded, advances[0]) == (4, 24)
+    assert results(store) == results(whole)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "junk", "other precision", "other data"])
+def test_a_group_is_begun_again_where_its_checkpoint_does_not_fit(
+    store, whole, monkeypatch, damage
+):
+    monkeypatch.setattr(engine, "time", Clock())
+    other = {"precision": "bf16"} if damage == "other precision" else {}
+    if damage == "other data":
+        monkeypatch.setattr(engine, "_conditions", lambda setting, job: {"data": "other"})
+    group_of(store, deadline=12, **other)
+    monkeypatch.undo()
+    (path,) = unfinished(store)
+    content = path.read_bytes()
+    if damage in ("truncated", "junk"):
+        path.write_bytes(content[: len(content) // 2] if damage == "truncated" else b"junk")
+    recorded, advances = group_of(store)
+    assert (recorded, advances[0]) == (4, 0)
+    assert results(store) == results(whole)
+
+
+def test_a_group_of_which_some_were_finished_elsewhere_is_begun_again(store, whole, monkeypatch):
+    monkeypatch.setattr(engine, "time", Clock())
+    group_of(store, deadline=12)
+    monkeypatch.undo()
+    train(GROUP[1:2], store)
+    recorded, advances = group_of(store)
+    assert (recorded, advances[0]) == (3, 0)
+    assert_same(results(store), results(whole))
+
+
+@pytest.mark.timeout(200)
+def test_a_call_with_a_budget_ends_in_time_and_the_next_one_goes_on(store):
+    wanted = figure_runs(3, "lenet_digits", "paper", 1)
+    began = time.monotonic()
+    first = train(wanted, store, minutes=0.1)
+    assert time.monotonic() - began < 6 + 20
+    assert len(store.missing(wanted)) == len(wanted) - first
+    assert train(wanted, store, workers=2) == len(wanted) - first
+    assert not store.missing(wanted)
+
+
+@pytest.mark.timeout(120)
+def test_what_cannot_be_paused_is_ended(store, registry, monkeypatch):
+    @scores.register("endless", needs_data=False)
+    def endless(model, batch):
+        time.sleep(3600)
+
+    monkeypatch.setattr(engine, "GRACE", 1)
+    began = time.monotonic()
+    assert train([run("endless")], store, minutes=0.05) == 0
+    assert time.monotonic() - began < 3 + 20
+
+
+def test_new_records_go_to_the_output_too(undisturbed, store, tmp_path):
+    train(RUNS[:4], store)
+    output = tmp_path / "output"
+    assert train(RUNS[:9], store, output=output) == 5
+    assert not Store(output).missing(RUNS[4:9])
+    home = Store(tmp_path / "home")
+    train(RUNS[8:9], home)
+    kept = results(home)
+    assert home.merge(output) == 4
+    assert home.merge(output) == 0
+    assert results(home).items() >= kept.items()
+    assert_same(results(home), {k: v for k, v in undisturbed.items() if k in results(home)})
+    assert not home.missing(RUNS[4:9])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory."), MemoryError(),
+     RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")],
+)  # fmt: skip
+@pytest.mark.parametrize("room", [2, 1, 0])
+def test_a_group_that_does_not_fit_into_memory_is_halved(
+    undisturbed, store, monkeypatch, error, room
+):
+    make = fused.make
+
+    def limited(models, *arguments):
+        if len(models) > room:
+            raise error
+        return make(models, *arguments)
+
+    monkeypatch.setattr(fused, "make", limited)
+    if room == 0:
+        with pytest.raises(PrunelibError, match="one network of lenet_digits does not fit"):
+            train(RUNS[:7], store)
+        return
+    assert train(RUNS[:7], store) == 7
+    assert_same(results(store), {k: undisturbed[k] for k in results(store)})
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(store, monkeypatch):
+    def broken(*arguments):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(fused, "make", broken)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        train(RUNS[:3], store)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"precision": "fp8"}, "unknown precision 'fp8'; choose from fp32, tf32, bf16"),
+        ({"minutes": 0}, "minutes=0: give a number above 0"),
+        ({"minutes": -1.0}, "minutes=-1.0"),
+    ],
+)
+def test_bad_options_get_one_sentence(store, options, sentence):
+    with pytest.raises(PrunelibError, match=sentence):
+        train([dense()], store, **options)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from prunelib import figures, settings
 from prunelib.errors import BadValueError, UnknownNameError
-from prunelib.runs import DENSE, FIGURES, Curve, figure_runs
+from prunelib.runs import DENSE, EARLY_METHODS, FIGURES, Curve, figure_runs
 from prunelib.store import COLUMNS, Store
 
 
@@ -68,10 +68,8 @@ def test_every_line_is_drawn_with_its_own_colour_marker_and_dash(table):
 
 @pytest.mark.parametrize("figure", FIGURES)
 def test_styles_of_one_figure_differ(figure):
-    for panel in FIGURES[figure].values():
-        looks = [
-            (figures._method_style if figure == 3 else figures._variant_style)(c) for c in panel
-        ]
+    for panel in FIGURES[figure].panels.values():
+        looks = [figures.style(figure, curve) for curve in panel]
         for part in range(4):
             assert len({str(look[part]) for look in looks}) == len(looks)
 
@@ -126,5 +124,5 @@ def test_the_unpruned_network_is_a_line_with_a_band(table):
 
 
 def test_figure_5_tells_shuffled_synflow_from_random():
-    looks = [figures.METHOD_STYLE[m][1] for m in figures.METHOD_STYLE]
+    looks = [figures.METHOD_STYLE[m][1] for m in (*EARLY_METHODS, "random")]
     assert figures.VARIANT_STYLE["shuffle"][1] not in looks

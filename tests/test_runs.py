@@ -4,8 +4,9 @@ import itertools
 
 import pytest
 
+from prunelib import settings
 from prunelib.errors import BadValueError, UnknownNameError
-from prunelib.runs import Run, figure_runs
+from prunelib.runs import Run, figure_runs, table_runs
 
 EARLY = ("magnitude", "snip", "grasp", "synflow")
 
@@ -147,6 +148,113 @@ def test_the_figures_share_their_common_curves():
     assert len(three & four) == 1 + 5 * 18
 
 
+def curves(figure, setting="resnet20_cifar10", profile="paper"):
+    """What the runs of one replicate of a figure are, but for their sparsities."""
+    fields = ("method", "ablation", "prune_at", "weights_from", "init")
+    found = figure_runs(figure, setting, profile, 1)
+    assert found[0] == Run(setting, profile)
+    return {tuple(getattr(r, name) for name in fields) for r in found[1:]}
+
+
+def test_figures_1_and_8_have_the_baselines():
+    """Lottery ticket rewinding goes to iteration 1000 on ResNet-20, to 6255 on ResNet-50."""
+    baselines = {
+        ("magnitude", "none", "end", "end", "he"),
+        ("magnitude", "none", "end", 1000, "he"),
+        ("random", "none", 0, 0, "he"),
+    }
+    assert curves(8) == baselines | {("magnitude", "none", 0, 0, "he")}
+    assert curves(1) == baselines | {("gradual", "none", 0, 0, "he")}
+    assert ("magnitude", "none", "end", 6255, "he") in curves(1, "resnet50_imagenet")
+    assert ("magnitude", "none", "end", 100, "he") in curves(8, profile="quick")
+    assert ("magnitude", "none", "end", 0, "he") in curves(8, "lenet_mnist")
+
+
+def test_figures_6_and_10_prune_at_many_steps_at_the_highest_matching_sparsity():
+    found = figure_runs(6, "resnet20_cifar10", "paper", 1)
+    assert {r.sparsity for r in found[1:]} == {round(1 - 0.8**6, 6)}
+    steps = {r.prune_at for r in found if r.method == "snip"}
+    assert {0, 1001, 25024, "end"} <= steps  # 0, 1.6, 40 and 100 % of 62,560 iterations
+    assert len(steps) == 16
+    for r in found[1:]:
+        if r.prune_at != r.weights_from:
+            assert (r.method, r.prune_at) == ("magnitude", "end")  # lottery ticket rewinding
+    rewound = {r.weights_from for r in found if r.prune_at == "end"}
+    assert rewound == steps
+    ten = figure_runs(10, "resnet20_cifar10", "paper", 1)
+    assert len(ten) == 1 + 4 * 3 * 16
+    assert {r.ablation for r in ten} == {"none", "shuffle", "reinit"}
+    assert {r.method for r in ten} == {"dense", *EARLY}
+
+
+def test_figure_7_halves_the_weights_ten_times():
+    found = figure_runs(7, "vgg11_cifar10", "paper", 1)
+    assert len(found) == 1 + 5 * 10
+    assert sorted({r.sparsity for r in found})[:4] == [0, 0.5, 0.75, 0.875]
+    assert max(r.sparsity for r in found) == pytest.approx(0.999, abs=1e-4)
+    with pytest.raises(BadValueError, match="figure 7 is not about 'lenet_mnist'; it has vgg11"):
+        figure_runs(7, "lenet_mnist", "paper")
+
+
+@pytest.mark.parametrize(
+    ("figure", "expected"),
+    [
+        (9, {(m, a, "end", "end", "he") for m in EARLY for a in ("none", "shuffle", "reinit")}),
+        (11, {(m, "none", 0, 0, "he") for m in ("snip", "iterative_snip")}),
+        (12, {(m, a, 0, 0, "he") for m in ("snip", "iterative_snip")
+              for a in ("none", "shuffle", "reinit")}),
+        (13, {("grasp", "none", 0, 0, "he"), ("grasp", "invert", 0, 0, "he"),
+              ("grasp_magnitude", "none", 0, 0, "he")}),
+        (14, {("magnitude", "none", "end", "end", "he"), ("synflow", "shuffle", 0, 0, "he")}
+             | {(m, "none", 0, 0, "he")
+                for m in ("magnitude", "snip", "grasp_magnitude", "random")}),
+    ],
+)  # fmt: skip
+def test_the_curves_of_the_other_figures(figure, expected):
+    assert curves(figure) == expected
+    assert len(figure_runs(figure, "resnet20_cifar10", "paper", 1)) == 1 + 18 * len(expected)
+
+
+def test_what_appendix_k_shows_is_about_680_runs():
+    """18 sparsities of: 6 curves in Figure 3, 18 more in 4, 9 in 9, 1 in 8, 11 and 13, 2 in 12."""
+    found = {r for f in (3, 4, 8, 9, 11, 12, 13) for r in figure_runs(f, "lenet_mnist", "paper", 1)}
+    assert len(found) == 1 + 18 * (6 + 18 + 9 + 1 + 1 + 1 + 2) == 685
+
+
+@pytest.mark.parametrize(
+    ("table", "setting", "expected"),
+    [
+        (2, "vgg16_cifar10", {"snip": {0.97}}),
+        (2, "wrn_14_8_cifar10", {"snip": {0.95}}),
+        (3, "vgg19_cifar10", {"snip": {0.9, 0.95, 0.98}}),
+        (5, "wrn_32_2_cifar10", {"grasp": {0.9, 0.95, 0.98}}),
+        (5, "resnet50_imagenet", {"grasp": {0.6, 0.8, 0.9}}),
+        (7, "modified_resnet18_cifar10", {}),
+    ],
+)
+def test_tables(table, setting, expected):
+    found = table_runs(table, setting, "paper", 1)
+    assert found[0] == Run(setting, "paper")
+    assert {(r.method, r.sparsity) for r in found[1:]} == {
+        (method, s) for method, sparsities in expected.items() for s in sparsities
+    }
+    assert len(table_runs(table, setting, "paper")) == len(found) * settings.get(setting).replicates
+
+
+def test_a_table_of_other_settings():
+    with pytest.raises(BadValueError, match="table 7 is not about 'lenet_mnist'"):
+        table_runs(7, "lenet_mnist", "paper")
+    with pytest.raises(UnknownNameError, match="unknown table 1; choose from 2, 3, 5, 7"):
+        table_runs(1, "lenet_mnist", "paper")
+
+
+def test_gradual_pruning_takes_a_sparsity_only():
+    assert run(method="gradual").parent is None
+    for bad in ({"ablation": "shuffle"}, {"prune_at": "end"}, {"weights_from": 3}):
+        with pytest.raises(BadValueError, match="'gradual' prunes while it trains"):
+            run(method="gradual", **bad)
+
+
 @pytest.mark.parametrize(
     ("setting", "profile", "count"),
     [
@@ -162,7 +270,7 @@ def test_replicates_and_sparsities_come_from_setting_and_profile(setting, profil
 
 
 def test_bad_figures():
-    with pytest.raises(UnknownNameError, match="unknown figure 99; choose from 3, 4"):
+    with pytest.raises(UnknownNameError, match="unknown figure 99; choose from 1, 3, 4, 6"):
         figure_runs(99, "lenet_digits", "paper")
     with pytest.raises(UnknownNameError, match="unknown setting"):
         figure_runs(3, "lenet", "paper")
