@@ -1,10 +1,14 @@
 """What is read off masks and results: layerwise proportions, statistics over replicates."""
 
 import copy
+import math
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from torch import nn
 
 from prunelib.errors import BadValueError, check_name
@@ -92,6 +96,60 @@ def effective(model, mask, input_shape=None):
         total = work(ones).sum()
         grads = torch.autograd.grad(total, [work.get_parameter(name) for name in names])
     return {name: mask[name] & (g != 0) for name, g in zip(names, grads, strict=True)}
+
+
+def unpruned(weights, mask):
+    """The unpruned weights, first of all layers together, then of each.
+
+    Args:
+        weights, mask: dicts from parameter name to tensor, the mask True where kept.
+
+    Returns:
+        a list of flat float64 arrays, one longer than there are layers.
+    """
+    layers = [weights[name].detach()[m].double().cpu().numpy() for name, m in mask.items()]
+    return [np.concatenate(layers), *layers]
+
+
+def moments(samples):
+    """Mean, standard deviation and excess kurtosis of each sample (a normal one has kurtosis 0).
+
+    Returns:
+        dict from name to a list; NaN where a sample is too small.
+    """
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of samples without any spread
+        return {
+            "mean": [float(x.mean()) if len(x) else math.nan for x in samples],
+            "std": [float(x.std(ddof=1)) if len(x) > 1 else math.nan for x in samples],
+            "kurtosis": [float(stats.kurtosis(x)) if len(x) > 3 else math.nan for x in samples],
+        }
+
+
+def distances(samples, others):
+    """How far distributions are apart (Singh and Liu, 2021).
+
+    Returns:
+        dict: "wasserstein", the mean distance that mass has to be moved, in units of the weights;
+        "ks", the Kolmogorov-Smirnov statistic, in [0, 1]; NaN where a sample is empty.
+    """
+    pairs = list(zip(samples, others, strict=True))
+    return {
+        "wasserstein": [
+            float(stats.wasserstein_distance(x, y)) if len(x) and len(y) else math.nan
+            for x, y in pairs
+        ],
+        "ks": [_ks(x, y) if len(x) and len(y) else math.nan for x, y in pairs],
+    }
+
+
+def _ks(x, y):
+    """The largest difference of the two distribution functions; `scipy.stats.ks_2samp` has the
+    same value, and a p-value that takes much longer."""
+    x, y = np.sort(x), np.sort(y)
+    both = np.concatenate([x, y])
+    shares = [np.searchsorted(sample, both, side="right") / len(sample) for sample in (x, y)]
+    return float(np.abs(shares[0] - shares[1]).max())
 
 
 def select(table, curve):

@@ -9,6 +9,7 @@ from prunelib import analysis, settings
 from prunelib.runs import AFTER, EARLY_METHODS, Curve
 
 MARGIN = 0.005  # accuracies this close, half a percentage point, count as "the same"
+MOVED = 0.05  # distributions whose distance exceeds chance by more than this have moved
 TOLERANCE = 0.0025  # the criterion of "matching" where the paper prints no sparsity
 
 
@@ -165,3 +166,38 @@ def verdict(expected, n, low, high):
         "not lower": (low >= -MARGIN, high < -MARGIN),
     }[expected]
     return "supported" if supported else "contradicted" if contradicted else "undecided"
+
+
+def immunity(data):
+    """Hold "the distribution of unpruned weights changes minimally" against the results.
+
+    What chance alone moves is taken from random pruning, whose unpruned weights are drawn from one
+    distribution whatever the ablation: the excess over it is compared, replicate by replicate.
+    "supported" means that the 95 % t interval of the mean excess ends below 0.05, "contradicted"
+    that it begins above.
+
+    Args:
+        data: as `measures.weight_data` returns it.
+
+    Returns:
+        data frame: when, sparsity in percent, method, ablation, n, ks, excess over random and its
+        interval, verdict.
+    """
+    keys = ["when", "sparsity", "ablation", "replicate"]
+    chance = data[data["method"] == "random"].set_index(keys)["ks"].rename("chance")
+    joined = data[data["method"] != "random"].join(chance, on=keys)
+    rows = []
+    for (when, sparsity, method, ablation), group in joined.groupby(
+        ["when", "sparsity", "method", "ablation"], sort=False
+    ):
+        excess = (group["ks"] - group["chance"]).dropna()
+        low, high = _interval(excess)
+        found = "undecided"
+        if len(excess) > 1:
+            found = "supported" if high < MOVED else "contradicted" if low > MOVED else "undecided"
+        rows.append(
+            (when, round(100 * sparsity, 1), method, ablation, len(excess), group["ks"].mean(),
+             excess.mean(), f"{low:.3f} … {high:.3f}" if high >= low else "", found)
+        )  # fmt: skip
+    columns = ["when", "sparsity", "method", "ablation", "n", "ks", "excess", "95 %", "verdict"]
+    return pd.DataFrame(rows, columns=columns)

@@ -116,6 +116,19 @@ def train(
     return trained
 
 
+def prepare(runs, store, workers=None, progress=True):
+    """Train again, on the CPU, the dense networks of which runs need states that are lost."""
+    workers = _workers(workers, "cpu")
+    job = Job(store.root, "cpu", default_precision("cpu"))
+    tasks = _without_parents([run for run in runs if run.parent], store, job, workers)
+    with (
+        Pool(workers if len(tasks) > 1 else 1) as pool,
+        tqdm(disable=not progress or not tasks, unit="it", unit_scale=True) as bar,
+    ):
+        for _ in pool.run(_carry_out, tasks, bar, job):
+            pass
+
+
 def default_precision(device):
     """bf16 on a CPU that multiplies it natively, fp32 elsewhere.
 

@@ -237,6 +237,40 @@ def draw_ratio(data, title):
     return fig
 
 
+def draw_weights(data, title):
+    """How far the unpruned weights move under each ablation, from `measures.weight_data`.
+
+    A column of panels a sparsity, a row before and one after training; bars are means over
+    replicates of the Kolmogorov-Smirnov distance, their whiskers standard deviations. Returns a
+    Figure.
+    """
+    whens, sparsities = data["when"].unique(), data["sparsity"].unique()
+    methods = [m for m in METHOD_STYLE if m in set(data["method"])]
+    with matplotlib.rc_context(_RC):
+        fig, axes = plt.subplots(
+            len(whens), len(sparsities), figsize=(3.4 * len(sparsities), 2.7 * len(whens)),
+            squeeze=False, sharex=True, sharey=True, layout="constrained",
+        )  # fmt: skip
+        for row, when in zip(axes, whens, strict=True):
+            for axis, sparsity in zip(row, sparsities, strict=True):
+                rows = data[(data["when"] == when) & (data["sparsity"] == sparsity)]
+                for shift, ablation in ((-0.2, "shuffle"), (0.2, "reinit")):
+                    name, colour, *_ = VARIANT_STYLE[ablation]
+                    groups = rows[rows["ablation"] == ablation].groupby("method")["ks"]
+                    means, stds = groups.mean().reindex(methods), groups.std().reindex(methods)
+                    places = [place + shift for place in range(len(methods))]
+                    axis.bar(places, means, 0.4, yerr=stds, color=colour, label=name)
+                axis.set_title(f"{when}, {100 * sparsity:.1f} %")
+                names = [METHOD_STYLE[m][0].replace(" after", "\nafter") for m in methods]
+                axis.set_xticks(range(len(methods)), names, rotation=60, ha="right")
+                axis.set_axisbelow(True)
+            row[0].set_ylabel("KS distance from unmodified")
+        axes[0, 0].legend(fontsize=8)
+        fig.suptitle(f"Unpruned weights under the ablations: {title}", fontsize=11)
+        plt.close(fig)
+    return fig
+
+
 @contextlib.contextmanager
 def _axes(title, width=6.4):
     with matplotlib.rc_context(_RC):

@@ -1,7 +1,7 @@
-"""Masks read before training (Figures 5, 15 and 16): each made and recorded once, then kept."""
+"""What is read off masks (Figures 5, 15 and 16) and off the weights they keep: made and recorded
+once, then kept."""
 
 import os
-import platform
 import time
 from dataclasses import replace
 
@@ -9,38 +9,42 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from prunelib import analysis, datasets, masks, networks, scores, settings
+from prunelib import analysis, datasets, engine, fused, masks, networks, scores, settings
 from prunelib.engine import MaskMaker
 from prunelib.paths import data_root
 from prunelib.runs import EARLY_METHODS
-from prunelib.store import MASK, Store, commit
+from prunelib.store import END, MASK, Store, commit
 from prunelib.workers import POLL, Pool
 
 THRESHOLDS = tuple(percent / 100 for percent in range(0, 101, 5))
 
 
-def measure(runs, root=None, workers=None, progress=True):
-    """Make and read the masks that the store misses; returns how many.
+def measure(runs, root=None, workers=None, progress=True, kind=MASK):
+    """Make and read the masks, or the weights they keep, that the store misses; returns how many.
 
     A one-shot method scores once for all its sparsities. Resuming, several processes and errors
     are as in `engine.train`.
 
     Args:
-        runs: Runs that prune at initialisation, as `runs.mask_runs` lists them.
+        runs: Runs as `runs.mask_runs` or `runs.weight_runs` lists them.
         root: of the store; the default one if None.
         workers: processes of one thread each; by default the number of cores.
         progress: whether to show a progress bar.
+        kind: `store.MASK`; `store.START` or `store.END`, the weights before or after training.
     """
-    store = Store(root, MASK)
+    store = Store(root, kind)
     workers = workers or os.cpu_count()
     missing = store.missing(runs)
     total, made = len(missing), 0
+    function, tasks = (_carry_out, _tasks) if kind == MASK else (_compare, _comparisons)
+    if kind != MASK:
+        engine.prepare(missing, Store(root), workers, progress)
     with (
         Pool(workers if total > 1 else 1) as pool,
         tqdm(total=total, disable=not progress or not total, unit="mask") as bar,
     ):
         while missing:
-            done = sum(pool.run(_carry_out, _tasks(missing), bar, store.root))
+            done = sum(pool.run(function, tasks(missing), bar, store.root, kind))
             made += done
             missing = store.missing(runs)
             if missing and not done:
@@ -84,8 +88,48 @@ def _tasks(runs):
     return sorted(groups.values(), key=lambda group: -scores.get(group[0].method).iterations)
 
 
-def _carry_out(task, root, advance):
-    store = Store(root, MASK)
+def _comparisons(runs):
+    """Runs that differ in nothing but their ablation: the distances are between them."""
+    groups = {}
+    for run in runs:
+        groups.setdefault(replace(run, ablation="none"), []).append(run)
+    return list(groups.items())
+
+
+def _compare(task, root, kind, advance):
+    """Record the distributions of the unpruned weights of one unmodified run and its ablations."""
+    unmodified, group = task
+    store = Store(root, kind)
+    with store.claim(group) as todo:
+        if not todo:
+            return 0
+        began = time.perf_counter()
+        maker = MaskMaker(Store(root))
+        runs = list(dict.fromkeys([unmodified, *todo]))
+        models, mask = (list(part) for part in zip(*map(maker.start, runs), strict=True))
+        precision = engine.default_precision("cpu") if kind == END else "fp32"
+        if kind == END:
+            schedule = settings.schedule(unmodified.setting, unmodified.profile)
+            dataset = datasets.load(settings.get(unmodified.setting).dataset)
+            program = fused.make(models, mask, schedule, precision)
+            fused.train(program, dataset, unmodified.replicate)
+            weights = [program.tensors(k) for k in range(len(runs))]
+        else:
+            weights = [model.state_dict() for model in models]
+        samples = [analysis.unpruned(w, m) for w, m in zip(weights, mask, strict=True)]
+        for run, own in zip(runs, samples, strict=True):
+            if run in todo:
+                found = analysis.moments(own) | analysis.distances(samples[0], own)
+                texts = {n: " ".join(f"{v:.6g}" for v in values) for n, values in found.items()}
+                trained = kind == END or run.parent is not None
+                about = _origin(run, began, trained) | {"precision": precision}
+                store.add([run.record() | texts | about])
+                advance(1)
+        return len(todo)
+
+
+def _carry_out(task, root, kind, advance):
+    store = Store(root, kind)
     with store.claim(task) as todo:
         maker = MaskMaker(store)
         for run in todo:
@@ -112,14 +156,14 @@ def read(model, mask):
     }
 
 
-def _origin(run, began):
+def _origin(run, began, trained=False):
     data = "none"
-    if scores.get(run.method).needs_data:
+    if trained or scores.get(run.method).needs_data:
         dataset = datasets.load(settings.get(run.setting).dataset)
         data = f"{dataset.name}@{dataset.fingerprint}"
     return {
         "seconds": time.perf_counter() - began,
-        "device": f"cpu {platform.machine()}",
+        "device": engine.device_name("cpu"),
         "dataset": data,
         "torch": torch.__version__.split("+")[0],
         "commit": commit(),
@@ -156,7 +200,7 @@ def layer_data(table, setting, sparsity):
     Returns:
         data frame: method, layer (in order), sparsity and std in percent, n.
     """
-    model = networks.build(settings.get(setting).network)
+    model = _network(setting)
     names = networks.prunable(model)
     sizes = [model.get_parameter(name).numel() for name in names]
     rows = []
@@ -186,6 +230,57 @@ def ratio_data(table):
     groups = ratio.groupby(["method", "sparsity"])
     found = pd.DataFrame({"ratio": groups.mean(), "std": groups.std(), "n": groups.size()})
     return found.reset_index().sort_values("method", key=_place, kind="stable")
+
+
+def weight_data(tables):
+    """How far the unpruned weights of all layers together move under each ablation.
+
+    Args:
+        tables: dict from "before training" or "after training" to records of weights.
+
+    Returns:
+        data frame: when, sparsity in [0, 1), method (magnitude after training is one of its own),
+        ablation, replicate, ks in [0, 1], wasserstein in units of the standard deviation of the
+        unmodified network's unpruned weights, and the ratio of the standard deviations.
+    """
+    rows = []
+    keys = ["sparsity", "method", "prune_at", "replicate"]
+    for when, table in tables.items():
+        first = table.copy()
+        for name in ("std", "wasserstein", "ks"):
+            first[name] = first[name].map(lambda text: float(str(text).split()[0]))
+        for (sparsity, method, prune_at, replicate), group in first.groupby(keys, sort=False):
+            stds = group.set_index("ablation")["std"]
+            for row in group[group["ablation"] != "none"].itertuples():
+                name = "magnitude after training" if prune_at == "end" else method
+                rows.append(
+                    (when, sparsity, name, row.ablation, replicate, row.ks,
+                     row.wasserstein / stds["none"], row.std / stds["none"])
+                )  # fmt: skip
+    columns = ["when", "sparsity", "method", "ablation", "replicate", "ks", "wasserstein", "std"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def layer_weights(table, setting, sparsity, quantity, ablation="shuffle"):
+    """A quantity of the unpruned weights of each layer, mean over replicates, a column a method.
+
+    Args:
+        table: records of weights of one setting.
+        setting: its name. sparsity: one of those recorded.
+        quantity: "mean", "std", "kurtosis", "wasserstein" or "ks".
+        ablation: of the runs it is read of.
+    """
+    names = [n.removesuffix(".weight") for n in networks.prunable(_network(setting))]
+    rows = table[(table["sparsity"] == sparsity) & (table["ablation"] == ablation)]
+    found = {}
+    for (method, prune_at), group in rows.groupby(["method", "prune_at"], sort=False):
+        values = pd.DataFrame([[float(v) for v in text.split()] for text in group[quantity]])
+        found[f"{method} after training" if prune_at == "end" else method] = values.mean()
+    return pd.DataFrame(found).set_axis(["all layers", *names])
+
+
+def _network(setting):
+    return networks.build(settings.get(setting).network)
 
 
 def _lines(table):

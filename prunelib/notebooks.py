@@ -13,14 +13,14 @@ from papermill.exceptions import PapermillExecutionError
 from prunelib import engine, figures, measures, runs, settings
 from prunelib.errors import BadValueError, PrunelibError, UnknownNameError, check_name
 from prunelib.paths import project_root, results_root
-from prunelib.store import MASK, Store
+from prunelib.store import END, MASK, START, Store
 
 PARAMETERS = ("setting", "profile", "replicates", "train")
 TIMEOUT = 24 * 3600
 
 
 class Page:
-    """The parameters of a notebook and the results behind it.
+    """The parameters of a notebook and the results behind it, here trained networks.
 
     Args:
         setting, profile: names; see `prunelib.settings`.
@@ -28,6 +28,8 @@ class Page:
         train: whether to train what the store misses.
         figure: the figure the notebook draws, if it rests on training.
     """
+
+    noun = "runs"
 
     def __init__(self, setting, profile, replicates=0, train=True, figure=None):
         _check_injected()
@@ -57,11 +59,14 @@ class Page:
         """Train what is missing, if the parameters say so; print what was done."""
         missing = len(self.store.missing(self.runs))
         if not missing:
-            print("Nothing to train.")
+            print(f"No {self.noun} are missing.")
         elif not self.may_train:
-            print(f"train=False: {missing} runs are left out of what follows.")
+            print(f"train=False: {missing} {self.noun} are left out of what follows.")
         else:
-            print(f"Trained {engine.train(self.runs, self.store)} runs.")
+            print(f"{self._make()} {self.noun} are new.")
+
+    def _make(self):
+        return engine.train(self.runs, self.store)
 
     def table(self):
         """The results table of this setting and profile."""
@@ -96,6 +101,8 @@ class Page:
 class MaskPage(Page):
     """A page of a figure that is read off masks before any training: 5, 15 or 16."""
 
+    noun = "masks"
+
     def __init__(self, setting, profile="paper", replicates=0, train=True, figure=None):
         super().__init__(setting, profile, replicates, train, figure)
         self.store = Store(kind=MASK)
@@ -113,15 +120,8 @@ class MaskPage(Page):
         """Print which masks the figure needs, which there are, how long the rest takes."""
         print(measures.plan(self.runs, self.store))
 
-    def train(self):
-        """Make the masks that are missing, if the parameters say so; print what was done."""
-        missing = len(self.store.missing(self.runs))
-        if not missing:
-            print("Nothing to make.")
-        elif not self.may_train:
-            print(f"train=False: {missing} masks are left out of what follows.")
-        else:
-            print(f"Made {measures.measure(self.runs, self.store.root)} masks.")
+    def _make(self):
+        return measures.measure(self.runs, self.store.root)
 
     def table(self):
         """The records of the figure's masks."""
@@ -155,6 +155,69 @@ class MaskPage(Page):
         about |= {n: sorted(set(table[n])) for n in ("dataset", "device", "torch", "commit")}
         figures.save(fig, f"figure-{self.figure:02d}-{self.setting}", data, about)
         print(measures.fidelity(self.runs, table))
+        print(f"Digest of the numbers drawn: {figures.digest(data)}")
+        return fig
+
+
+class WeightPage(Page):
+    """The page of the distributions of unpruned weights, before training and after it.
+
+    Those after training are made only if `after` is True.
+    """
+
+    noun = "records of weights"
+
+    def __init__(self, setting, profile="paper", replicates=0, train=True, after=True):
+        super().__init__(setting, profile, replicates, train)
+        self.after = after
+        self.stores = {"before training": Store(kind=START)}
+        if after:
+            self.stores["after training"] = Store(kind=END)
+
+    @property
+    def runs(self):
+        """The Runs whose weights are compared."""
+        return runs.weight_runs(
+            self.setting, self.profile, replicates=self.replicates, after=self.after
+        )
+
+    def plan(self):
+        """Print how many records of weights are needed, and how many there are."""
+        for when, store in self.stores.items():
+            missing = len(store.missing(self.runs))
+            print(f"{when}: {len(self.runs)} needed, {missing} to make.")
+
+    def train(self):
+        """Make what is missing, before training and after it, if the parameters say so."""
+        for store in self.stores.values():
+            self.store = store
+            super().train()
+
+    def _make(self):
+        return measures.measure(self.runs, self.store.root, kind=self.store.kind)
+
+    def table(self, when="before training"):
+        """The records of weights, "before training" or "after training"."""
+        return self.stores[when].table(self.setting, self.profile)
+
+    def data(self):
+        """How far the unpruned weights move: see `measures.weight_data`."""
+        return measures.weight_data({when: self.table(when) for when in self.stores})
+
+    def draw(self):
+        """Draw the distances, save the figure with its provenance, print a digest."""
+        data = self.data()
+        if data.empty:
+            raise BadValueError(
+                f"the weights of {self.setting} at profile {self.profile}: none is in the store; "
+                "run this notebook with train=True"
+            )
+        fig = figures.draw_weights(data, f"{self.setting}, profile {self.profile}")
+        tables = [self.table(when) for when in self.stores]
+        about = {"setting": self.setting, "profile": self.profile, "records": sum(map(len, tables))}
+        for name in ("dataset", "device", "precision", "torch", "commit"):
+            about[name] = sorted(set().union(*(table[name] for table in tables)))
+        figures.save(fig, f"weights-{self.setting}-{self.profile}", data, about)
         print(f"Digest of the numbers drawn: {figures.digest(data)}")
         return fig
 

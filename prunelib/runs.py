@@ -284,3 +284,24 @@ def mask_runs(setting, methods=(*EARLY_METHODS, "random"), levels=None, replicat
         for sparsity in found
         for ablation in ("none", "shuffle")
     ]
+
+
+def weight_runs(setting, profile="paper", levels=(6, 12, 18), replicates=None, after=True):
+    """The Runs whose unpruned weights are compared: unmodified, shuffled and reinitialised.
+
+    Args:
+        setting, profile: names.
+        levels: which k of the sparsities 1 - 0.8^k.
+        replicates: how many; the profile's number by default.
+        after: whether to have magnitude pruning after training, the contrast, too.
+    """
+    count = settings.replicates(setting, profile) if replicates is None else replicates
+    curves = [c for m in (*EARLY_METHODS, "random") for c in _variants(m, _RANDOMISED)]
+    curves += _variants("magnitude", _RANDOMISED, **_END) if after else ()
+    sparsities = [settings.sparsity(k) for k in levels if k <= settings.get(setting).highest]
+    return [
+        curve.run(setting, profile, sparsity, replicate)
+        for replicate in range(count)
+        for curve in curves
+        for sparsity in sparsities
+    ]

@@ -7,7 +7,7 @@ import io
 import math
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -53,6 +53,10 @@ def _share(value):
     return 0 <= value <= 1
 
 
+def _numbers(text):
+    return text if [float(word) for word in text.split()] else None
+
+
 def _counts(text):
     return text if [int(word) for word in text.split()] else None
 
@@ -61,6 +65,7 @@ _COUNT = (int, _from_0, "a whole number from 0")
 _AMOUNT = (float, _from_0, "a number from 0")
 _LOSS = (float, _from_0, "a number from 0, or nan")
 _COUNTS = (_counts, _any, "whole numbers with spaces between")
+_NUMBERS = (_numbers, _any, "numbers with spaces between")
 
 _RUN = {
     "method": (str, lambda name: name and name.isprintable(), "a method's name"),
@@ -103,6 +108,15 @@ MASK = Kind(
     "-masks",
 )  # fmt: skip
 
+# The distribution of the unpruned weights, each column a value for all layers together, then one
+# a layer in order; the distances are from the unmodified network of the same replicate.
+_WEIGHTS = ("mean", "std", "kurtosis", "wasserstein", "ks")
+START = Kind(
+    (*_WEIGHTS, "seconds", "precision", "device", "dataset", "torch", "commit"),
+    {"seconds": _AMOUNT} | dict.fromkeys(_WEIGHTS, _NUMBERS),
+    "-weights",
+)  # before the pruned network is trained
+END = replace(START, suffix="-weights-trained")  # after it
 
 COLUMNS = TRAINED.columns
 

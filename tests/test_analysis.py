@@ -1,6 +1,8 @@
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from prunelib import analysis, masks, networks
@@ -131,3 +133,54 @@ def test_published_numbers_of_section_4():
     assert found["snip"] == found["synflow"] == 0.59
     with pytest.raises(UnknownNameError, match="frankle2021_matching"):
         analysis.published("nothing")
+
+
+# ----------------------------------------------------------- distributions of unpruned weights
+
+
+def test_unpruned_weights_are_those_the_mask_keeps():
+    weights = {"a": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "b": torch.tensor([5.0, 6.0])}
+    mask = {"a": torch.tensor([[True, False], [False, True]]), "b": torch.tensor([False, True])}
+    found = [list(sample) for sample in analysis.unpruned(weights, mask)]
+    assert found == [[1, 4, 6], [1, 4], [6]]
+
+
+def test_moments_by_hand():
+    """1, 2, 3, 4: variance 5/3; fourth moment 41/16 over the square of 5/4, less 3. Two tails at
+    -1 and 1 have the lowest kurtosis there is, -2."""
+    found = analysis.moments([np.array([1.0, 2, 3, 4]), np.array([-1.0, -1, 1, 1]), np.array([])])
+    assert found["mean"][:2] == [2.5, 0]
+    assert found["std"][0] == pytest.approx((5 / 3) ** 0.5)
+    assert found["kurtosis"][:2] == pytest.approx([41 / 16 / (25 / 16) - 3, -2])
+    assert all(np.isnan(values[2]) for values in found.values())
+
+
+def test_distances_by_hand():
+    """All mass moved by 3; half of it moved by 2; nothing moved."""
+    one = np.array([0.0, 1, 2, 3])
+    others = [one + 3, np.array([0.0, 1, 4, 5]), one[::-1], np.array([])]
+    found = analysis.distances([one] * 4, others)
+    assert found["wasserstein"][:3] == pytest.approx([3, 1, 0])
+    assert found["ks"][:3] == pytest.approx([0.75, 0.5, 0])
+    assert np.isnan(found["ks"][3])
+    assert np.isnan(found["wasserstein"][3])
+
+
+def test_ks_is_scipys():
+    stream = np.random.default_rng(0)
+    for n, m in ((50, 50), (7, 300), (1, 2)):
+        x, y = stream.normal(size=n).round(1), stream.normal(0.3, 2, size=m).round(1)
+        expected = stats.ks_2samp(x, y).statistic
+        assert analysis.distances([x], [y])["ks"] == pytest.approx([expected])
+
+
+def test_counting_the_pruned_weights_in_shrinks_distances_by_the_density():
+    """What S_weight_distributions says of an analysis that has them as zeros."""
+    stream = np.random.default_rng(0)
+    x, y, zeros = stream.normal(size=250), stream.uniform(-1, 1, 250), np.zeros(750)
+    kept, all_ = (
+        analysis.distances([a], [b])
+        for a, b in ((x, y), (np.append(x, zeros), np.append(y, zeros)))
+    )
+    for name in ("ks", "wasserstein"):
+        assert all_[name][0] == pytest.approx(0.25 * kept[name][0], rel=1e-9)

@@ -77,3 +77,22 @@ def test_inverted_grasp_is_claimed_differently_for_lenet(rows):
 
     assert expected("lenet_mnist") == ["inverting GraSP lowers accuracy (K.2)"]
     assert expected("vgg16_cifar10") == ["inverting GraSP does not change accuracy"]
+
+
+def test_immunity_is_an_excess_over_chance():
+    """Chance moves 0.02; magnitude 0.3 more, SNIP 0.01 more, and GraSP once 0 and once 0.1."""
+    excess = {"magnitude": (0.3, 0.31, 0.3), "snip": (0.01, 0.012, 0.011), "grasp": (0, 0.1, 0.1)}
+    rows = [
+        ("before training", 0.5, method, "shuffle", replicate, chance + more)
+        for method, values in ({"random": (0, 0, 0)} | excess).items()
+        for replicate, (chance, more) in enumerate(zip((0.02, 0.03, 0.01), values, strict=True))
+    ]
+    columns = ["when", "sparsity", "method", "ablation", "replicate", "ks"]
+    found = claims.immunity(pd.DataFrame(rows, columns=columns)).set_index("method")
+    assert dict(found["verdict"]) == {
+        "magnitude": "contradicted", "snip": "supported", "grasp": "undecided",
+    }  # fmt: skip
+    assert found.loc["magnitude", "excess"] == pytest.approx(0.91 / 3)
+    assert set(found["n"]) == {3}
+    alone = claims.immunity(pd.DataFrame(rows[::3], columns=columns))
+    assert set(alone["verdict"]) == {"undecided"}

@@ -2,9 +2,9 @@ import pandas as pd
 import pytest
 import torch
 
-from prunelib import analysis, masks, measures, networks, settings
-from prunelib.runs import Run, mask_runs
-from prunelib.store import MASK, Store
+from prunelib import analysis, datasets, masks, measures, networks, settings, training
+from prunelib.runs import Run, mask_runs, weight_runs
+from prunelib.store import END, MASK, START, Store
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,6 @@ def test_every_mask_is_made_once(digits):
 
 
 def test_records_agree_with_masks_made_by_hand(digits):
-    from prunelib import datasets
-
     root, runs, _ = digits
     found = Store(root, MASK).records("lenet_digits", "paper")
     model = networks.build("lenet_8x8", seed=1)
@@ -150,3 +148,83 @@ def test_recorded_masks_agree_with_the_printed_values(setting, replicates):
     matching = ~neurons & (shown["sparsity"] < shown["sparsity"].max())
     assert matching.sum() == 4
     assert shown[matching]["difference"].abs().max() <= 0.0005
+
+
+# ------------------------------------------------------------------- weights, before and after
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Records of weights at 73.8 %, ten iterations of training, one replicate."""
+    root = tmp_path_factory.mktemp("weights")
+    runs = weight_runs("lenet_digits", "smoke", levels=(6,), replicates=1)
+    for kind in (START, END):
+        assert measures.measure(runs, root, 2, progress=False, kind=kind) == len(runs) == 6 * 3
+        assert measures.measure(runs, root, 2, progress=False, kind=kind) == 0
+    assert Store(root).missing(runs) == runs  # trained for their weights, not for their accuracy
+    return root
+
+
+def first(root, kind, method, ablation, prune_at=0):
+    table = Store(root, kind).table()
+    rows = table[(table["method"] == method) & (table["ablation"] == ablation)]
+    (row,) = rows[rows["prune_at"] == prune_at].to_dict("records")
+    return {
+        name: [float(word) for word in row[name].split()]
+        for name in ("mean", "std", "kurtosis", "wasserstein", "ks")
+    }
+
+
+def test_weights_before_training_by_hand(weights):
+    """Magnitude at initialisation: the mask keeps what exceeds a threshold; shuffled, or of other
+    weights, it keeps anything. The digits' LeNet has three layers."""
+    model = networks.build("lenet_8x8", 0)
+    mask = masks.prune(model, "magnitude", settings.sparsity(6))
+    kept = {n: model.get_parameter(n).detach()[m].double() for n, m in mask.items()}
+    found = first(weights, START, "magnitude", "none")
+    assert found["ks"] == found["wasserstein"] == [0] * 4
+    assert found["std"][1:] == pytest.approx([float(k.std()) for k in kept.values()], rel=1e-5)
+    assert found["std"][0] == pytest.approx(float(torch.cat(list(kept.values())).std()), rel=1e-5)
+    other = networks.build("lenet_8x8", 0, stream="reinit")
+    pairs = {"shuffle": (model, masks.shuffle(mask, 0)), "reinit": (other, mask)}
+    for ablation, (network, own) in pairs.items():
+        found = first(weights, START, "magnitude", ablation)
+        for k, name in enumerate(mask, 1):
+            left = network.get_parameter(name).detach()[own[name]]
+            expected = analysis.distances([kept[name].numpy()], [left.double().numpy()])
+            assert found["ks"][k] == pytest.approx(expected["ks"][0], rel=1e-5)
+            assert found["wasserstein"][k] == pytest.approx(expected["wasserstein"][0], rel=1e-5)
+
+
+def test_weights_after_training_are_those_the_plain_loop_trains(weights):
+    schedule = settings.schedule("lenet_digits", "smoke")
+    model = networks.build("lenet_8x8", 0)
+    mask = masks.shuffle(masks.prune(model, "synflow", settings.sparsity(6)), 0)
+    training.train(model, datasets.load("digits"), schedule, 0, mask)
+    expected = analysis.moments(analysis.unpruned(model.state_dict(), mask))
+    found = first(weights, END, "synflow", "shuffle")
+    assert found["std"] == pytest.approx(expected["std"], rel=1e-2)  # bf16 where it is native
+    before = first(weights, START, "synflow", "shuffle")
+    assert found["std"] != pytest.approx(before["std"], rel=1e-3)
+
+
+def test_magnitude_after_training_starts_from_trained_weights(weights):
+    started = first(weights, START, "magnitude", "none", "end")
+    assert started["std"] != pytest.approx(first(weights, START, "magnitude", "none")["std"])
+
+
+def test_how_far_weights_move(weights):
+    data = measures.weight_data({"before training": Store(weights, START).table()})
+    assert len(data) == 6 * 2
+    assert set(data["ablation"]) == {"shuffle", "reinit"}
+    ks = data.groupby("method")["ks"].mean()
+    assert ks["magnitude"] > 0.2 > 0.05 > ks["random"]
+    assert "magnitude after training" in ks
+    layers = measures.layer_weights(
+        Store(weights, START).table(), "lenet_digits", settings.sparsity(6), "ks"
+    )
+    assert list(layers.index) == ["all layers", "layers.0", "layers.1", "layers.2"]
+    assert (
+        layers.loc["all layers", "magnitude"]
+        == first(weights, START, "magnitude", "shuffle")["ks"][0]
+    )

@@ -116,7 +116,7 @@ def test_papermill_trains_and_draws(tmp_path, monkeypatch):
     made = {p.suffix for p in (tmp_path / "figures").iterdir()}
     assert made == {".png", ".svg", ".csv", ".json"}
     text = nbformat.writes(nbformat.read(tmp_path / "out.ipynb", as_version=4))
-    assert "Trained 13 runs." in text
+    assert "13 runs are new." in text
     assert "13 of 13 runs" in text
     with pytest.raises(PrunelibError, match="unknown setting 'nothing'"):
         notebooks.execute(PATHS[FOUR], tmp_path / "out2.ipynb", {"setting": "nothing"})
