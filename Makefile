@@ -24,8 +24,9 @@ test: $(ENV)
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest --nbval --nbval-current-env notebooks
 
-# Refresh the committed notebooks and figures from the committed results.
+# Refresh the committed notebooks, figures and the page of results from the committed results.
 notebooks: $(ENV)
+	$(BIN)/prunelib report
 	$(BIN)/prunelib figures --in-place
 
 .venv/made: pyproject.toml constraints.txt

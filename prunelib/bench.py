@@ -51,7 +51,7 @@ def compare(setting, count, precision, device, repetitions=5):
     speed = statistics.median(p for _, p in pairs)
     return Speed(
         setting, count, precision, statistics.median(p for p, _ in pairs), speed,
-        statistics.median(b / a for a, b in pairs), speed * _flops(setting) / 1e12,
+        statistics.median(b / a for a, b in pairs), speed * flops(setting) / 1e12,
     )  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def _stretch(setting, count, precision, device):
     chosen = settings.get(setting)
     batch = chosen.batch_size
     if device == "cpu":
-        batch = max(1, min(batch, int(LARGEST / _flops(setting))))
+        batch = max(1, min(batch, int(LARGEST / flops(setting))))
     dataset = _synthetic(chosen, batch).to(device)
     schedule = replace(
         settings.schedule(setting, "paper"), iterations=10**9, test_examples=1,
@@ -117,7 +117,7 @@ def _synthetic(setting, batch):
 
 
 @functools.cache
-def _flops(setting):
+def flops(setting):
     """Floating-point operations of training on one image, forward and backward pass."""
     model = networks.build(settings.get(setting).network)
     inputs = torch.rand(2, *model.input_shape)

@@ -1,4 +1,4 @@
-"""The command line: prunelib plan / run / merge / bench / figures / data."""
+"""The command line: prunelib plan / run / merge / bench / figures / report / data."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from prunelib import engine, runs, scores, settings
 from prunelib.errors import BadValueError, PrunelibError
 from prunelib.paths import project_root
-from prunelib.store import MASK, TRAINED, Store
+from prunelib.store import MASK, TRAINED, Store, write_atomically
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -175,6 +175,16 @@ def _parameter(text):
     if value in ("True", "False"):
         return name, value == "True"
     return name, int(value) if value.isdecimal() else value
+
+
+@app.command()
+def report():
+    """Write README.md beside the results: what was run, what was not, and what it says."""
+    from prunelib import report
+
+    store = Store()
+    write_atomically(store.root / "README.md", report.text(store))
+    print(f"Wrote {store.root / 'README.md'}")
 
 
 @app.command()

@@ -243,6 +243,12 @@ def paths():
     return {path.stem: path for path in found}
 
 
+def title(path):
+    """The title of a notebook as an item of a Markdown list, with a link to it."""
+    first = nbformat.read(path, as_version=4).cells[0].source.splitlines()[0]
+    return f"- [{first.removeprefix('# ')}]({path.name})"
+
+
 def find(name):
     """The path of a notebook by its name or the beginning of it, as "04" or "05_ablations"."""
     known = paths()

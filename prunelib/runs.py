@@ -146,6 +146,15 @@ class Grid:
     along: str | dict = "sparsity"
     only: tuple[str, ...] | None = None
 
+    @property
+    def about(self):
+        """The names of the settings that it is about."""
+        return (
+            tuple(self.along)
+            if isinstance(self.along, dict)
+            else self.only or tuple(settings.SETTINGS)
+        )
+
     def points(self, setting, profile):
         """The (sparsity, step) of the points along each curve."""
         if self.along == "step":
@@ -243,9 +252,8 @@ def table_runs(table, setting, profile, replicates=None):
 
 def _grid_runs(name, grid, setting, profile, replicates):
     settings.get(setting)
-    about = tuple(grid.along) if isinstance(grid.along, dict) else grid.only
-    if about and setting not in about:
-        raise BadValueError(f"{name} is not about {setting!r}; it has {', '.join(about)}")
+    if setting not in grid.about:
+        raise BadValueError(f"{name} is not about {setting!r}; it has {', '.join(grid.about)}")
     count = settings.replicates(setting, profile) if replicates is None else replicates
     if type(count) is not int or count < 1:
         raise BadValueError(f"replicates {count!r} is not a whole number from 1")

@@ -205,7 +205,7 @@ class Store:
             setting, profile: only these; None is all that the store holds.
         """
         rows = []
-        for folder in sorted(self.root.glob(setting or "*")):
+        for folder in sorted(p for p in self.root.glob(setting or "*") if p.is_dir()):
             for name in [profile] if profile else settings.PROFILES:
                 found = self.records(folder.name, name)
                 rows += [run.record() | result for run, result in found.items()]

@@ -10,12 +10,12 @@ def test_the_operations_of_a_lenet():
     """Two a multiply-add; forward, gradients of the weights, and of the inputs of all layers but
     the first."""
     layers = [784 * 300, 300 * 100, 100 * 10]
-    assert bench._flops("lenet_mnist") == 2 * (2 * sum(layers) + sum(layers[1:]))
+    assert bench.flops("lenet_mnist") == 2 * (2 * sum(layers) + sum(layers[1:]))
 
 
 def test_the_operations_of_a_vgg_are_as_published():
     """313 million multiply-adds forward; backward twice as many, but for the first layer."""
-    assert bench._flops("vgg16_cifar10") == pytest.approx(6 * 313e6, rel=0.01)
+    assert bench.flops("vgg16_cifar10") == pytest.approx(6 * 313e6, rel=0.01)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_a_comparison(short):
     found = bench.compare("lenet_digits", 3, "fp32", "cpu", repetitions=3)
     assert (found.setting, found.count, found.precision) == ("lenet_digits", 3, "fp32")
     assert min(found.plain, found.fused, found.ratio) > 0
-    assert found.tflops == pytest.approx(found.fused * bench._flops("lenet_digits") / 1e12)
+    assert found.tflops == pytest.approx(found.fused * bench.flops("lenet_digits") / 1e12)
 
 
 def test_large_networks_are_measured_in_small_batches(monkeypatch):

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from prunelib import report
+from prunelib.store import Store
+
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "seaborn-base": "seaborn"}
@@ -17,8 +20,8 @@ CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "seaborn-bas
 # Imports go one way: a module imports only those above it.
 ORDER = [
     "errors", "seeds", "paths", "settings", "networks", "datasets", "scores", "masks", "training",
-    "runs", "store", "workers", "engine", "analysis", "measures", "figures", "claims", "notebooks",
-    "cli",
+    "fused", "bench", "runs", "store", "workers", "engine", "analysis", "measures", "figures",
+    "claims", "report", "notebooks", "cli",
 ]  # fmt: skip
 
 
@@ -71,6 +74,12 @@ def test_training_needs_neither_jupyter_nor_papermill():
     code = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in absent)
     code += "import prunelib.engine, prunelib.figures, prunelib.claims, prunelib.cli"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_page_of_results_says_what_the_records_say():
+    """results/README.md is generated: `prunelib report` writes it again."""
+    store = Store(ROOT / "results")
+    assert (store.root / "README.md").read_text() == report.text(store)
 
 
 def test_readme_commands_are_the_ones_ci_runs():

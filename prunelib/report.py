@@ -1,0 +1,189 @@
+"""What was run and what was not, as results/README.md: computed from the store, never written."""
+
+import pandas as pd
+
+from prunelib import analysis, bench, claims, runs, settings
+from prunelib.figures import METHOD_STYLE
+
+TITLE = """# Results
+
+This page is generated from the records beside it by `prunelib report`; a test holds it to them.
+
+`<setting>/<profile>.csv` has a row for every network that was trained, `-masks.csv` for every mask
+that was read before training, `-weights.csv` and `-weights-trained.csv` for the distributions of
+unpruned weights before and after training. What is not listed was not run."""
+
+
+def coverage(store):
+    """How many of the runs of each figure and table the store holds.
+
+    Args:
+        store: a `Store` of trained networks.
+
+    Returns:
+        data frame: a row for each figure or table, setting and profile of which there is a run
+        beyond the unpruned network, with what it was run in; the missing ones and their cost in
+        PFLOP (10^15 floating-point operations, forward and backward, pruned weights included).
+    """
+    records = {
+        (setting, profile): found
+        for setting in settings.SETTINGS
+        for profile in settings.PROFILES
+        if (found := store.records(setting, profile))
+    }
+    rows = []
+    for name, setting, needed_by in _grids():
+        for profile in settings.PROFILES:
+            found = records.get((setting, profile), {})
+            needed = needed_by(profile)
+            there = [run for run in needed if run in found]
+            if not any(run.method != "dense" for run in there):
+                continue
+            replicates = pd.Series([run.replicate for run in there]).value_counts()
+            each = len(needed) // settings.replicates(setting, profile)
+            rows.append(
+                {
+                    "for": name, "setting": setting, "profile": profile,
+                    "runs needed": len(needed), "in the store": len(there),
+                    "replicates complete": int((replicates == each).sum()),
+                    "missing (PFLOP)": cost(setting, profile, len(needed) - len(there)),
+                    "precision": _values(found, there, "precision"),
+                    "data": _values(found, there, "dataset"),
+                    "hardware": _values(found, there, "device"),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _grids():
+    """(name, setting, function from profile to runs) of every figure and table."""
+    for kind, grids, function in (
+        ("Figure", runs.FIGURES, runs.figure_runs),
+        ("Table", runs.TABLES, runs.table_runs),
+    ):
+        for number, grid in grids.items():
+            for setting in grid.about:
+                yield (
+                    f"{kind} {number}", setting,
+                    lambda profile, f=function, n=number, s=setting: f(n, s, profile),
+                )  # fmt: skip
+
+
+def _values(found, there, column):
+    return ", ".join(sorted({str(found[run][column]) for run in there}))
+
+
+def cost(setting, profile, count=1):
+    """The PFLOP, 10^15 floating-point operations, of training `count` networks."""
+    schedule = settings.schedule(setting, profile)
+    return count * schedule.iterations * schedule.batch_size * bench.flops(setting) / 1e15
+
+
+def not_run():
+    """What each figure and table needs at profile "paper", for the settings the paper shows it for.
+
+    Returns:
+        data frame: for, setting, runs, PFLOP.
+    """
+    rows = []
+    for name, setting, needed_by in _grids():
+        if name.startswith("Figure") and name != "Figure 7" and not _is_shown(setting):
+            continue
+        needed = needed_by("paper")
+        rows.append((name, setting, len(needed), cost(setting, "paper", len(needed))))
+    return pd.DataFrame(rows, columns=["for", "setting", "runs", "PFLOP"])
+
+
+def _is_shown(setting):
+    return settings.get(setting).appears in ("main body", "Appendix K", "Appendix L")
+
+
+def matching(store):
+    """The highest sparsity at which each method still matches the unpruned network.
+
+    Returns:
+        data frame: setting, profile, method, ours and the paper's in percent, replicates.
+    """
+    rows = []
+    printed = analysis.published("frankle2021_matching")
+    for setting in settings.SETTINGS:
+        for profile in settings.PROFILES:
+            table = store.table(setting, profile)
+            for curve in runs.FIGURES[3].panels[""]:
+                ours = analysis.highest_matching(table, curve, claims.TOLERANCE)
+                if ours is None:
+                    continue
+                key = "magnitude after training" if curve == runs.AFTER else curve.method
+                theirs = printed[(printed["setting"] == setting) & (printed["method"] == key)]
+                theirs = theirs[theirs["ablation"] == "none"]["sparsity"]
+                counts = analysis.over_replicates(table, curve)["n"]
+                rows.append(
+                    {
+                        "setting": setting, "profile": profile, "method": METHOD_STYLE[key][0],
+                        "ours (%)": f"{100 * ours:.1f}",
+                        "paper (%)": ", ".join(f"{100 * s:.1f}" for s in theirs) or "not printed",
+                        "replicates": int(counts.min()),
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def contradictions(store):
+    """The claims of Sections 4 and 5 that our results contradict, as `claims.check` has them."""
+    found = []
+    for setting in settings.SETTINGS:
+        for profile in settings.PROFILES:
+            table = store.table(setting, profile)
+            if table.empty or profile == "smoke":
+                continue
+            checked = pd.concat([claims.check(table, setting, profile, s) for s in ("4", "5")])
+            for band in ("matching", "extreme"):
+                rows = checked[checked[f"{band}: verdict"] == "contradicted"]
+                for row in rows.to_dict("records"):
+                    found.append(
+                        {"setting": setting, "profile": profile, "sparsities": band,
+                         "claim": row["claim"], "subject": row["subject"], "n": row["n"],
+                         "points": row[f"{band}: points"], "95 %": row[f"{band}: 95 %"]}
+                    )  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def text(store):
+    """results/README.md."""
+    covered, left = coverage(store), not_run()
+    begun = set(zip(covered["for"], covered["setting"], strict=True))
+    left = left[[pair not in begun for pair in zip(left["for"], left["setting"], strict=True)]]
+    left = left.groupby("for", sort=False).agg(
+        settings=("setting", ", ".join), runs=("runs", "sum"), PFLOP=("PFLOP", "sum")
+    )
+    diverged = store.table()
+    diverged = diverged[diverged["train_loss"].isna()]
+    return "\n\n".join(
+        [
+            TITLE,
+            "## What was run\n\nThe cost of what is missing is in PFLOP, 10^15 floating-point "
+            "operations of training; `prunelib bench` says how many TFLOP a machine does in a "
+            "second. \"Replicates complete\" counts those of which nothing is missing.",
+            covered.to_markdown(index=False, floatfmt=",.1f"),
+            "## What was not begun\n\nAt profile `paper`, the settings for which the paper shows "
+            "the figure or table and there is no run of it here beyond the unpruned network.",
+            left.reset_index().to_markdown(index=False, floatfmt=",.1f"),
+            "## The highest matching sparsity\n\nThe highest sparsity at which a method still "
+            "matches the unpruned network: mean accuracy at most "
+            f"{100 * claims.TOLERANCE:g} percentage points below the unpruned network's, there "
+            "and at all lower sparsities that were run. The paper prints no criterion; "
+            "[04_at_initialization](../notebooks/04_at_initialization.ipynb) shows how the answer "
+            "moves with it. 0.0 means that no sparsity run matches.",
+            matching(store).to_markdown(index=False, disable_numparse=True),
+            "## Where these results contradict the paper\n\nClaims of Sections 4 and 5 whose "
+            "95 % interval lies on the other side, averaged over the sparsities up to the highest "
+            "matching one or beyond it (extreme); the claims are about the paper's networks, "
+            "`lenet_digits` is this project's miniature. All verdicts are in the notebooks.",
+            contradictions(store).to_markdown(index=False, disable_numparse=True),
+            "## Runs that diverged\n\n"
+            + (
+                diverged[list(runs.FIELDS)].to_markdown(index=False)
+                if len(diverged) else "None: every training ended with a finite loss."
+            ),
+        ]
+    ) + "\n"  # fmt: skip
