@@ -1,4 +1,4 @@
-"""How fast this machine trains: model-images a second, the fused programs beside the plain loop."""
+"""How fast this machine trains: model-images a second, of the plain loop or a fused program."""
 
 import functools
 import statistics
@@ -11,58 +11,51 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from prunelib import datasets, fused, masks, networks, settings, training
 
-LEAST = 0.4  # seconds that a timed stretch of training takes at least
+LEAST = 1.0  # seconds that a timed stretch of training takes at least
 EXAMPLES = 2000  # of the synthetic dataset that is trained on
 LARGEST = 5e11  # floating-point operations of an iteration that is measured on a CPU
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Medians over interleaved repetitions; in model-images a second, and TFLOP a second."""
+    """Medians over interleaved repetitions: model-images a second of the plain loop and of the
+    engine, the ratio of the two, and the engine's TFLOP a second."""
 
     setting: str
     count: int
     precision: str
     plain: float
-    fused: float
+    engine: float
     ratio: float
     tflops: float
 
 
-def compare(setting, count, precision, device, repetitions=5):
-    """The fused program of `count` networks beside the plain loop, in this process.
-
-    Both train on the same made-up images, masks included, in batches of the setting's size (on
-    a CPU fewer of large networks). Of each repetition, one stretch of either, the ratio is taken;
-    medians are returned.
-
-    Args:
-        setting: a name. count: how many networks the program trains.
-        precision: of the program; the plain loop has fp32.
-        device: "cpu" or "cuda".
-        repetitions: how many.
-
-    Returns:
-        a Speed.
-    """
-    plain = _stretch(setting, 1, None, device)
-    program = _stretch(setting, count, precision, device)
-    pairs = [(plain(), program()) for _ in range(repetitions)]
-    speed = statistics.median(p for _, p in pairs)
+def summary(setting, count, precision, pairs):
+    """A Speed from pairs of model-images a second, plain loop and engine."""
+    speed = statistics.median(engine for _, engine in pairs)
     return Speed(
-        setting, count, precision, statistics.median(p for p, _ in pairs), speed,
-        statistics.median(b / a for a, b in pairs), speed * flops(setting) / 1e12,
+        setting, count, precision, statistics.median(plain for plain, _ in pairs), speed,
+        statistics.median(engine / plain for plain, engine in pairs),
+        speed * flops(setting) / 1e12,
     )  # fmt: skip
 
 
 def speed(setting, count, precision, device):
     """Model-images a second of a program of `count` networks: one stretch after a warm-up."""
-    return _stretch(setting, count, precision, device)()
+    return stretch(setting, count, precision, device)()
 
 
-def _stretch(setting, count, precision, device):
-    """A function that trains for a while and returns model-images a second; the plain loop for
-    precision None. It is warm, and knows how many iterations take `LEAST` seconds."""
+def stretch(setting, count, precision, device):
+    """A function that trains for `LEAST` seconds or more and returns model-images a second.
+
+    It trains on made-up images in the setting's batch size (on a CPU large networks in smaller
+    batches), under masks; it is warm when this returns.
+
+    Args:
+        setting: a name. count: how many networks the program trains.
+        precision: of the program; None is the plain loop of `training`, for one network.
+        device: "cpu" or "cuda".
+    """
     chosen = settings.get(setting)
     batch = chosen.batch_size
     if device == "cpu":

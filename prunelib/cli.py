@@ -35,6 +35,7 @@ Tables = Annotated[
     list[int] | None,
     typer.Option("--table", "-t", help=f"repeat for several: {', '.join(map(str, runs.TABLES))}"),
 ]
+Workers = Annotated[int | None, typer.Option(help="processes; one a core by default")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one")]
 Precision = Annotated[
     str | None,
@@ -84,8 +85,7 @@ def run(
     setting: Setting = "lenet_digits", profile: ProfileName = "paper", figure: Figures = None,
     table: Tables = None, method: Method = None, sparsity: Sparsity = 0.0,
     ablation: Ablation = "none", replicates: Replicates = None,
-    workers: Annotated[int | None, typer.Option(help="processes; one a core by default")] = None,
-    device: Device = None, precision: Precision = None,
+    workers: Workers = None, device: Device = None, precision: Precision = None,
     minutes: Annotated[
         float | None, typer.Option(help="a budget; the same command later goes on from there")
     ] = None,
@@ -127,15 +127,16 @@ def bench_(
     count: Annotated[
         int | None, typer.Option(help="networks a program; 64 LeNets or 1 other by default")
     ] = None,
-    device: Device = None, precision: Precision = None,
+    device: Device = None, precision: Precision = None, workers: Workers = None,
     repetitions: Annotated[int, typer.Option(help="the median of so many is printed")] = 7,
 ):  # fmt: skip
-    """Measure how fast one process trains: the engine's programs beside the plain loop."""
-    print(f"{'setting':30} {'networks':>8} {'precision':>9} {'plain':>12} {'program':>12} "
-          f"{'ratio':>6} {'TFLOP/s':>8}   (model-images/s; medians of {repetitions})")  # fmt: skip
+    """Measure how fast this machine trains: the engine beside the plain loop in one process."""
+    print(f"Model-images a second; medians of {repetitions} interleaved repetitions.")
+    print(f"{'setting':30} {'networks':>8} {'precision':>9} {'plain loop':>12} {'engine':>12} "
+          f"{'ratio':>6} {'TFLOP/s':>8}")  # fmt: skip
     for name in setting or ("lenet_mnist", "resnet20_cifar10"):
-        s = engine.measure(name, count, device, precision, repetitions)
-        print(f"{s.setting:30} {s.count:8} {s.precision:>9} {s.plain:12,.0f} {s.fused:12,.0f} "
+        s = engine.measure(name, count, device, precision, workers, repetitions)
+        print(f"{s.setting:30} {s.count:8} {s.precision:>9} {s.plain:12,.0f} {s.engine:12,.0f} "
               f"{s.ratio:6.2f} {s.tflops:8.3f}", flush=True)  # fmt: skip
 
 

@@ -488,14 +488,20 @@ def _resumed(task, job, schedule):
     return program, float(about["seconds"])
 
 
-def measure(setting, count=None, device=None, precision=None, repetitions=7):
-    """How fast one process trains a setting, as `bench.compare` says.
+def measure(setting, count=None, device=None, precision=None, workers=None, repetitions=7):
+    """How fast this machine trains a setting: the engine beside the plain loop.
+
+    The plain loop of `training` runs in this process, in fp32, with all the threads that PyTorch
+    takes; the engine in its workers, all at a time.
 
     Args:
         setting: a name.
-        count: networks in the program; by default 64 LeNets, or one other network.
-        device, precision: as for `train`.
-        repetitions: how many stretches of either.
+        count: networks in each program; by default 64 LeNets, or one other network.
+        device, precision, workers: as for `train`.
+        repetitions: how many stretches of either, interleaved.
+
+    Returns:
+        a `bench.Speed`.
     """
     lenet = settings.get(setting).network.startswith("lenet")
     count = (64 if lenet else 1) if count is None else count
@@ -503,13 +509,24 @@ def measure(setting, count=None, device=None, precision=None, repetitions=7):
         raise BadValueError(f"count {count}, repetitions {repetitions}: give numbers from 1")
     device = _device(device)
     precision = check_name("precision", precision or default_precision(device), fused.PRECISIONS)
-    with Pool(1, killable=True) as pool, tqdm(disable=True) as bar:
-        tasks = [(setting, count, precision, device, repetitions)]
-        return next(pool.run(_measure, tasks, bar))
+    workers = _workers(workers, device)
+    with Pool(workers, killable=True) as pool, tqdm(disable=True) as bar:
+
+        def programs():
+            tasks = [(setting, count, precision, device)] * workers
+            return sum(pool.run(_stretch_of_worker, tasks, bar))
+
+        programs()  # starts them and warms them
+        plain = bench.stretch(setting, 1, None, device)
+        pairs = [(plain(), programs()) for _ in range(repetitions)]
+    return bench.summary(setting, count, precision, pairs)
 
 
-def _measure(task, advance):
-    return bench.compare(*task)
+_stretch = functools.cache(bench.stretch)  # a worker keeps its program
+
+
+def _stretch_of_worker(task, advance):
+    return _stretch(*task)()
 
 
 def plan(runs, store, device=None, precision=None):

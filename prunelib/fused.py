@@ -9,7 +9,6 @@ from prunelib import datasets, masks, training
 from prunelib.errors import check_name
 
 PRECISIONS = ("fp32", "tf32", "bf16")
-PRODUCTS = {"fp32": "highest", "tf32": "high", "bf16": "highest"}
 
 
 class Program:
@@ -51,7 +50,7 @@ class Program:
     def step(self, inputs, targets):
         """One iteration on a batch, at the learning rate in `self.rate`; adds to `self.total`."""
         self.optimiser.zero_grad()
-        with self._products():
+        with _products(self.precision, self.device):
             logits = self.logits(inputs.to(self.total.dtype))
         losses = _cross_entropy(logits, targets)
         (losses / len(targets)).sum().backward()
@@ -60,20 +59,6 @@ class Program:
             for p, m in self.masked:
                 p.mul_(m)
             self.total += losses.detach()
-
-    @contextlib.contextmanager
-    def _products(self):
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision(PRODUCTS[self.precision])
-        torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
-        enabled = self.precision == "bf16"
-        try:
-            with torch.autocast(
-                self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False
-            ):
-                yield
-        finally:
-            torch.set_float32_matmul_precision(before)
 
     @torch.no_grad()
     def prune_gradually(self):
@@ -94,7 +79,8 @@ class Program:
         correct, loss, tested = torch.zeros_like(self.total), torch.zeros_like(self.total), 0
         self.mode(training=False)
         for inputs, targets in dataset.test_batches(self.schedule.test_examples):
-            logits = self.logits(inputs.to(self.total.dtype))
+            with _products("fp32", self.device):
+                logits = self.logits(inputs.to(self.total.dtype))
             correct += (logits.argmax(2) == targets).sum(1)
             loss += _cross_entropy(logits, targets)
             tested += len(targets)
@@ -317,6 +303,21 @@ class _Captured:
     def _live(self, k):
         program = self.program
         return [program.total[k], *program.tensors(k).values(), *program.momenta(k).values()]
+
+
+@contextlib.contextmanager
+def _products(precision, device):
+    """Matrix products and convolutions in a precision; afterwards as before."""
+    products, tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    short = precision == "bf16"
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=short, cache_enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = tf32
 
 
 def _cross_entropy(logits, targets):

@@ -1,9 +1,12 @@
 """The measurement of speed: what it counts, and that it trains what it says."""
 
+import time
+
 import pytest
 import torch
 
-from prunelib import bench, engine
+from prunelib import bench, engine, fused
+from prunelib.errors import BadValueError
 
 
 def test_the_operations_of_a_lenet():
@@ -23,11 +26,35 @@ def short(monkeypatch):
     monkeypatch.setattr(bench, "LEAST", 0.001)
 
 
-def test_a_comparison(short):
-    found = bench.compare("lenet_digits", 3, "fp32", "cpu", repetitions=3)
-    assert (found.setting, found.count, found.precision) == ("lenet_digits", 3, "fp32")
-    assert min(found.plain, found.fused, found.ratio) > 0
-    assert found.tflops == pytest.approx(found.fused * bench.flops("lenet_digits") / 1e12)
+def test_a_stretch_trains_what_it_says(short, monkeypatch):
+    """Three networks in batches of 128: every call of the program counts 384 images."""
+    images = []
+    step = fused.Program.step
+    monkeypatch.setattr(
+        fused.Program, "step",
+        lambda self, x, y: (images.append(self.count * len(y)), step(self, x, y)),
+    )  # fmt: skip
+    stretch = bench.stretch("lenet_digits", 3, "fp32", "cpu")
+    images.clear()
+    began = time.perf_counter()
+    speed = stretch()
+    assert set(images) == {3 * 128}
+    assert speed >= sum(images) / (time.perf_counter() - began)
+
+
+def test_the_summary_has_medians():
+    """The median of the ratios is not the ratio of the medians."""
+    found = bench.summary("lenet_digits", 8, "fp32", [(10, 30), (20, 20), (40, 160)])
+    assert (found.plain, found.engine, found.ratio) == (20, 30, 3)
+    assert found.tflops == pytest.approx(30 * bench.flops("lenet_digits") / 1e12)
+
+
+def test_the_engine_is_measured_beside_the_plain_loop(short):
+    found = engine.measure("lenet_digits", 2, "cpu", "fp32", workers=2, repetitions=1)
+    assert (found.setting, found.count, found.precision) == ("lenet_digits", 2, "fp32")
+    assert min(found.plain, found.engine, found.ratio) > 0
+    with pytest.raises(BadValueError, match="repetitions 0"):
+        engine.measure("lenet_digits", repetitions=0)
 
 
 def test_large_networks_are_measured_in_small_batches(monkeypatch):
@@ -38,8 +65,8 @@ def test_large_networks_are_measured_in_small_batches(monkeypatch):
         bench.training, "train",
         lambda model, dataset, schedule, *others: sizes.append(schedule.batch_size),
     )  # fmt: skip
-    bench._stretch("modified_resnet18_tinyimagenet", 1, None, "cpu")
-    bench._stretch("resnet20_cifar10", 1, None, "cpu")
+    bench.stretch("modified_resnet18_tinyimagenet", 1, None, "cpu")
+    bench.stretch("resnet20_cifar10", 1, None, "cpu")
     assert 1 <= sizes[0] < 256
     assert sizes[-1] == 128
 

@@ -207,14 +207,37 @@ def test_bf16_multiplies_in_short_numbers_and_keeps_long_ones(kind):
 
 def test_products_are_left_in_the_precision_they_were_in():
     torch.set_float32_matmul_precision("medium")
+    tf32 = torch.backends.cudnn.allow_tf32
     try:
         for precision in fused.PRECISIONS:
             made, dataset = program("several", precision=precision, dtype=torch.float32)
             fused.train(made, dataset, 0, lambda done: done == 2)
             assert torch.get_float32_matmul_precision() == "medium"
+            assert torch.backends.cudnn.allow_tf32 == tf32
             assert not torch.is_autocast_enabled("cpu")
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("precision", fused.PRECISIONS)
+def test_products_are_computed_as_asked_and_evaluated_in_full_precision(precision, monkeypatch):
+    made, dataset = program("several", precision=precision, dtype=torch.float32)
+    seen, logits = [], made.logits
+
+    def look(inputs):
+        seen.append(
+            (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32,
+             torch.is_autocast_enabled("cpu"))
+        )  # fmt: skip
+        return logits(inputs)
+
+    monkeypatch.setattr(made, "logits", look)
+    made.step(*dataset.train_batch(dataset.draws(0, 0).part(0, 8)))
+    made.evaluate(dataset)
+    full = ("highest", False, False)
+    asked = {"fp32": full, "tf32": ("high", True, False), "bf16": ("highest", False, True)}
+    assert seen[0] == asked[precision]
+    assert set(seen[1:]) == {full}
 
 
 def test_an_unknown_precision():
