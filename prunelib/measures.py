@@ -16,6 +16,9 @@ from prunelib.runs import EARLY_METHODS
 from prunelib.store import END, MASK, Store, commit
 from prunelib.workers import POLL, Pool
 
+# How far a mean may lie from a printed value: percentage points of neurons; the ratio at the
+# highest matching sparsity, and beyond it.
+NEAR = {"percent_neurons_pruned": 2.0, "matching": 0.0005, "extreme": 0.01}
 THRESHOLDS = tuple(percent / 100 for percent in range(0, 101, 5))
 
 
@@ -302,8 +305,8 @@ def against_published(table, setting):
 
     Returns:
         data frame: quantity, method, sparsity, paper (as printed), ours (mean), std, n,
-        difference, and the difference in units of our standard deviation. Empty where the paper
-        prints nothing for the setting.
+        difference, the difference in units of our standard deviation, and whether it is within
+        the tolerances `NEAR`. Empty where the paper prints nothing for the setting.
     """
     chosen = settings.get(setting)
     printed = analysis.published(
@@ -317,6 +320,9 @@ def against_published(table, setting):
         values = _measured(near, row.quantity, row.method)
         number = pd.to_numeric(row.value, errors="coerce")
         difference = values.mean() - number
+        matching = settings.sparsity(settings.matching_level(setting)[0])
+        near = "matching" if row.sparsity <= round(matching, 3) else "extreme"
+        tolerance = NEAR.get(row.quantity, NEAR[near])
         rows.append(
             {
                 "quantity": row.quantity.replace("_", " "),
@@ -328,9 +334,23 @@ def against_published(table, setting):
                 "n": len(values),
                 "difference": difference,
                 "in stds": difference / values.std() if values.std() else float("nan"),
+                "within": "" if pd.isna(difference) else bool(abs(difference) <= tolerance),
             }
         )
     return pd.DataFrame(rows)
+
+
+def replicates_of_ratio(table, method, sparsity):
+    """Effective weights, unmodified and shuffled, and their ratio: a row a replicate.
+
+    Args:
+        table: records of masks of one setting. method: a name. sparsity: one of those recorded.
+    """
+    rows = table[(table["method"] == method) & (table["sparsity"] == sparsity)]
+    weights = rows.pivot(index="replicate", columns="ablation", values="effective_weights")
+    kept = rows.groupby("replicate")["kept_weights"].first().rename("kept")
+    found = pd.concat([kept, weights[["none", "shuffle"]]], axis=1)
+    return found.assign(ratio=found["shuffle"] / found["none"])
 
 
 def _measured(table, quantity, method):

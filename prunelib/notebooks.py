@@ -106,7 +106,7 @@ class MaskPage(Page):
     def __init__(self, setting, profile="paper", replicates=0, train=True, figure=None):
         super().__init__(setting, profile, replicates, train, figure)
         self.store = Store(kind=MASK)
-        self.level, self.source = measures.level(setting)
+        self.level, self.source = settings.matching_level(setting)
         self.sparsity = settings.sparsity(self.level)
 
     @property
