@@ -9,7 +9,7 @@ import typer
 from prunelib import engine, runs, scores, settings
 from prunelib.errors import BadValueError, PrunelibError
 from prunelib.paths import project_root
-from prunelib.store import MASK, TRAINED, Store, write_atomically
+from prunelib.store import KINDS, Store, write_atomically
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -114,7 +114,7 @@ def merge(
     for folder in folders:
         if not folder.is_dir():
             raise BadValueError(f"{folder} is not a folder: give what run --output was given")
-        added = sum(Store(kind=kind).merge(folder) for kind in (TRAINED, MASK))
+        added = sum(Store(kind=kind).merge(folder) for kind in KINDS)
         print(f"{folder}: {added} new records")
 
 

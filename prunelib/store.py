@@ -118,6 +118,7 @@ START = Kind(
 )  # before the pruned network is trained
 END = replace(START, suffix="-weights-trained")  # after it
 
+KINDS = (TRAINED, MASK, START, END)
 COLUMNS = TRAINED.columns
 
 
@@ -249,8 +250,9 @@ class Store:
         for setting in settings.SETTINGS:
             for profile in settings.PROFILES:
                 found = other.records(setting, profile)
-                added += len(self.missing(found))
-                self.add([run.record() | result for run, result in found.items()])
+                new = self.missing(found)
+                self.add([run.record() | found[run] for run in new])
+                added += len(new)
         return added
 
     def _write(self, path, found):

@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from prunelib import cli
-from prunelib.runs import figure_runs
-from prunelib.store import Store
+from prunelib.runs import Run, figure_runs
+from prunelib.store import KINDS, Store
 
 
 @pytest.fixture
@@ -42,6 +42,12 @@ def prunelib(monkeypatch, capsys, tmp_path):
         (["figures", "99"], "'99'", "04_at_initialization"),
         (["figures", "04", "-P", "seting=x"], "'seting'", "setting"),
         (["figures", "04", "-P", "setting"], "'setting'", "NAME=VALUE"),
+        (["run", "-f", "7", "-s", "lenet_mnist"], "'lenet_mnist'", "vgg11_cifar10"),
+        (["run", "-t", "1"], "table 1", "2, 3, 5, 7"),
+        (["run", "-f", "3", "--precision", "fp8"], "'fp8'", "bf16"),
+        (["run", "-f", "3", "--minutes", "0"], "minutes=0", "above 0"),
+        (["bench", "-s", "lenet"], "'lenet'", "lenet_mnist"),
+        (["bench", "--repetitions", "0"], "repetitions 0", "from 1"),
         (["data", "imagenette"], "'imagenette'", "mnist"),
         (["run", "-f", "3", "-s", "lenet_mnist"], "'mnist' not found", "prunelib data mnist"),
     ],
@@ -89,3 +95,23 @@ def test_help_lists_what_can_be_chosen():
     shown = CliRunner().invoke(cli.app, ["run", "--help"], env={"COLUMNS": "400"}).output
     for word in ("resnet20_cifar10", "synflow", "shuffle", "quick", "--replicates"):
         assert word in shown
+
+
+def test_records_from_elsewhere_are_merged_once(prunelib, tmp_path):
+    """Of every kind; what is there already is not written again."""
+    kinds = {}
+    for kind in KINDS:
+        values = dict.fromkeys(kind.results, "1") | {"test_accuracy": 0.5, "layers": "1 2"}
+        record = Run("lenet_digits", "smoke").record() | values
+        away = Store(tmp_path / "away", kind)
+        away.add([{name: record[name] for name in kind.columns}])
+        kinds[kind.suffix] = away.path("lenet_digits", "smoke").read_bytes()
+    code, said, _ = prunelib("merge", str(tmp_path / "away"))
+    assert (code, said) == (0, f"{tmp_path / 'away'}: 4 new records\n")
+    for kind in KINDS:
+        path = Store(tmp_path, kind).path("lenet_digits", "smoke")
+        assert path.read_bytes() == kinds[kind.suffix]
+    assert "0 new records" in prunelib("merge", str(tmp_path / "away"))[1]
+    code, _, error = prunelib("merge", str(tmp_path / "nowhere"))
+    assert code == 2
+    assert "is not a folder" in error
