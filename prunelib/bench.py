@@ -63,7 +63,7 @@ def stretch(setting, count, precision, device):
     dataset = _synthetic(chosen, batch).to(device)
     schedule = replace(
         settings.schedule(setting, "paper"), iterations=10**9, test_examples=1,
-        iterations_per_epoch=dataset.train_size // batch, batch_size=batch,
+        iterations_per_epoch=-(-dataset.train_size // batch), batch_size=batch,
     )  # fmt: skip
     models = [networks.build(chosen.network, k).to(device) for k in range(count)]
     mask = [masks.prune(m, "random", 0.5, seed=k) for k, m in enumerate(models)]
@@ -89,17 +89,18 @@ def stretch(setting, count, precision, device):
     while seconds(iterations) < LEAST / 2:
         iterations *= 2
     iterations *= 2
-    return lambda: count * schedule.batch_size * iterations / seconds(iterations)
+    mean_batch = dataset.train_size / schedule.iterations_per_epoch
+    return lambda: count * mean_batch * iterations / seconds(iterations)
 
 
 def _synthetic(setting, batch):
-    """A dataset of noise in the shape of a setting's, whole batches of it."""
+    """A dataset of noise in the shape of a setting's, some batches of it and a short one."""
     channels, height, width = networks.NETWORKS[setting.network][1]
     augmentation = {
         "mnist": "none", "digits": "none", "cifar10": "crop", "modified_tinyimagenet": "crop",
     }.get(setting.dataset, "resized_crop")  # fmt: skip
     stream = torch.Generator().manual_seed(0)
-    count = max(1, EXAMPLES // batch) * batch
+    count = max(1, EXAMPLES // batch) * batch + batch // 2
     shape = (count, channels, height, width)
     images = torch.randint(0, 256, shape, generator=stream, dtype=torch.uint8)
     labels = torch.randint(0, 10, (len(images),), generator=stream)

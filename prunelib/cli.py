@@ -35,7 +35,9 @@ Tables = Annotated[
     list[int] | None,
     typer.Option("--table", "-t", help=f"repeat for several: {', '.join(map(str, runs.TABLES))}"),
 ]
-Workers = Annotated[int | None, typer.Option(help="processes; one a core by default")]
+Workers = Annotated[
+    int | None, typer.Option(help="processes; by default one a core, and one on a GPU")
+]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one")]
 Precision = Annotated[
     str | None,
@@ -45,12 +47,19 @@ Precision = Annotated[
 ]
 Method = Annotated[
     str | None,
-    typer.Option("--method", "-m", help=f"one pruned network: {', '.join(scores.METHODS)}, dense"),
+    typer.Option(
+        "--method", "-m", help=f"one pruned network: {', '.join(scores.METHODS)}, dense, gradual"
+    ),
 ]
 Sparsity = Annotated[float, typer.Option(help="with --method: fraction to prune, in [0, 1)")]
 Ablation = Annotated[str, typer.Option(help=f"with --method: {', '.join(runs.ABLATIONS)}")]
 Replicates = Annotated[
-    int | None, typer.Option("--replicates", "-r", help="how many; the profile's number by default")
+    int | None,
+    typer.Option(
+        "--replicates",
+        "-r",
+        help="how many; of a figure the profile's number by default, of --method 1",
+    ),
 ]
 
 
@@ -58,7 +67,9 @@ def _chosen(setting, profile, figures, tables, method, sparsity, ablation, repli
     if bool(figures or tables) == bool(method):
         raise BadValueError("say what to run: either --figure and --table, or --method")
     if method:
-        count = replicates if replicates is not None else 1
+        count = 1 if replicates is None else replicates
+        if count < 1:
+            raise BadValueError(f"replicates {count!r} is not a whole number from 1")
         return [
             runs.Run(setting, profile, method, sparsity, ablation, replicate=r)
             for r in range(count)
@@ -99,7 +110,7 @@ def run(
     missing = len(store.missing(chosen))
     print(f"{setting}, profile {profile}: {missing} of {len(chosen)} runs to train.", flush=True)
     trained = engine.train(
-        chosen, store, workers, device, precision=precision, minutes=minutes, output=output
+        chosen, store, workers, device, mode=precision, minutes=minutes, output=output
     )
     print(f"Trained {trained} runs; results in {store.path(setting, profile)}")
     if left := len(store.missing(chosen)):

@@ -15,15 +15,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from tqdm.auto import tqdm
 
-from prunelib import bench, datasets, fused, masks, networks, scores, settings
+from prunelib import bench, datasets, fused, masks, networks, precision, scores, settings
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, check_name
-from prunelib.runs import UNSCORED, Run
+from prunelib.runs import Run
 from prunelib.store import Store, commit, write_atomically
 from prunelib.workers import POLL, Pool
 
 STACK = 32  # LeNets in one program on a CPU: their gradients still fit into its caches
+UNITS = (("s", 1, 100), ("min", 60, 6000), ("h", 3600, 3.6e5), ("days", 86400, math.inf))
 GRACE = 10  # seconds after the end of a budget in which groups write their checkpoints
 SAVE = 600  # seconds between checkpoints of a group in training
+LONG = 60  # seconds before the end of a budget in which a group is checkpointed when it may be cut
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Job:
 
     root: Path
     device: str
-    precision: str
+    mode: str
     deadline: float = math.inf
     output: Path | None = None
 
@@ -51,7 +53,7 @@ class Task:
 
 
 def train(
-    runs, store=None, workers=None, device=None, progress=True, precision=None, minutes=None,
+    runs, store=None, workers=None, device=None, progress=True, mode=None, minutes=None,
     output=None,
 ):  # fmt: skip
     """Train what the store misses, record each run when it ends; returns how many were trained.
@@ -68,7 +70,7 @@ def train(
         workers: processes; by default the number of cores, and 1 on a GPU.
         device: "cpu" or "cuda"; by default a GPU if there is one.
         progress: whether to show a progress bar.
-        precision: "fp32", "tf32" or "bf16", see `fused`; `default_precision` if None.
+        mode: "fp32", "tf32" or "bf16", see `precision`; `precision.default` if None.
         minutes: a budget: when it is spent, what is in training is checkpointed, and this returns
             within 20 seconds.
         output: a folder to which new records also go, for `Store.merge` elsewhere.
@@ -80,11 +82,11 @@ def train(
     store = store or Store()
     device = _device(device)
     workers = _workers(workers, device)
-    precision = check_name("precision", precision or default_precision(device), fused.PRECISIONS)
+    mode = _mode(mode, device)
     if minutes is not None and not minutes > 0:
         raise BadValueError(f"minutes={minutes!r}: give a number above 0")
     deadline = math.inf if minutes is None else began + 60 * minutes
-    job = Job(store.root, device, precision, deadline, output)
+    job = Job(store.root, device, mode, deadline, output)
     total = len(store.missing(runs))
     if not total:
         return 0
@@ -119,26 +121,23 @@ def train(
 def prepare(runs, store, workers=None, progress=True):
     """Train again, on the CPU, the dense networks of which runs need states that are lost."""
     workers = _workers(workers, "cpu")
-    job = Job(store.root, "cpu", default_precision("cpu"))
-    tasks = _without_parents([run for run in runs if run.parent], store, job, workers)
+    job = Job(store.root, "cpu", precision.default("cpu"))
+    children = [run for run in runs if run.parent]
+    tasks = _without_parents(children, store, job, workers)
     with (
         Pool(workers if len(tasks) > 1 else 1) as pool,
         tqdm(disable=not progress or not tasks, unit="it", unit_scale=True) as bar,
     ):
-        for _ in pool.run(_carry_out, tasks, bar, job):
-            pass
+        while tasks:
+            for _ in pool.run(_carry_out, tasks, bar, job):
+                pass
+            tasks = _without_parents(children, store, job, workers)
+            if tasks:
+                time.sleep(POLL)  # another process is training them
 
 
-def default_precision(device):
-    """bf16 on a CPU that multiplies it natively, fp32 elsewhere.
-
-    `benchmarks/README.md` holds the paired comparison that allows it on a CPU; on a GPU the fast
-    precisions are still to be compared.
-    """
-    if device != "cpu":
-        return "fp32"
-    native = torch.cpu.get_capabilities()
-    return "bf16" if native.get("avx512_bf16") or native.get("amx_bf16") else "fp32"
+def _mode(mode, device):
+    return check_name("precision", mode or precision.default(device), precision.PRECISIONS)
 
 
 def _device(device):
@@ -198,14 +197,14 @@ def _grouped(runs, store, job, workers, keep):
     tasks, left = [], dict.fromkeys(runs)
     for setting, profile in dict.fromkeys((run.setting, run.profile) for run in runs):
         for path, members in _unfinished(store, setting, profile, job):
-            if all(run in left for run in members):
+            if members := [run for run in members if run in left]:
                 tasks.append(Task(members, keep, path))
                 left = {run: None for run in left if run not in members}
     groups = {}
     for run in left:
         groups.setdefault((run.setting, run.profile, run.replicate), []).append(run)
     for (setting, _, _), members in groups.items():
-        most = _width(setting, job.device, job.precision)
+        most = _width(setting, job.device, job.mode)
         rounds = math.ceil(len(members) / (most * workers))
         size = min(most, math.ceil(len(members) / (rounds * workers)))
         tasks += [Task(members[i : i + size], keep) for i in range(0, len(members), size)]
@@ -213,7 +212,7 @@ def _grouped(runs, store, job, workers, keep):
 
 
 @functools.cache
-def _width(setting, device, precision):
+def _width(setting, device, mode):
     """How many networks of a setting are trained as one program.
 
     On a CPU convolutional networks gain nothing from company. On a GPU the number is doubled as
@@ -225,8 +224,10 @@ def _width(setting, device, precision):
     best, fastest, count = first, 0, first
     while count <= 32 * first:
         try:
-            speed = bench.speed(setting, count, precision, device)
-        except torch.OutOfMemoryError:
+            speed = bench.speed(setting, count, mode, device)
+        except RuntimeError as error:
+            if not _is_lack_of_memory(error):
+                raise
             break
         finally:
             torch.cuda.empty_cache()
@@ -241,8 +242,7 @@ def _carry_out(task, job, advance):
     if time.time() >= job.deadline:
         return 0
     store = Store(job.root)
-    with store.claim(task.runs) as todo:
-        recorded = set(task.runs) - set(store.missing(task.runs))
+    with store.claim(task.runs) as (todo, recorded):
         again = [r for r, steps in task.keep.items() if r in recorded and _is_lost(store, r, steps)]
         runs = [run for run in task.runs if run in todo or run in again]
         if not runs:
@@ -255,8 +255,7 @@ def _train_group(task, job, store, todo, advance):
     try:
         return _train_program(task, job, store, todo, advance)
     except (RuntimeError, MemoryError) as error:
-        full = isinstance(error, MemoryError | torch.OutOfMemoryError) or "memory" in str(error)
-        if not full:
+        if not _is_lack_of_memory(error):
             raise
         if len(task.runs) == 1:
             raise PrunelibError(
@@ -265,9 +264,21 @@ def _train_group(task, job, store, todo, advance):
             ) from None
     half = len(task.runs) // 2
     return sum(
-        _train_group(replace(task, runs=part, unfinished=None), job, store, todo, advance)
+        _train_group(replace(task, runs=part), job, store, todo, advance)
         for part in (task.runs[:half], task.runs[half:])
     )
+
+
+def _is_lack_of_memory(error):
+    """Also where the end of a CUDA graph's capture has covered it with an error of its own."""
+    while error is not None:
+        words = str(error).lower()
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+            "out of memory" in words or "allocate memory" in words
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _train_program(task, job, store, todo, advance):
@@ -285,26 +296,31 @@ def _train_program(task, job, store, todo, advance):
             started.append(maker.start(run))
         gradual = [run.sparsity if run.method == "gradual" else None for run in runs]
         models, mask = ([pair[i] for pair in started] for i in (0, 1))
-        program = fused.make(models, mask, schedule, job.precision, gradual)
+        program = fused.make(models, mask, schedule, job.mode, gradual)
         del started, models, mask, maker
     path = _unfinished_folder(store, first.setting, first.profile) / f"{_digest(runs)}.safetensors"
-    saved = time.time()
+    saved = looked = time.time()
+    slowest = 0  # seconds of an iteration
 
     def before(done):
-        nonlocal saved
+        nonlocal saved, looked, slowest
+        now = time.time()
         if done > begun:
             advance(program.count)
+            slowest = max(slowest, now - looked)
+        looked = now
         for k, run in enumerate(runs):
             step = "end" if done == schedule.iterations else done
             if step in task.keep.get(run, ()):
                 _write_checkpoint(store, run, step, program.state(k))
-        if done == schedule.iterations:
-            return False
-        now = time.time()
-        if now >= job.deadline or now >= saved + SAVE:
+        ended = done == schedule.iterations
+        pause = not ended and now + slowest >= job.deadline
+        # the masks of a group, or its evaluation, may take longer than what is left
+        exposed = (ended or done == begun) and now + LONG >= job.deadline
+        if pause or exposed or now >= saved + SAVE:
             saved = now
             _write_unfinished(path, program, runs, job, spent + time.perf_counter() - began)
-        return now >= job.deadline
+        return pause
 
     begun = program.done
     advance(program.count * begun)
@@ -322,7 +338,7 @@ def _train_program(task, job, store, todo, advance):
             "epochs": schedule.epochs,
             "seconds": seconds,
             "engine": type(program).__name__.lower(),
-            "precision": job.precision,
+            "precision": job.mode,
             "device": device_name(job.device),
             "dataset": f"{dataset.name}@{dataset.fingerprint}",
             "torch": torch.__version__.split("+")[0],
@@ -334,7 +350,8 @@ def _train_program(task, job, store, todo, advance):
     if job.output:
         Store(job.output).add(records)
     store.add(records)
-    path.unlink(missing_ok=True)
+    for old in {path, task.unfinished or path}:
+        _forget(store, old)
     return len(records)
 
 
@@ -347,7 +364,7 @@ class MaskMaker:
 
     def start(self, run):
         """The network that a run trains, its weights in place, and its mask."""
-        if run.method in UNSCORED:
+        if run.method in scores.UNSCORED:
             model = self.network(run, 0)
             return model, masks.full(model)
         mask = self.mask(run)
@@ -393,7 +410,13 @@ class MaskMaker:
         """A fresh copy of the dense network at a step of its training."""
         model = networks.build(settings.get(run.setting).network, run.replicate, run.init)
         if step != 0:
-            model.load_state_dict(_read_checkpoint(self.store, run.parent, step))
+            state = _read_checkpoint(self.store, run.parent, step)
+            if state is None:
+                raise PrunelibError(
+                    f"the state of {run.setting}'s unpruned network, replicate {run.replicate}, at "
+                    f"step {step} is not there: train with prunelib.engine.train or prepare first"
+                )
+            model.load_state_dict(state)
         return model.to(self.device)
 
 
@@ -444,60 +467,80 @@ def _write_unfinished(path, program, runs, job, seconds):
 def _conditions(setting, job):
     """What a group must go on with as it began."""
     data = datasets.load(settings.get(setting).dataset).fingerprint
-    return {"precision": job.precision, "device": job.device, "data": data}
+    return {"precision": job.mode, "device": job.device, "data": data, "commit": commit()}
+
+
+def _begun(path):
+    """What is written of an unfinished group: its metadata, and its runs."""
+    with safe_open(path, "pt") as file:
+        about = file.metadata()
+    return about, [Run.recorded(**record) for record in json.loads(about["runs"])]
 
 
 def _unfinished(store, setting, profile, job):
-    """(path, runs) of the groups that were begun under the conditions of this job; what cannot be
-    read is begun again."""
-    found = []
-    for path in sorted(_unfinished_folder(store, setting, profile).glob("*.safetensors")):
+    """(path, runs) of the groups that were begun under the conditions of this job; what is damaged
+    is begun again."""
+    folder, found = _unfinished_folder(store, setting, profile), []
+    for path in sorted(folder.glob("*.safetensors")):
         try:
-            with safe_open(path, "pt") as file:
-                about = file.metadata()
-            runs = [Run.recorded(**record) for record in json.loads(about["runs"])]
-        except (OSError, SafetensorError, PrunelibError, KeyError, TypeError, ValueError):
+            about, runs = _begun(path)
+        except OSError:
+            continue
+        except (SafetensorError, PrunelibError, KeyError, TypeError, ValueError):
             path.unlink(missing_ok=True)
             continue
-        if _conditions(setting, job).items() <= about.items():
+        if not store.missing(runs):
+            path.unlink(missing_ok=True)
+        elif _conditions(setting, job).items() <= about.items():
             found.append((path, runs))
+    for path in folder.glob(".*.safetensors.*"):  # a process was killed while it wrote
+        if time.time() > path.stat().st_mtime + 3600:
+            path.unlink(missing_ok=True)
     return found
 
 
+def _forget(store, path):
+    """Remove the checkpoint of a group all of whose runs are recorded."""
+    try:
+        if not store.missing(_begun(path)[1]):
+            path.unlink(missing_ok=True)
+    except (OSError, SafetensorError, PrunelibError, KeyError, TypeError, ValueError):
+        pass  # there is none, or none that can be read: `_unfinished` sees to it
+
+
 def _resumed(task, job, schedule):
-    """The program of an unfinished group where it was left, and the seconds spent on it; None and
-    0 where there is none."""
-    if task.unfinished is None:
+    """The program of an unfinished group where it was left, of the task's runs alone, and the
+    seconds spent on it; None and 0 where there is none."""
+    try:
+        about, began_with = _begun(task.unfinished)
+        places = [began_with.index(run) for run in task.runs]
+        with safe_open(task.unfinished, "pt") as file:
+            packed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (TypeError, OSError, SafetensorError, ValueError):  # none; gone; a dense run besides
         return None, 0.0
-    with safe_open(task.unfinished, "pt") as file:
-        about = file.metadata()
-        packed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    runs = [Run.recorded(**record) for record in json.loads(about["runs"])]
-    if runs != task.runs:  # another process has finished some of them
-        return None, 0.0
-    network = settings.get(runs[0].setting).network
-    models = [networks.build(network).to(job.device) for _ in runs]
-    gradual = [run.sparsity if run.method == "gradual" else None for run in runs]
+    network = settings.get(task.runs[0].setting).network
+    models = [networks.build(network).to(job.device) for _ in task.runs]
+    gradual = [run.sparsity if run.method == "gradual" else None for run in task.runs]
     full = [masks.full(model) for model in models]
-    program = fused.make(models, full, schedule, job.precision, gradual)
-    for k in range(len(runs)):
-        prefix = f"{k}/"
+    program = fused.make(models, full, schedule, job.mode, gradual)
+    for k, place in enumerate(places):
+        prefix = f"{place}/"
         own = {n.removeprefix(prefix): t for n, t in packed.items() if n.startswith(prefix)}
         program.unpack(k, own)
     program.done = int(about["done"])
     return program, float(about["seconds"])
 
 
-def measure(setting, count=None, device=None, precision=None, workers=None, repetitions=7):
+def measure(setting, count=None, device=None, mode=None, workers=None, repetitions=7):
     """How fast this machine trains a setting: the engine beside the plain loop.
 
     The plain loop of `training` runs in this process, in fp32, with all the threads that PyTorch
-    takes; the engine in its workers, all at a time.
+    takes; the engine's programs in its workers, all at a time.
 
     Args:
         setting: a name.
         count: networks in each program; by default 64 LeNets, or one other network.
-        device, precision, workers: as for `train`.
+        device, mode, workers: as for `train`.
         repetitions: how many stretches of either, interleaved.
 
     Returns:
@@ -508,18 +551,17 @@ def measure(setting, count=None, device=None, precision=None, workers=None, repe
     if count < 1 or repetitions < 1:
         raise BadValueError(f"count {count}, repetitions {repetitions}: give numbers from 1")
     device = _device(device)
-    precision = check_name("precision", precision or default_precision(device), fused.PRECISIONS)
-    workers = _workers(workers, device)
+    mode, workers = _mode(mode, device), _workers(workers, device)
     with Pool(workers, killable=True) as pool, tqdm(disable=True) as bar:
 
         def programs():
-            tasks = [(setting, count, precision, device)] * workers
+            tasks = [(setting, count, mode, device)] * workers
             return sum(pool.run(_stretch_of_worker, tasks, bar))
 
         programs()  # starts them and warms them
         plain = bench.stretch(setting, 1, None, device)
         pairs = [(plain(), programs()) for _ in range(repetitions)]
-    return bench.summary(setting, count, precision, pairs)
+    return bench.summary(setting, count, mode, pairs)
 
 
 _stretch = functools.cache(bench.stretch)  # a worker keeps its program
@@ -529,7 +571,7 @@ def _stretch_of_worker(task, advance):
     return _stretch(*task)()
 
 
-def plan(runs, store, device=None, precision=None):
+def plan(runs, store, device=None, mode=None):
     """What runs need: how many are in the store, how many to train, and how long that takes.
 
     The time comes from a calibration of some seconds; it leaves out the scoring of masks.
@@ -538,7 +580,8 @@ def plan(runs, store, device=None, precision=None):
         one line of text a setting and profile.
     """
     device = _device(device)
-    precision = check_name("precision", precision or default_precision(device), fused.PRECISIONS)
+    mode = _mode(mode, device)
+    job = Job(store.root, device, mode)
     missing = set(store.missing(runs))
     groups, lines = {}, []
     for run in runs:
@@ -548,28 +591,28 @@ def plan(runs, store, device=None, precision=None):
         line = f"{setting}, profile {profile}: {len(members)} runs needed, "
         line += f"{len(members) - len(left)} in the store, {len(left)} to train"
         if left:
-            line += f" ({_estimate(left, device, precision)})"
+            line += f" ({_estimate(left, store, job)})"
         lines.append(line + ".")
     return "\n".join(lines)
 
 
-def _estimate(runs, device, precision):
+def _estimate(runs, store, job):
     """How long runs of one setting and profile take on this machine, from a short calibration."""
+    workers = _workers(None, job.device)
+    tasks = _grouped(runs, store, job, workers, {})
     setting = runs[0].setting
-    count = _width(setting, device, precision)
     threads = torch.get_num_threads()
-    if device == "cpu":
+    if job.device == "cpu":
         torch.set_num_threads(1)  # as a worker
     try:
-        speed = bench.speed(setting, min(count, len(runs)), precision, device)
+        speed = bench.speed(setting, max(len(t.runs) for t in tasks), job.mode, job.device)
     finally:
         torch.set_num_threads(threads)
-    workers = _workers(None, device)
     schedule = settings.schedule(setting, runs[0].profile)
     images = len(runs) * schedule.iterations * schedule.batch_size
-    seconds = images / speed / min(workers, math.ceil(len(runs) / count))
-    unit, size = ("s", 1) if seconds < 100 else ("min", 60) if seconds < 6000 else ("h", 3600)
+    seconds = images / speed / min(workers, len(tasks))
+    unit, size = next((unit, size) for unit, size, limit in UNITS if seconds < limit)
     return (
-        f"about {max(1, round(seconds / size))} {unit} of training on this machine: "
-        f"{speed:,.0f} images/s a process, {workers} of them, in {precision}"
+        f"about {max(1, round(seconds / size)):,} {unit} of training on this machine: "
+        f"{speed:,.0f} images/s a process, {workers} of them, in {job.mode}"
     )

@@ -1,14 +1,12 @@
 """Programs that train K networks of one architecture at once, by the recipe of `training`."""
 
-import contextlib
+from collections import deque
 
 import torch
 import torch.nn.functional as F
 
-from prunelib import datasets, masks, training
+from prunelib import datasets, masks, precision, training
 from prunelib.errors import check_name
-
-PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 class Program:
@@ -23,17 +21,18 @@ class Program:
         models: K networks of one architecture on one device; a program may take their tensors.
         mask: K dicts from parameter name to bool tensor, True where kept.
         schedule: a `settings.Schedule`.
-        precision: of the products: "fp32" (the networks' own), "tf32" or "bf16" (autocast).
+        mode: the precision of the products: "fp32" (the networks' own), "tf32" or "bf16".
         gradual: the sparsity that each network is pruned to while it trains, or None for each.
     """
 
-    def __init__(self, models, mask, schedule, precision="fp32", gradual=None):
-        self.precision = check_name("precision", precision, PRECISIONS)
+    def __init__(self, models, mask, schedule, mode="fp32", gradual=None):
+        self.precision = check_name("precision", mode, precision.PRECISIONS)
         self.count, self.schedule = len(models), schedule
         self.gradual = gradual or [None] * len(models)
         first = next(models[0].parameters())
         self.device = first.device
         self.done = 0  # iterations
+        self.captured = None
         self.total = torch.zeros(len(models), dtype=first.dtype, device=first.device)
         self.rate = torch.zeros((), dtype=first.dtype, device=first.device)
         self.parameters, self.masked = self._take(models, mask)
@@ -50,10 +49,11 @@ class Program:
     def step(self, inputs, targets):
         """One iteration on a batch, at the learning rate in `self.rate`; adds to `self.total`."""
         self.optimiser.zero_grad()
-        with _products(self.precision, self.device):
-            logits = self.logits(inputs.to(self.total.dtype))
-        losses = _cross_entropy(logits, targets)
-        (losses / len(targets)).sum().backward()
+        with precision.products(self.precision):
+            with precision.short(self.precision, self.device):
+                logits = self.logits(inputs.to(self.total.dtype))
+            losses = _cross_entropy(logits, targets)
+            (losses / len(targets)).sum().backward()
         self.optimiser.step()
         with torch.no_grad():
             for p, m in self.masked:
@@ -73,14 +73,14 @@ class Program:
                     self.tensors(k)[name].mul_(m)
 
     @torch.no_grad()
+    @precision.products("fp32")
     def evaluate(self, dataset):
         """Test accuracy in [0, 1] and mean cross-entropy of each network, two lists; in the
         networks' own precision, batch norm in evaluation mode."""
         correct, loss, tested = torch.zeros_like(self.total), torch.zeros_like(self.total), 0
         self.mode(training=False)
         for inputs, targets in dataset.test_batches(self.schedule.test_examples):
-            with _products("fp32", self.device):
-                logits = self.logits(inputs.to(self.total.dtype))
+            logits = self.logits(inputs.to(self.total.dtype))
             correct += (logits.argmax(2) == targets).sum(1)
             loss += _cross_entropy(logits, targets)
             tested += len(targets)
@@ -161,12 +161,8 @@ class Stacked(Program):
         return {n: m[k] for n, (_, m) in zip(self.names, self.masked, strict=False)}
 
     def momenta(self, k):
-        """The live momentum buffers of network k, by name."""
-        state = self.optimiser.state
-        return {
-            n: state[p]["momentum_buffer"][k]
-            for n, p in zip(self.names, self.parameters, strict=True) if p in state
-        }  # fmt: skip
+        """None: LeNets are trained without momentum."""
+        return {}
 
 
 class Several(Program):
@@ -221,10 +217,10 @@ class Several(Program):
         return {n: state[p]["momentum_buffer"] for n, p in named if p in state}
 
 
-def make(models, mask, schedule, precision="fp32", gradual=None):
+def make(models, mask, schedule, mode="fp32", gradual=None):
     """The program for these networks: LeNets are stacked, all others trained side by side."""
     stackable = hasattr(models[0], "layers") and not schedule.momentum
-    return (Stacked if stackable else Several)(models, mask, schedule, precision, gradual)
+    return (Stacked if stackable else Several)(models, mask, schedule, mode, gradual)
 
 
 def train(program, dataset, replicate, before=None):
@@ -240,9 +236,10 @@ def train(program, dataset, replicate, before=None):
     Returns:
         an Outcome for each network, without states; None where it paused.
     """
-    schedule, draws = program.schedule, None
-    in_memory = isinstance(dataset, datasets.Dataset)
-    captured = _Captured(program, dataset) if in_memory and program.device.type == "cuda" else None
+    schedule, draws, behind = program.schedule, None, deque()
+    on_gpu = program.device.type == "cuda"
+    if on_gpu and program.captured is None and isinstance(dataset, datasets.Dataset):
+        program.captured = _Captured(program, dataset)
     while True:
         program.prune_gradually()
         if before and before(program.done):
@@ -256,13 +253,19 @@ def train(program, dataset, replicate, before=None):
             draws = dataset.draws(replicate, epoch).to(program.device)
         part = draws.part(position * schedule.batch_size, (position + 1) * schedule.batch_size)
         program.rate.fill_(schedule.learning_rate_at(program.done))
-        if captured:
-            captured.step(part)
+        if program.captured:
+            program.captured.step(part)
         else:
             program.step(*dataset.train_batch(part))
+        if on_gpu:  # the host stays two iterations ahead, so that it knows the time
+            behind.append(torch.cuda.current_stream().record_event())
+            if len(behind) > 2:
+                behind.popleft().synchronize()
         program.done += 1
     seen = ((schedule.iterations - 1) % schedule.iterations_per_epoch + 1) * schedule.batch_size
     train_loss = (program.total / min(seen, dataset.train_size)).tolist()
+    program.captured = None  # its memory is needed
+    program.optimiser.zero_grad()
     accuracy, test_loss = program.evaluate(dataset)
     return [training.Outcome(*v) for v in zip(accuracy, test_loss, train_loss, strict=True)]
 
@@ -273,8 +276,23 @@ class _Captured:
 
     def __init__(self, program, dataset):
         self.program, self.dataset, self.graphs = program, dataset, {}
+        batch = program.schedule.batch_size
+        draws = dataset.draws(0, 0).to(program.device)
+        sizes = {min(batch, dataset.train_size), dataset.train_size % batch or batch}
+        live = [t for k in range(program.count) for t in self._live(k)]
+        saved = [t.clone() for t in live]
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for size in sizes:
+                for _ in range(3):  # libraries choose their kernels before anything is captured
+                    program.step(*dataset.train_batch(draws.part(0, size)))
+        torch.cuda.current_stream().wait_stream(side)
+        for tensor, value in zip(live, saved, strict=True):
+            tensor.copy_(value)
 
     def step(self, part):
+        """One iteration on the examples of these draws."""
         if len(part.order) not in self.graphs:
             self.graphs[len(part.order)] = self._capture(part)
         graph, static = self.graphs[len(part.order)]
@@ -283,41 +301,16 @@ class _Captured:
         graph.replay()
 
     def _capture(self, part):
-        static = part.clone()
-        live = [t for k in range(self.program.count) for t in self._live(k)]
-        saved = [t.clone() for t in live]
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):  # libraries choose their kernels before anything is captured
-                self.program.step(*self.dataset.train_batch(static))
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
+        self.program.optimiser.zero_grad()
+        static, graph = part.clone(), torch.cuda.CUDAGraph()
         pool = next(iter(self.graphs.values()))[0].pool() if self.graphs else None
-        with torch.cuda.graph(graph, pool=pool):
+        with torch.cuda.graph(graph, pool=pool):  # records, and changes nothing
             self.program.step(*self.dataset.train_batch(static))
-        for tensor, value in zip(live, saved, strict=True):
-            tensor.copy_(value)
         return graph, static
 
     def _live(self, k):
         program = self.program
         return [program.total[k], *program.tensors(k).values(), *program.momenta(k).values()]
-
-
-@contextlib.contextmanager
-def _products(precision, device):
-    """Matrix products and convolutions in a precision; afterwards as before."""
-    products, tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    short = precision == "bf16"
-    try:
-        with torch.autocast(device.type, torch.bfloat16, enabled=short, cache_enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(products)
-        torch.backends.cudnn.allow_tf32 = tf32
 
 
 def _cross_entropy(logits, targets):

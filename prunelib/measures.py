@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from prunelib import analysis, datasets, engine, fused, masks, networks, scores, settings
+from prunelib import analysis, datasets, engine, fused, masks, networks, precision, scores, settings
 from prunelib.engine import MaskMaker
 from prunelib.paths import data_root
 from prunelib.runs import EARLY_METHODS
@@ -25,8 +25,8 @@ THRESHOLDS = tuple(percent / 100 for percent in range(0, 101, 5))
 def measure(runs, root=None, workers=None, progress=True, kind=MASK):
     """Make and read the masks, or the weights they keep, that the store misses; returns how many.
 
-    A one-shot method scores once for all its sparsities. Resuming, several processes and errors
-    are as in `engine.train`.
+    A one-shot method scores once for all its sparsities. What is finished is kept however this
+    ends; several processes may share the work.
 
     Args:
         runs: Runs as `runs.mask_runs` or `runs.weight_runs` lists them.
@@ -36,7 +36,7 @@ def measure(runs, root=None, workers=None, progress=True, kind=MASK):
         kind: `store.MASK`; `store.START` or `store.END`, the weights before or after training.
     """
     store = Store(root, kind)
-    workers = workers or os.cpu_count()
+    workers = os.cpu_count() if workers is None else workers
     missing = store.missing(runs)
     total, made = len(missing), 0
     function, tasks = (_carry_out, _tasks) if kind == MASK else (_compare, _comparisons)
@@ -103,18 +103,18 @@ def _compare(task, root, kind, advance):
     """Record the distributions of the unpruned weights of one unmodified run and its ablations."""
     unmodified, group = task
     store = Store(root, kind)
-    with store.claim(group) as todo:
+    with store.claim(group) as (todo, _):
         if not todo:
             return 0
         began = time.perf_counter()
         maker = MaskMaker(Store(root))
         runs = list(dict.fromkeys([unmodified, *todo]))
         models, mask = (list(part) for part in zip(*map(maker.start, runs), strict=True))
-        precision = engine.default_precision("cpu") if kind == END else "fp32"
+        mode = precision.default("cpu") if kind == END else "fp32"
         if kind == END:
             schedule = settings.schedule(unmodified.setting, unmodified.profile)
             dataset = datasets.load(settings.get(unmodified.setting).dataset)
-            program = fused.make(models, mask, schedule, precision)
+            program = fused.make(models, mask, schedule, mode)
             fused.train(program, dataset, unmodified.replicate)
             weights = [program.tensors(k) for k in range(len(runs))]
         else:
@@ -125,7 +125,7 @@ def _compare(task, root, kind, advance):
                 found = analysis.moments(own) | analysis.distances(samples[0], own)
                 texts = {n: " ".join(f"{v:.6g}" for v in values) for n, values in found.items()}
                 trained = kind == END or run.parent is not None
-                about = _origin(run, began, trained) | {"precision": precision}
+                about = _origin(run, began, trained) | {"precision": mode}
                 store.add([run.record() | texts | about])
                 advance(1)
         return len(todo)
@@ -133,7 +133,7 @@ def _compare(task, root, kind, advance):
 
 def _carry_out(task, root, kind, advance):
     store = Store(root, kind)
-    with store.claim(task) as todo:
+    with store.claim(task) as (todo, _):
         maker = MaskMaker(store)
         for run in todo:
             began = time.perf_counter()
@@ -254,6 +254,8 @@ def weight_data(tables):
             first[name] = first[name].map(lambda text: float(str(text).split()[0]))
         for (sparsity, method, prune_at, replicate), group in first.groupby(keys, sort=False):
             stds = group.set_index("ablation")["std"]
+            if "none" not in stds:
+                continue  # there is nothing to compare with
             for row in group[group["ablation"] != "none"].itertuples():
                 name = "magnitude after training" if prune_at == "end" else method
                 rows.append(

@@ -72,6 +72,13 @@ class Page:
         """The results table of this setting and profile."""
         return self.store.table(self.setting, self.profile)
 
+    def _table(self, store):
+        """A store's records of the page's runs, and no others."""
+        wanted = dict.fromkeys(self.runs)
+        found = store.records(self.setting, self.runs[0].profile).items()
+        rows = [run.record() | result for run, result in found if run in wanted]
+        return pd.DataFrame(rows, columns=list(store.kind.columns))
+
     def data(self):
         """The numbers that the figure draws."""
         return figures.accuracy_data(
@@ -125,10 +132,7 @@ class MaskPage(Page):
 
     def table(self):
         """The records of the figure's masks."""
-        wanted = set(self.runs)
-        found = self.store.records(self.setting, "paper").items()
-        rows = [run.record() | result for run, result in found if run in wanted]
-        return pd.DataFrame(rows, columns=list(MASK.columns))
+        return self._table(self.store)
 
     def data(self):
         """The numbers that the figure draws."""
@@ -197,8 +201,8 @@ class WeightPage(Page):
         return measures.measure(self.runs, self.store.root, kind=self.store.kind)
 
     def table(self, when="before training"):
-        """The records of weights, "before training" or "after training"."""
-        return self.stores[when].table(self.setting, self.profile)
+        """The records of these runs' weights, "before training" or "after training"."""
+        return self._table(self.stores[when])
 
     def data(self):
         """How far the unpruned weights move: see `measures.weight_data`."""
@@ -241,12 +245,6 @@ def paths():
     """The notebooks of this project: dict from name to path."""
     found = sorted((project_root() / "notebooks").glob("[0-9A-Z]*.ipynb"))
     return {path.stem: path for path in found}
-
-
-def title(path):
-    """The title of a notebook as an item of a Markdown list, with a link to it."""
-    first = nbformat.read(path, as_version=4).cells[0].source.splitlines()[0]
-    return f"- [{first.removeprefix('# ')}]({path.name})"
 
 
 def find(name):

@@ -1,5 +1,6 @@
 """What was run and what was not, as results/README.md: computed from the store, never written."""
 
+import numpy as np
 import pandas as pd
 
 from prunelib import analysis, bench, claims, runs, settings
@@ -52,7 +53,11 @@ def coverage(store):
                     "hardware": _values(found, there, "device"),
                 }
             )  # fmt: skip
-    return pd.DataFrame(rows)
+    columns = [
+        "for", "setting", "profile", "runs needed", "in the store", "replicates complete",
+        "missing (PFLOP)", "precision", "data", "hardware",
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _grids():
@@ -157,7 +162,7 @@ def text(store):
         settings=("setting", ", ".join), runs=("runs", "sum"), PFLOP=("PFLOP", "sum")
     )
     diverged = store.table()
-    diverged = diverged[diverged["train_loss"].isna()]
+    diverged = diverged[~np.isfinite(diverged["train_loss"].astype(float))]
     return "\n\n".join(
         [
             TITLE,

@@ -6,7 +6,6 @@ from prunelib import networks, scores, settings
 from prunelib.errors import BadValueError, UnknownNameError, check_name, check_sparsity
 
 ABLATIONS = ("none", "shuffle", "reinit", "invert")
-UNSCORED = ("dense", "gradual")  # methods that have no mask before training
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class Run:
     def __post_init__(self):
         settings.get(self.setting)
         settings.get_profile(self.profile)
-        if self.method not in (*UNSCORED, *scores.METHODS):
-            raise UnknownNameError("method", self.method, [*UNSCORED, *scores.METHODS])
+        if self.method not in (*scores.UNSCORED, *scores.METHODS):
+            raise UnknownNameError("method", self.method, [*scores.UNSCORED, *scores.METHODS])
         check_name("ablation", self.ablation, ABLATIONS)
         check_name("init", self.init, networks.INITS)
         object.__setattr__(self, "sparsity", check_sparsity(self.sparsity))
@@ -65,7 +64,7 @@ class Run:
     @classmethod
     def recorded(cls, method, **values):
         """The Run of a record, whose method need not be registered where it is read."""
-        known = method in (*UNSCORED, *scores.METHODS)
+        known = method in (*scores.UNSCORED, *scores.METHODS)
         run = cls(method=method if known else "random", **values)
         object.__setattr__(run, "method", method)
         return run

@@ -1,6 +1,5 @@
 """Scores: one short function a method, and a registry for a user's own (Section 3)."""
 
-import contextlib
 import copy
 import inspect
 from collections.abc import Callable
@@ -10,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
+from prunelib import precision
 from prunelib.errors import BadValueError, UnknownNameError
 from prunelib.networks import prunable
 from prunelib.seeds import generator
 
 GRASP_TEMPERATURE = 200
+UNSCORED = ("dense", "gradual")  # methods of a Run that have no mask before training
 BATCH = 256
 
 
@@ -51,8 +52,10 @@ def register(name, prunes="lowest", iterations=1, needs_data=True):
         iterations: 1 for one shot, more to prune iteratively.
         needs_data: whether `batch` must be given.
     """
-    if not isinstance(name, str) or not name.isprintable() or name in ("", "dense"):
-        raise BadValueError(f"method name {name!r}: give printable text other than 'dense'")
+    if not isinstance(name, str) or not name.isprintable() or name in ("", *UNSCORED):
+        raise BadValueError(
+            f"method name {name!r}: give printable text other than {', '.join(UNSCORED)}"
+        )
     if prunes not in ("lowest", "highest"):
         raise BadValueError(f"prunes={prunes!r}: choose 'lowest' or 'highest'")
 
@@ -100,24 +103,10 @@ def score(model, method, batch=None, seed=0):
         p.requires_grad_().grad = None
     device = next(work.parameters()).device.type
     extra = {"seed": seed} if "seed" in inspect.signature(chosen.function).parameters else {}
-    with torch.enable_grad(), _full_precision(device):
+    with torch.enable_grad(), precision.products("fp32"), precision.short("fp32", device):
         scores = chosen.function(work, batch, **extra)
     _check(model, method, scores)
     return {name: scores[name].detach() for name in prunable(model)}
-
-
-@contextlib.contextmanager
-def _full_precision(device):
-    """Neither autocast nor TF32 nor other short products, whatever the caller trains in."""
-    tf32, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
-    torch.backends.cudnn.allow_tf32 = False
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device, enabled=False):
-            yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = tf32
-        torch.set_float32_matmul_precision(products)
 
 
 def _check(model, method, scores):

@@ -232,7 +232,7 @@ class Store:
             with self._lock(".".join(key) + self.kind.suffix):
                 found = self.records(*key)
                 for record in new:
-                    run = Run(**{name: record[name] for name in FIELDS})
+                    run = Run.recorded(**{name: record[name] for name in FIELDS})
                     found.setdefault(run, {name: record[name] for name in self.kind.results})
                 self._write(self.path(*key), found)
 
@@ -273,7 +273,7 @@ class Store:
 
     @contextlib.contextmanager
     def claim(self, runs):
-        """Claim what is neither recorded nor claimed by another process; yields those runs."""
+        """Claim what no other process has claimed; yields those runs, missing and recorded ones."""
         with contextlib.ExitStack() as held:
             claimed = []
             for run in runs:
@@ -281,7 +281,8 @@ class Store:
                 with contextlib.suppress(Timeout):
                     held.enter_context(self._lock(name, timeout=0))
                     claimed.append(run)
-            yield self.missing(claimed)
+            missing = self.missing(claimed)
+            yield missing, [run for run in claimed if run not in missing]
 
 
 def _text(name, value):

@@ -77,12 +77,12 @@ class Pool:
                     ended, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
                     if interrupted:
                         raise KeyboardInterrupt
-                    if time.time() > until:
-                        self._kill()
-                        return
                     bar.update(base + self.counter.value - bar.n)
                     for future in ended:
                         yield future.result()
+                    if pending and time.time() > until:
+                        self._kill()
+                        return
         except BrokenProcessPool:
             raise PrunelibError(
                 "a worker process died, perhaps for want of memory: finished runs are kept; give "

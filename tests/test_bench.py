@@ -26,10 +26,12 @@ def short(monkeypatch):
     monkeypatch.setattr(bench, "LEAST", 0.001)
 
 
-def test_a_stretch_trains_what_it_says(short, monkeypatch):
-    """Three networks in batches of 128: every call of the program counts 384 images."""
+def test_a_stretch_counts_what_it_trains(monkeypatch):
+    """Three networks, every image of a batch counted for each; the clock around the stretch sees
+    hardly more time than its own."""
     images = []
     step = fused.Program.step
+    monkeypatch.setattr(bench, "LEAST", 0.4)
     monkeypatch.setattr(
         fused.Program, "step",
         lambda self, x, y: (images.append(self.count * len(y)), step(self, x, y)),
@@ -38,8 +40,9 @@ def test_a_stretch_trains_what_it_says(short, monkeypatch):
     images.clear()
     began = time.perf_counter()
     speed = stretch()
-    assert set(images) == {3 * 128}
-    assert speed >= sum(images) / (time.perf_counter() - began)
+    seen = sum(images) / (time.perf_counter() - began)
+    assert max(images) == 3 * 128
+    assert speed == pytest.approx(seen, rel=0.2)
 
 
 def test_the_summary_has_medians():

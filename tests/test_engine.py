@@ -33,7 +33,7 @@ def dense(**fields):
 
 def train(runs, store, workers=1, **options):
     """In fp32: which machine runs the tests must not matter."""
-    options = {"precision": "fp32", "device": "cpu", "progress": False} | options
+    options = {"mode": "fp32", "device": "cpu", "progress": False} | options
     return engine.train(runs, store, workers, **options)
 
 
@@ -491,7 +491,7 @@ GROUP = [dense(), run("magnitude", 0.9), run("snip", 0.5), run("gradual", 0.8)]
 
 def group_of(store, **conditions):
     """Call the tasks of GROUP, as one worker does; returns (recorded, iterations begun at)."""
-    job = engine.Job(store.root, "cpu", **{"precision": "fp32"} | conditions)
+    job = engine.Job(store.root, "cpu", **{"mode": "fp32"} | conditions)
     missing, recorded, advances = store.missing(GROUP), 0, []
     for task in engine._grouped(missing, store, job, 1, {GROUP[0]: {3}}):
         recorded += engine._carry_out(task, job, advances.append)
@@ -553,7 +553,7 @@ def test_a_group_is_begun_again_where_its_checkpoint_does_not_fit(
     store, whole, monkeypatch, damage
 ):
     monkeypatch.setattr(engine, "time", Clock())
-    other = {"precision": "bf16"} if damage == "other precision" else {}
+    other = {"mode": "bf16"} if damage == "other precision" else {}
     if damage == "other data":
         monkeypatch.setattr(engine, "_conditions", lambda setting, job: {"data": "other"})
     group_of(store, deadline=12, **other)
@@ -567,14 +567,50 @@ def test_a_group_is_begun_again_where_its_checkpoint_does_not_fit(
     assert results(store) == results(whole)
 
 
-def test_a_group_of_which_some_were_finished_elsewhere_is_begun_again(store, whole, monkeypatch):
+def test_a_group_of_which_some_were_finished_elsewhere_goes_on_without_them(
+    store, whole, monkeypatch
+):
     monkeypatch.setattr(engine, "time", Clock())
     group_of(store, deadline=12)
     monkeypatch.undo()
     train(GROUP[1:2], store)
     recorded, advances = group_of(store)
-    assert (recorded, advances[0]) == (3, 0)
+    assert recorded == 3
+    assert 0 < advances[0] < 30 == sum(advances)
     assert_same(results(store), results(whole))
+    assert not unfinished(store)
+
+
+def test_what_is_left_of_a_finished_group_is_removed(store, whole, monkeypatch):
+    """Its runs were recorded by somebody else, or the checkpoint outlived them."""
+    monkeypatch.setattr(engine, "time", Clock())
+    group_of(store, deadline=12)
+    monkeypatch.undo()
+    train(GROUP[1:], store, mode="bf16")
+    train(GROUP[:1], store, mode="bf16")
+    assert len(unfinished(store)) == 1
+    train(RUNS[:9], store)
+    assert not unfinished(store)
+
+
+def test_half_a_group_goes_on_where_the_whole_was_left(store, whole, monkeypatch):
+    make = fused.make
+
+    def limited(models, *arguments):
+        if len(models) > 2:
+            raise MemoryError
+        return make(models, *arguments)
+
+    monkeypatch.setattr(engine, "time", Clock())
+    group_of(store, deadline=14)
+    monkeypatch.undo()
+    monkeypatch.setattr(fused, "make", limited)
+    recorded, advances = group_of(store)
+    assert recorded == 4
+    assert sum(advances) == 40
+    assert [a for a in advances if a != 2] == advances[:1] * 2  # both halves begin there
+    assert_same(results(store), results(whole))
+    assert not unfinished(store)
 
 
 @pytest.mark.timeout(200)
@@ -640,19 +676,41 @@ def test_a_group_that_does_not_fit_into_memory_is_halved(
     assert_same(results(store), {k: undisturbed[k] for k in results(store)})
 
 
-def test_other_errors_are_not_taken_for_a_lack_of_memory(store, monkeypatch):
+@pytest.mark.parametrize(
+    "words",
+    ["shapes do not match", "Unsupported memory format",
+     "CUDA error: an illegal memory access was encountered"],
+)  # fmt: skip
+def test_other_errors_are_not_taken_for_a_lack_of_memory(store, monkeypatch, words):
     def broken(*arguments):
-        raise RuntimeError("shapes do not match")
+        raise RuntimeError(words)
 
     monkeypatch.setattr(fused, "make", broken)
-    with pytest.raises(RuntimeError, match="shapes do not match"):
+    with pytest.raises(RuntimeError, match=words):
         train(RUNS[:3], store)
+
+
+def test_a_lack_of_memory_is_seen_behind_the_error_of_a_capture():
+    covered = RuntimeError("CUDA error: operation failed due to a previous error")
+    covered.__context__ = torch.OutOfMemoryError("CUDA out of memory.")
+    assert engine._is_lack_of_memory(covered)
+
+
+def test_prepare_makes_lost_states_and_records_nothing(store):
+    wanted = [run(prune_at="end", weights_from="end"), run(prune_at=3, weights_from=3)]
+    engine.prepare([*wanted, run()], store, workers=1, progress=False)
+    engine.MaskMaker(store).start(wanted[0])
+    assert store.missing(wanted) == wanted
+    for path in (store.root / ".checkpoints").rglob("*.safetensors"):
+        path.unlink()
+    with pytest.raises(PrunelibError, match="replicate 0, at step end is not there"):
+        engine.MaskMaker(store).start(wanted[0])
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"precision": "fp8"}, "unknown precision 'fp8'; choose from fp32, tf32, bf16"),
+        ({"mode": "fp8"}, "unknown precision 'fp8'; choose from fp32, tf32, bf16"),
         ({"minutes": 0}, "minutes=0: give a number above 0"),
         ({"minutes": -1.0}, "minutes=-1.0"),
     ],

@@ -27,7 +27,8 @@ def notebook(request):
 
 def test_all_are_there():
     numbered = {"00_index", "03_methods", FOUR, "05_ablations"}
-    assert numbered | {"D_synflow", "J_layerwise", "M_effective_sparsity"} <= set(PATHS)
+    lettered = {"D_synflow", "J_layerwise", "M_effective_sparsity", "S_weight_distributions"}
+    assert numbered | lettered <= set(PATHS)
 
 
 def test_the_index_lists_every_notebook_and_no_other():

@@ -19,9 +19,9 @@ CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "seaborn-bas
 
 # Imports go one way: a module imports only those above it.
 ORDER = [
-    "errors", "seeds", "paths", "settings", "networks", "datasets", "scores", "masks", "training",
-    "fused", "bench", "runs", "store", "workers", "engine", "analysis", "measures", "figures",
-    "claims", "report", "notebooks", "cli",
+    "errors", "seeds", "paths", "precision", "settings", "networks", "datasets", "scores", "masks",
+    "training", "fused", "bench", "runs", "store", "workers", "engine", "analysis", "measures",
+    "figures", "claims", "report", "notebooks", "cli",
 ]  # fmt: skip
 
 

@@ -329,7 +329,7 @@ import sys, time
 from prunelib.runs import Run
 from prunelib.store import Store
 runs = [Run("lenet_digits", "paper", "snip", s) for s in (0.5, 0.75)]
-with Store(sys.argv[1]).claim(runs) as claimed:
+with Store(sys.argv[1]).claim(runs) as (claimed, _):
     print(len(claimed), flush=True)
     time.sleep(600)
 """
@@ -342,23 +342,37 @@ def test_another_process_claim_is_respected_until_it_is_killed(store):
     try:
         assert other.stdout.readline() == "2\n"
         wanted = [run(0.5), run(0.25), run(0.75)]
-        with store.claim(wanted) as claimed:
+        with store.claim(wanted) as (claimed, _):
             assert claimed == [run(0.25)]
         other.send_signal(signal.SIGKILL)
         other.wait()
-        with store.claim(wanted) as claimed:
+        with store.claim(wanted) as (claimed, _):
             assert claimed == wanted
     finally:
         other.kill()
         other.communicate()
 
 
-def test_a_claim_leaves_out_what_is_recorded_and_ends_with_its_block(filled):
-    with filled.claim([*RUNS, run(0.9)]) as claimed:
+def test_a_claim_tells_what_is_missing_from_what_is_recorded_and_ends_with_its_block(filled):
+    with filled.claim([*RUNS, run(0.9)]) as (claimed, recorded):
         assert claimed == [run(0.9)]
-        with Store(filled.root).claim([run(0.9), run(0.8)]) as others:
+        assert recorded == list(RUNS)
+        with Store(filled.root).claim([run(0.9), run(0.8)]) as (others, _):
             assert others == [run(0.8)]
     with contextlib.suppress(KeyboardInterrupt), filled.claim([run(0.9)]):
         os.kill(os.getpid(), signal.SIGINT)
-    with Store(filled.root).claim([run(0.9)]) as claimed:
+    with Store(filled.root).claim([run(0.9)]) as (claimed, _):
         assert claimed == [run(0.9)]
+
+
+def test_records_of_a_method_that_is_not_registered_here_are_merged(store, tmp_path):
+    """A user's own method is known where its runs were trained, not to the command line."""
+    own = record(Run.recorded(
+        "mine", setting="lenet_digits", profile="smoke", sparsity=0.5, ablation="none",
+        prune_at=0, weights_from=0, init="he", replicate=0,
+    ))  # fmt: skip
+    away = Store(tmp_path / "away")
+    away.add([own])
+    assert store.merge(away.root) == 1
+    assert store.merge(away.root) == 0
+    assert store.table()["method"].tolist() == ["mine"]

@@ -1,0 +1,52 @@
+"""The precision that matrix products and convolutions are computed in."""
+
+import contextlib
+
+import torch
+
+from prunelib.errors import check_name
+
+PRECISIONS = ("fp32", "tf32", "bf16")
+
+
+@contextlib.contextmanager
+def products(precision):
+    """Products of float32 numbers, forward and backward, in full precision or in TF32.
+
+    Args:
+        precision: "tf32"; "fp32" and "bf16" are full, as bf16 is a matter of `short`.
+
+    Raises:
+        UnknownNameError: for another precision.
+    """
+    check_name("precision", precision, PRECISIONS)
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+
+
+def short(precision, device):
+    """The autocast context of a forward pass: bf16 for precision "bf16", off for the others.
+
+    Weights are cast anew each time: a cache would outlive the optimiser's step.
+    """
+    return torch.autocast(
+        torch.device(device).type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False
+    )
+
+
+def default(device):
+    """bf16 on a CPU that multiplies it natively, fp32 elsewhere.
+
+    `benchmarks/README.md` has the paired comparisons with fp32, and says for what they are still
+    to be made: on a GPU for everything, so the default there is fp32.
+    """
+    if device != "cpu":
+        return "fp32"
+    native = torch.cpu.get_capabilities()
+    return "bf16" if native.get("avx512_bf16") or native.get("amx_bf16") else "fp32"
