@@ -128,6 +128,7 @@ def draw_accuracy(data, figure, setting, profile):
     styles = {name: style for name, *style in styles.values()}
     panels = list(FIGURES[figure].panels)
     shape = (1, 2) if len(panels) == 1 else (2, len(panels))
+    names = {line: f"{line} (n = {_span(rows['n'])})" for line, rows in data.groupby("line")}
     with matplotlib.rc_context(_RC):
         size = (9.0, 4.3) if len(panels) == 1 else (2.6 * len(panels), 6.2)
         fig, axes = plt.subplots(
@@ -137,7 +138,7 @@ def draw_accuracy(data, figure, setting, profile):
         for (whole, top), panel in zip(axes.reshape(2, -1).T, panels, strict=True):
             rows = data[data["panel"] == panel]
             for axis in (whole, top):
-                _panel(axis, rows, styles, setting, profile)
+                _panel(axis, rows, styles, names, setting, profile)
             top.set_ylim(_top(data))
             whole.set_title(METHOD_STYLE[panel][0] if panel else "All accuracies")
             if not panel:
@@ -147,7 +148,11 @@ def draw_accuracy(data, figure, setting, profile):
             for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
                 handles.setdefault(name, handle)
         fig.legend(
-            handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=9
+            handles.values(),
+            handles.keys(),
+            loc="outside lower center",
+            fontsize=9,
+            ncols=2 if len(panels) == 2 else 4,
         )
         for axis in axes[-1]:
             axis.set_xlabel("Sparsity (%), log scale")
@@ -165,15 +170,15 @@ def _top(data):
     return (dense.iloc[0] if len(dense) else best) - TOP, best + TOP / 10
 
 
-def _panel(axis, data, styles, setting, profile):
+def _panel(axis, data, styles, names, setting, profile):
     for line, rows in data.groupby("line", sort=False):
-        name = f"{line} (n = {_span(rows['n'])})"
+        name = names[line]
         if line == "Unpruned":
             mean, std = rows["accuracy"].iloc[0], rows["std"].iloc[0]
             axis.axhline(mean, color="#555555", linewidth=1.2, label=name)
             axis.axhspan(mean - std, mean + std, color="#555555", alpha=0.15, linewidth=0)
             continue
-        _line(axis, rows["remaining"], rows["accuracy"], rows, (line, *styles[line]))
+        _line(axis, rows["remaining"], rows["accuracy"], rows, (line, *styles[line]), name)
     _sparsity_axis(axis, settings.sparsities(setting, profile))
 
 
@@ -280,9 +285,9 @@ def _axes(title, width=6.4):
         plt.close(fig)
 
 
-def _line(axis, x, y, rows, look):
+def _line(axis, x, y, rows, look, label=None):
     name, colour, marker, dash = look
-    label = f"{name} (n = {_span(rows['n'])})"
+    label = label or f"{name} (n = {_span(rows['n'])})"
     axis.plot(x, y, color=colour, marker=marker, linestyle=dash, label=label)
     axis.fill_between(x, y - rows["std"], y + rows["std"], color=colour, alpha=0.15, linewidth=0)
 

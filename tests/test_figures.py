@@ -126,3 +126,20 @@ def test_the_unpruned_network_is_a_line_with_a_band(table):
 def test_figure_5_tells_shuffled_synflow_from_random():
     looks = [figures.METHOD_STYLE[m][1] for m in (*EARLY_METHODS, "random")]
     assert figures.VARIANT_STYLE["shuffle"][1] not in looks
+
+
+def test_a_line_of_many_panels_is_named_once_and_the_legend_fits(table):
+    """With two panels (Figure 12) and different numbers of replicates behind one name."""
+    runs = figure_runs(12, "lenet_digits", "quick", 2)
+    runs = [r for r in runs if r.replicate == 0 or r.method in ("dense", "snip")]
+    made = pd.DataFrame([r.record() | dict.fromkeys(COLUMNS[9:], 0) | {"test_accuracy": 0.9}
+                         for r in runs])  # fmt: skip
+    data = figures.accuracy_data(12, made, "lenet_digits", "quick")
+    fig = figures.draw_accuracy(data, 12, "lenet_digits", "quick")
+    fig.canvas.draw()
+    (legend,) = fig.legends
+    names = [text.get_text().split(" (")[0] for text in legend.get_texts()]
+    assert sorted(names) == ["Reinitialised", "Shuffled", "Unmodified", "Unpruned"]
+    assert "Unmodified (n = 1 to 2)" in [text.get_text() for text in legend.get_texts()]
+    box = legend.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= fig.bbox.width
