@@ -21,7 +21,7 @@ from prunelib.runs import Run
 from prunelib.store import Store, commit, write_atomically
 from prunelib.workers import POLL, Pool
 
-STACK = 32  # LeNets in one program on a CPU: their gradients still fit into its caches
+STACK = 32  # LeNets in one program on a CPU: 64 are no faster and take more memory
 UNITS = (("s", 1, 100), ("min", 60, 6000), ("h", 3600, 3.6e5), ("days", 86400, math.inf))
 GRACE = 10  # seconds after the end of a budget in which groups write their checkpoints
 SAVE = 600  # seconds between checkpoints of a group in training
@@ -61,7 +61,8 @@ def train(
     Dense networks whose weights other runs need are trained first, and checkpointed. Runs that
     share their data are trained as one program (`fused`): LeNets, and on a GPU all networks. On a
     CPU programs run in processes of one thread each. Killed at any moment, this loses no finished
-    run, and of others at most ten minutes; the same call goes on. Runs that another process is
+    run, and of groups in training what came after their last checkpoint, ten minutes or so;
+    the same call goes on. Runs that another process is
     training are waited for. A group that does not fit into memory is halved.
 
     Args:

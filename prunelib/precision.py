@@ -43,8 +43,8 @@ def short(precision, device):
 def default(device):
     """bf16 on a CPU that multiplies it natively, fp32 elsewhere.
 
-    `benchmarks/README.md` has the paired comparisons with fp32, and says for what they are still
-    to be made: on a GPU for everything, so the default there is fp32.
+    `benchmarks/README.md` has the paired comparison with fp32 for LeNet. For other networks on a
+    CPU, and for everything on a GPU, it is still to be made.
     """
     if device != "cpu":
         return "fp32"
