@@ -97,6 +97,20 @@ def test_neither_one_weight_too_many_nor_every_tie_is_pruned():
     assert masks.remove({"a": torch.zeros(8)}, 0.0)["a"].all()
 
 
+def test_infinite_scores_are_ranked_and_what_is_pruned_is_not():
+    """Of the infinite scores the first goes; a pruned weight before it does not stand in for it."""
+    z = {"a": torch.tensor([9.0, torch.inf, torch.inf, 1, -torch.inf, 2])}
+    mask = {"a": torch.tensor([False, True, True, True, True, True])}
+    found = masks.remove(z, 5 / 6, mask)
+    assert found["a"].tolist() == [False, False, True, False, False, False]
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.bfloat16, torch.float32, torch.float64])
+def test_scores_may_be_of_any_kind_of_number(kind):
+    found = masks.remove({"a": torch.tensor([3, -1, 2, 2], dtype=kind)}, 0.5)
+    assert found["a"].tolist() == [True, False, False, True]
+
+
 def test_nan_is_refused_by_name():
     z = {"good": torch.ones(2), "bad": torch.tensor([1.0, NAN])}
     with pytest.raises(BadValueError, match="scores of bad contain NaN"):
