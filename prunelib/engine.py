@@ -63,7 +63,8 @@ def train(
     CPU programs run in processes of one thread each. Killed at any moment, this loses no finished
     run, and of groups in training what came after their last checkpoint, ten minutes or so;
     the same call goes on. Runs that another process is
-    training are waited for. A group that does not fit into memory is halved.
+    training are waited for. A group that does not fit into memory is halved; when the system ends
+    a worker for want of memory, half as many go on.
 
     Args:
         runs: Runs of any settings, most valuable first.
@@ -93,7 +94,7 @@ def train(
         return 0
     for setting in {run.setting for run in runs}:
         _check_data(settings.get(setting))  # bad data are reported before any worker starts
-    work = sum(settings.schedule(r.setting, r.profile).iterations for r in store.missing(runs))
+    work = _iterations(store.missing(runs))
     trained = 0
     with (
         Pool(workers, killable=minutes is not None) as pool,
@@ -101,12 +102,13 @@ def train(
     ):
         while (missing := store.missing(runs)) and time.time() < deadline:
             bar.set_description(f"{total - len(missing)}/{total} runs")
+            bar.n = work - _iterations(missing)
             done = 0
             for tasks in (_without_parents, _with_parents):
                 if time.time() >= deadline:
                     break
                 for finished in pool.run(
-                    _carry_out, tasks(missing, store, job, workers), bar, job,
+                    _carry_out, tasks(missing, store, job, pool.workers), bar, job,
                     until=deadline + GRACE,
                 ):  # fmt: skip
                     done += finished
@@ -135,6 +137,10 @@ def prepare(runs, store, workers=None, progress=True):
             tasks = _without_parents(children, store, job, workers)
             if tasks:
                 time.sleep(POLL)  # another process is training them
+
+
+def _iterations(runs):
+    return sum(settings.schedule(run.setting, run.profile).iterations for run in runs)
 
 
 def _mode(mode, device):

@@ -25,7 +25,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 class Pool:
     """Workers in processes of one thread each; one worker works in this process, unless it must
-    be possible to kill it."""
+    be possible to kill it.
+
+    `workers` says how many there are.
+    """
 
     def __init__(self, workers, killable=False):
         self.workers, self.killable = workers, killable
@@ -33,13 +36,16 @@ class Pool:
     def __enter__(self):
         self.executor, self.counter = None, None
         if self.workers > 1 or self.killable:
-            context = multiprocessing.get_context("spawn")
-            self.counter = context.Value("d", 0.0)
-            methods = cloudpickle.dumps(scores.METHODS)  # those a user registered travel along
-            self.executor = ProcessPoolExecutor(
-                self.workers, context, _start_worker, (self.counter, methods)
-            )
+            self._start()
         return self
+
+    def _start(self):
+        context = multiprocessing.get_context("spawn")
+        self.counter = context.Value("d", 0.0)
+        methods = cloudpickle.dumps(scores.METHODS)  # those a user registered travel along
+        self.executor = ProcessPoolExecutor(
+            self.workers, context, _start_worker, (self.counter, methods)
+        )
 
     def __exit__(self, *error):
         if self.executor:
@@ -54,13 +60,16 @@ class Pool:
     def run(self, function, tasks, bar, *arguments, until=math.inf):
         """Call function(task, *arguments, advance) for every task; yields results as they come.
 
+        If a worker dies, as the system ends one when memory is short, there are half as many from
+        then on, and the results that did not come yet never come: look what is missing.
+
         Args:
             function: of a module, so that workers find it; `advance(amount)` moves the bar.
             bar: a tqdm progress bar.
             until: seconds since the epoch; workers that then still work are killed.
 
         Raises:
-            PrunelibError: a worker died, or what the function raised.
+            PrunelibError: the only worker died, or what the function raised.
         """
         if not self.executor:
             for task in tasks:
@@ -84,10 +93,18 @@ class Pool:
                         self._kill()
                         return
         except BrokenProcessPool:
+            self._go_on_with_fewer(bar)
+
+    def _go_on_with_fewer(self, bar):
+        died = "a worker process died, perhaps for want of memory: what is finished is kept; "
+        if self.workers == 1:
             raise PrunelibError(
-                "a worker process died, perhaps for want of memory: finished runs are kept; give "
-                "the same command again, or fewer workers"
+                f"{died}it was the only one: give the same command again, where there is more"
             ) from None
+        self.executor.shutdown()
+        self.workers //= 2
+        bar.write(f"{died}going on with {self.workers} in place of more", file=sys.stderr)
+        self._start()
 
 
 @contextlib.contextmanager

@@ -396,9 +396,25 @@ def test_a_worker_that_dies_is_told_and_does_not_hang(store, registry):
     def deadly(model, batch):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(PrunelibError, match="a worker process died") as error:
+    with pytest.raises(PrunelibError, match="a worker process died.* the only one") as error:
         train([run("deadly")], store, workers=2)
     assert "\n" not in str(error.value)
+
+
+def test_when_a_worker_dies_half_as_many_go_on(undisturbed, store, registry, capsys):
+    """As with the system's killing of a process where two do not fit into memory."""
+    marker = store.root.parent / "died"
+
+    @scores.register("snip")
+    def greedy(model, batch):
+        if not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return scores.snip(model, batch)
+
+    assert train(RUNS, store, workers=2) <= len(RUNS)
+    assert_same(results(store), undisturbed)
+    assert "a worker process died" in capsys.readouterr().err
 
 
 def test_missing_data_is_told_before_anything_is_trained(store, tmp_path, monkeypatch):
