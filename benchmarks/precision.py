@@ -29,7 +29,7 @@ def accuracies(store, wanted, precision):
 
 def trained(wanted, precision):
     store = Store(project_root() / "out" / "precision" / precision)
-    engine.train(wanted, store, mode=precision)
+    engine.train(wanted, store, precision=precision)
     return accuracies(store, wanted, precision)
 
 

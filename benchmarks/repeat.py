@@ -23,7 +23,7 @@ def main(setting, profile, rows, seed):
     again = Store(project_root() / "out" / "repeat")
     for precision in sorted({recorded[run]["precision"] for run in chosen}):
         those = [run for run in chosen if recorded[run]["precision"] == precision]
-        engine.train(those, again, mode=precision)
+        engine.train(those, again, precision=precision)
     found = again.records(setting, profile)
     table = pd.DataFrame(
         [

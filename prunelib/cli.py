@@ -110,7 +110,7 @@ def run(
     missing = len(store.missing(chosen))
     print(f"{setting}, profile {profile}: {missing} of {len(chosen)} runs to train.", flush=True)
     trained = engine.train(
-        chosen, store, workers, device, mode=precision, minutes=minutes, output=output
+        chosen, store, workers, device, precision=precision, minutes=minutes, output=output
     )
     print(f"Trained {trained} runs; results in {store.path(setting, profile)}")
     if left := len(store.missing(chosen)):

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from tqdm.auto import tqdm
 
-from prunelib import bench, datasets, fused, masks, networks, precision, scores, settings
+from prunelib import bench, datasets, fused, masks, networks, numerics, scores, settings
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, check_name
 from prunelib.runs import Run
 from prunelib.store import Store, commit, write_atomically
@@ -34,7 +34,7 @@ class Job:
 
     root: Path
     device: str
-    mode: str
+    precision: str
     deadline: float = math.inf
     output: Path | None = None
 
@@ -53,7 +53,7 @@ class Task:
 
 
 def train(
-    runs, store=None, workers=None, device=None, progress=True, mode=None, minutes=None,
+    runs, store=None, workers=None, device=None, progress=True, precision=None, minutes=None,
     output=None,
 ):  # fmt: skip
     """Train what the store misses, record each run when it ends; returns how many were trained.
@@ -72,7 +72,7 @@ def train(
         workers: processes; by default the number of cores, and 1 on a GPU.
         device: "cpu" or "cuda"; by default a GPU if there is one.
         progress: whether to show a progress bar.
-        mode: "fp32", "tf32" or "bf16", see `precision`; `precision.default` if None.
+        precision: "fp32", "tf32" or "bf16", see `numerics`; `numerics.default` if None.
         minutes: a budget: when it is spent, what is in training is checkpointed, and this returns
             within 20 seconds.
         output: a folder to which new records also go, for `Store.merge` elsewhere.
@@ -84,11 +84,11 @@ def train(
     store = store or Store()
     device = _device(device)
     workers = _workers(workers, device)
-    mode = _mode(mode, device)
+    precision = _precision(precision, device)
     if minutes is not None and not minutes > 0:
         raise BadValueError(f"minutes={minutes!r}: give a number above 0")
     deadline = math.inf if minutes is None else began + 60 * minutes
-    job = Job(store.root, device, mode, deadline, output)
+    job = Job(store.root, device, precision, deadline, output)
     total = len(store.missing(runs))
     if not total:
         return 0
@@ -124,7 +124,7 @@ def train(
 def prepare(runs, store, workers=None, progress=True):
     """Train again, on the CPU, the dense networks of which runs need states that are lost."""
     workers = _workers(workers, "cpu")
-    job = Job(store.root, "cpu", precision.default("cpu"))
+    job = Job(store.root, "cpu", numerics.default("cpu"))
     children = [run for run in runs if run.parent]
     tasks = _without_parents(children, store, job, workers)
     with (
@@ -143,8 +143,8 @@ def _iterations(runs):
     return sum(settings.schedule(run.setting, run.profile).iterations for run in runs)
 
 
-def _mode(mode, device):
-    return check_name("precision", mode or precision.default(device), precision.PRECISIONS)
+def _precision(precision, device):
+    return check_name("precision", precision or numerics.default(device), numerics.PRECISIONS)
 
 
 def _device(device):
@@ -211,7 +211,7 @@ def _grouped(runs, store, job, workers, keep):
     for run in left:
         groups.setdefault((run.setting, run.profile, run.replicate), []).append(run)
     for (setting, _, _), members in groups.items():
-        most = _width(setting, job.device, job.mode)
+        most = _width(setting, job.device, job.precision)
         rounds = math.ceil(len(members) / (most * workers))
         size = min(most, math.ceil(len(members) / (rounds * workers)))
         tasks += [Task(members[i : i + size], keep) for i in range(0, len(members), size)]
@@ -219,7 +219,7 @@ def _grouped(runs, store, job, workers, keep):
 
 
 @functools.cache
-def _width(setting, device, mode):
+def _width(setting, device, precision):
     """How many networks of a setting are trained as one program.
 
     On a CPU convolutional networks gain nothing from company. On a GPU the number is doubled as
@@ -231,7 +231,7 @@ def _width(setting, device, mode):
     best, fastest, count = first, 0, first
     while count <= 32 * first:
         try:
-            speed = bench.speed(setting, count, mode, device)
+            speed = bench.speed(setting, count, precision, device)
         except RuntimeError as error:
             if not _is_lack_of_memory(error):
                 raise
@@ -303,7 +303,7 @@ def _train_program(task, job, store, todo, advance):
             started.append(maker.start(run))
         gradual = [run.sparsity if run.method == "gradual" else None for run in runs]
         models, mask = ([pair[i] for pair in started] for i in (0, 1))
-        program = fused.make(models, mask, schedule, job.mode, gradual)
+        program = fused.make(models, mask, schedule, job.precision, gradual)
         del started, models, mask, maker
     path = _unfinished_folder(store, first.setting, first.profile) / f"{_digest(runs)}.safetensors"
     saved = looked = time.time()
@@ -345,7 +345,7 @@ def _train_program(task, job, store, todo, advance):
             "epochs": schedule.epochs,
             "seconds": seconds,
             "engine": type(program).__name__.lower(),
-            "precision": job.mode,
+            "precision": job.precision,
             "device": device_name(job.device),
             "dataset": f"{dataset.name}@{dataset.fingerprint}",
             "torch": torch.__version__.split("+")[0],
@@ -474,7 +474,7 @@ def _write_unfinished(path, program, runs, job, seconds):
 def _conditions(setting, job):
     """What a group must go on with as it began."""
     data = datasets.load(settings.get(setting).dataset).fingerprint
-    return {"precision": job.mode, "device": job.device, "data": data, "commit": commit()}
+    return {"precision": job.precision, "device": job.device, "data": data, "commit": commit()}
 
 
 def _begun(path):
@@ -529,7 +529,7 @@ def _resumed(task, job, schedule):
     models = [networks.build(network).to(job.device) for _ in task.runs]
     gradual = [run.sparsity if run.method == "gradual" else None for run in task.runs]
     full = [masks.full(model) for model in models]
-    program = fused.make(models, full, schedule, job.mode, gradual)
+    program = fused.make(models, full, schedule, job.precision, gradual)
     for k, place in enumerate(places):
         prefix = f"{place}/"
         own = {n.removeprefix(prefix): t for n, t in packed.items() if n.startswith(prefix)}
@@ -538,7 +538,7 @@ def _resumed(task, job, schedule):
     return program, float(about["seconds"])
 
 
-def measure(setting, count=None, device=None, mode=None, workers=None, repetitions=7):
+def measure(setting, count=None, device=None, precision=None, workers=None, repetitions=7):
     """How fast this machine trains a setting: the engine beside the plain loop.
 
     The plain loop of `training` runs in this process, in fp32, with all the threads that PyTorch
@@ -547,7 +547,7 @@ def measure(setting, count=None, device=None, mode=None, workers=None, repetitio
     Args:
         setting: a name.
         count: networks in each program; by default 64 LeNets, or one other network.
-        device, mode, workers: as for `train`.
+        device, precision, workers: as for `train`.
         repetitions: how many stretches of either, interleaved.
 
     Returns:
@@ -558,17 +558,17 @@ def measure(setting, count=None, device=None, mode=None, workers=None, repetitio
     if count < 1 or repetitions < 1:
         raise BadValueError(f"count {count}, repetitions {repetitions}: give numbers from 1")
     device = _device(device)
-    mode, workers = _mode(mode, device), _workers(workers, device)
+    precision, workers = _precision(precision, device), _workers(workers, device)
     with Pool(workers, killable=True) as pool, tqdm(disable=True) as bar:
 
         def programs():
-            tasks = [(setting, count, mode, device)] * workers
+            tasks = [(setting, count, precision, device)] * workers
             return sum(pool.run(_stretch_of_worker, tasks, bar))
 
         programs()  # starts them and warms them
         plain = bench.stretch(setting, 1, None, device)
         pairs = [(plain(), programs()) for _ in range(repetitions)]
-    return bench.summary(setting, count, mode, pairs)
+    return bench.summary(setting, count, precision, pairs)
 
 
 _stretch = functools.cache(bench.stretch)  # a worker keeps its program
@@ -578,7 +578,7 @@ def _stretch_of_worker(task, advance):
     return _stretch(*task)()
 
 
-def plan(runs, store, device=None, mode=None):
+def plan(runs, store, device=None, precision=None):
     """What runs need: how many are in the store, how many to train, and how long that takes.
 
     The time comes from a calibration of some seconds; it leaves out the scoring of masks.
@@ -587,8 +587,8 @@ def plan(runs, store, device=None, mode=None):
         one line of text a setting and profile.
     """
     device = _device(device)
-    mode = _mode(mode, device)
-    job = Job(store.root, device, mode)
+    precision = _precision(precision, device)
+    job = Job(store.root, device, precision)
     missing = set(store.missing(runs))
     groups, lines = {}, []
     for run in runs:
@@ -612,7 +612,7 @@ def _estimate(runs, store, job):
     if job.device == "cpu":
         torch.set_num_threads(1)  # as a worker
     try:
-        speed = bench.speed(setting, max(len(t.runs) for t in tasks), job.mode, job.device)
+        speed = bench.speed(setting, max(len(t.runs) for t in tasks), job.precision, job.device)
     finally:
         torch.set_num_threads(threads)
     schedule = settings.schedule(setting, runs[0].profile)
@@ -621,5 +621,5 @@ def _estimate(runs, store, job):
     unit, size = next((unit, size) for unit, size, limit in UNITS if seconds < limit)
     return (
         f"about {max(1, round(seconds / size)):,} {unit} of training on this machine: "
-        f"{speed:,.0f} images/s a process, {workers} of them, in {job.mode}"
+        f"{speed:,.0f} images/s a process, {workers} of them, in {job.precision}"
     )

@@ -5,7 +5,7 @@ from collections import deque
 import torch
 import torch.nn.functional as F
 
-from prunelib import datasets, masks, precision, training
+from prunelib import datasets, masks, numerics, training
 from prunelib.errors import check_name
 
 
@@ -21,12 +21,12 @@ class Program:
         models: K networks of one architecture on one device; a program may take their tensors.
         mask: K dicts from parameter name to bool tensor, True where kept.
         schedule: a `settings.Schedule`.
-        mode: the precision of the products: "fp32" (the networks' own), "tf32" or "bf16".
+        precision: the precision of the products: "fp32" (the networks' own), "tf32" or "bf16".
         gradual: the sparsity that each network is pruned to while it trains, or None for each.
     """
 
-    def __init__(self, models, mask, schedule, mode="fp32", gradual=None):
-        self.precision = check_name("precision", mode, precision.PRECISIONS)
+    def __init__(self, models, mask, schedule, precision="fp32", gradual=None):
+        self.precision = check_name("precision", precision, numerics.PRECISIONS)
         self.count, self.schedule = len(models), schedule
         self.gradual = gradual or [None] * len(models)
         first = next(models[0].parameters())
@@ -49,8 +49,8 @@ class Program:
     def step(self, inputs, targets):
         """One iteration on a batch, at the learning rate in `self.rate`; adds to `self.total`."""
         self.optimiser.zero_grad()
-        with precision.products(self.precision):
-            with precision.short(self.precision, self.device):
+        with numerics.products(self.precision):
+            with numerics.short(self.precision, self.device):
                 logits = self.logits(inputs.to(self.total.dtype))
             losses = _cross_entropy(logits, targets)
             (losses / len(targets)).sum().backward()
@@ -73,7 +73,7 @@ class Program:
                     self.tensors(k)[name].mul_(m)
 
     @torch.no_grad()
-    @precision.products("fp32")
+    @numerics.products("fp32")
     def evaluate(self, dataset):
         """Test accuracy in [0, 1] and mean cross-entropy of each network, two lists; in the
         networks' own precision, batch norm in evaluation mode."""
@@ -217,10 +217,10 @@ class Several(Program):
         return {n: state[p]["momentum_buffer"] for n, p in named if p in state}
 
 
-def make(models, mask, schedule, mode="fp32", gradual=None):
+def make(models, mask, schedule, precision="fp32", gradual=None):
     """The program for these networks: LeNets are stacked, all others trained side by side."""
     stackable = hasattr(models[0], "layers") and not schedule.momentum
-    return (Stacked if stackable else Several)(models, mask, schedule, mode, gradual)
+    return (Stacked if stackable else Several)(models, mask, schedule, precision, gradual)
 
 
 def train(program, dataset, replicate, before=None):

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from prunelib import analysis, datasets, engine, fused, masks, networks, precision, scores, settings
+from prunelib import analysis, datasets, engine, fused, masks, networks, numerics, scores, settings
 from prunelib.engine import MaskMaker
 from prunelib.paths import data_root
 from prunelib.runs import EARLY_METHODS
@@ -110,11 +110,11 @@ def _compare(task, root, kind, advance):
         maker = MaskMaker(Store(root))
         runs = list(dict.fromkeys([unmodified, *todo]))
         models, mask = (list(part) for part in zip(*map(maker.start, runs), strict=True))
-        mode = precision.default("cpu") if kind == END else "fp32"
+        precision = numerics.default("cpu") if kind == END else "fp32"
         if kind == END:
             schedule = settings.schedule(unmodified.setting, unmodified.profile)
             dataset = datasets.load(settings.get(unmodified.setting).dataset)
-            program = fused.make(models, mask, schedule, mode)
+            program = fused.make(models, mask, schedule, precision)
             fused.train(program, dataset, unmodified.replicate)
             weights = [program.tensors(k) for k in range(len(runs))]
         else:
@@ -125,7 +125,7 @@ def _compare(task, root, kind, advance):
                 found = analysis.moments(own) | analysis.distances(samples[0], own)
                 texts = {n: " ".join(f"{v:.6g}" for v in values) for n, values in found.items()}
                 trained = kind == END or run.parent is not None
-                about = _origin(run, began, trained) | {"precision": mode}
+                about = _origin(run, began, trained) | {"precision": precision}
                 store.add([run.record() | texts | about])
                 advance(1)
         return len(todo)

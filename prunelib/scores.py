@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from prunelib import precision
+from prunelib import numerics
 from prunelib.errors import BadValueError, UnknownNameError
 from prunelib.networks import prunable
 from prunelib.seeds import generator
@@ -103,7 +103,7 @@ def score(model, method, batch=None, seed=0):
         p.requires_grad_().grad = None
     device = next(work.parameters()).device.type
     extra = {"seed": seed} if "seed" in inspect.signature(chosen.function).parameters else {}
-    with torch.enable_grad(), precision.products("fp32"), precision.short("fp32", device):
+    with torch.enable_grad(), numerics.products("fp32"), numerics.short("fp32", device):
         scores = chosen.function(work, batch, **extra)
     _check(model, method, scores)
     return {name: scores[name].detach() for name in prunable(model)}

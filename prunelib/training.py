@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 
-from prunelib import masks, precision
+from prunelib import masks, numerics
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Outcome:
     states: dict = field(default_factory=dict)
 
 
-@precision.products("fp32")
+@numerics.products("fp32")
 def train(model, dataset, schedule, replicate, mask=None, keep=(), on_step=None, gradual=None):
     """Train a network by the paper's recipe (Appendix A.3), in place.
 
@@ -94,7 +94,7 @@ def snapshot(model):
 
 
 @torch.no_grad()
-@precision.products("fp32")
+@numerics.products("fp32")
 def evaluate(model, dataset, limit=None):
     """Accuracy in [0, 1] and mean cross-entropy on the test set, batch norm in evaluation mode.
 

@@ -33,7 +33,7 @@ def dense(**fields):
 
 def train(runs, store, workers=1, **options):
     """In fp32: which machine runs the tests must not matter."""
-    options = {"mode": "fp32", "device": "cpu", "progress": False} | options
+    options = {"precision": "fp32", "device": "cpu", "progress": False} | options
     return engine.train(runs, store, workers, **options)
 
 
@@ -396,7 +396,7 @@ def test_a_worker_that_dies_is_told_and_does_not_hang(store, registry):
     def deadly(model, batch):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(PrunelibError, match="a worker process died.* the only one") as error:
+    with pytest.raises(PrunelibError, match=r"a worker process died.* the only one") as error:
         train([run("deadly")], store, workers=2)
     assert "\n" not in str(error.value)
 
@@ -507,7 +507,7 @@ GROUP = [dense(), run("magnitude", 0.9), run("snip", 0.5), run("gradual", 0.8)]
 
 def group_of(store, **conditions):
     """Call the tasks of GROUP, as one worker does; returns (recorded, iterations begun at)."""
-    job = engine.Job(store.root, "cpu", **{"mode": "fp32"} | conditions)
+    job = engine.Job(store.root, "cpu", **{"precision": "fp32"} | conditions)
     missing, recorded, advances = store.missing(GROUP), 0, []
     for task in engine._grouped(missing, store, job, 1, {GROUP[0]: {3}}):
         recorded += engine._carry_out(task, job, advances.append)
@@ -569,7 +569,7 @@ def test_a_group_is_begun_again_where_its_checkpoint_does_not_fit(
     store, whole, monkeypatch, damage
 ):
     monkeypatch.setattr(engine, "time", Clock())
-    other = {"mode": "bf16"} if damage == "other precision" else {}
+    other = {"precision": "bf16"} if damage == "other precision" else {}
     if damage == "other data":
         monkeypatch.setattr(engine, "_conditions", lambda setting, job: {"data": "other"})
     group_of(store, deadline=12, **other)
@@ -602,8 +602,8 @@ def test_what_is_left_of_a_finished_group_is_removed(store, whole, monkeypatch):
     monkeypatch.setattr(engine, "time", Clock())
     group_of(store, deadline=12)
     monkeypatch.undo()
-    train(GROUP[1:], store, mode="bf16")
-    train(GROUP[:1], store, mode="bf16")
+    train(GROUP[1:], store, precision="bf16")
+    train(GROUP[:1], store, precision="bf16")
     assert len(unfinished(store)) == 1
     train(RUNS[:9], store)
     assert not unfinished(store)
@@ -726,7 +726,7 @@ def test_prepare_makes_lost_states_and_records_nothing(store):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"mode": "fp8"}, "unknown precision 'fp8'; choose from fp32, tf32, bf16"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'; choose from fp32, tf32, bf16"),
         ({"minutes": 0}, "minutes=0: give a number above 0"),
         ({"minutes": -1.0}, "minutes=-1.0"),
     ],

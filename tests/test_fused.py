@@ -8,7 +8,7 @@ from safetensors.torch import load, save
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from prunelib import datasets, fused, masks, networks, precision, settings, training
+from prunelib import datasets, fused, masks, networks, numerics, settings, training
 from prunelib.errors import UnknownNameError
 
 # Across the end of an epoch, with its short batch, and a drop of the rate.
@@ -58,10 +58,10 @@ def ingredients(kind, count=3, dtype=torch.float64):
     return models, mask, LENET if lenet else CONV, datasets.load("digits") if lenet else noise()
 
 
-def program(kind, order=(0, 1, 2), mode="fp32", dtype=torch.float64, gradual=None):
+def program(kind, order=(0, 1, 2), precision="fp32", dtype=torch.float64, gradual=None):
     models, mask, schedule, dataset = ingredients(kind, dtype=dtype)
     chosen = [models[k] for k in order], [mask[k] for k in order]
-    return fused.make(*chosen, schedule, mode, gradual), dataset
+    return fused.make(*chosen, schedule, precision, gradual), dataset
 
 
 def states(made):
@@ -122,9 +122,9 @@ def test_a_diverging_network_leaves_the_others_bitwise_unchanged(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("mode", ["fp32", "bf16"])
-def test_pruned_weights_are_exactly_zero_after_every_iteration(kind, mode):
-    made, dataset = program(kind, mode=mode, dtype=torch.float32)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_pruned_weights_are_exactly_zero_after_every_iteration(kind, precision):
+    made, dataset = program(kind, precision=precision, dtype=torch.float32)
     mask, seen = ingredients(kind)[1], []
 
     def look(done):
@@ -155,12 +155,12 @@ def resumed(kind, packed, done, dataset, **options):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("mode", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("pause", [0, 5, 6, 7])
-def test_a_paused_training_goes_on_bitwise(kind, mode, pause):
+def test_a_paused_training_goes_on_bitwise(kind, precision, pause):
     """In an epoch and at its end; momentum, batch-norm statistics, the loss of the epoch and the
     mask of a network that is pruned while it trains included."""
-    options = {"mode": mode, "gradual": [0.8, None, None]}
+    options = {"precision": precision, "gradual": [0.8, None, None]}
     made, dataset = program(kind, dtype=torch.float32, **options)
     expected = fused.train(made, dataset, 0)
     half, _ = program(kind, dtype=torch.float32, **options)
@@ -191,11 +191,11 @@ def test_bf16_multiplies_in_short_numbers_and_keeps_long_ones(kind):
     """The first step moves the weights by what it moves them by in fp32, within the 8 bits of
     bf16; weights and momentum stay in float32, and so does the loss of the evaluation."""
     moved = {}
-    for mode in ("fp32", "bf16"):
-        made, dataset = program(kind, mode=mode, dtype=torch.float32)
+    for precision in ("fp32", "bf16"):
+        made, dataset = program(kind, precision=precision, dtype=torch.float32)
         before = states(made)
         fused.train(made, dataset, 0, lambda done: done == 1)
-        moved[mode] = [
+        moved[precision] = [
             torch.cat([(s[n] - b[n]).flatten() for n in b if b[n].is_floating_point()])
             for s, b in zip(states(made), before, strict=True)
         ]
@@ -209,8 +209,8 @@ def test_products_are_left_in_the_precision_they_were_in():
     torch.set_float32_matmul_precision("medium")
     tf32 = torch.backends.cudnn.allow_tf32
     try:
-        for mode in precision.PRECISIONS:
-            made, dataset = program("several", mode=mode, dtype=torch.float32)
+        for precision in numerics.PRECISIONS:
+            made, dataset = program("several", precision=precision, dtype=torch.float32)
             fused.train(made, dataset, 0, lambda done: done == 2)
             assert torch.get_float32_matmul_precision() == "medium"
             assert torch.backends.cudnn.allow_tf32 == tf32
@@ -219,10 +219,10 @@ def test_products_are_left_in_the_precision_they_were_in():
         torch.set_float32_matmul_precision("highest")
 
 
-@pytest.mark.parametrize("mode", precision.PRECISIONS)
-def test_products_are_computed_as_asked_and_evaluated_in_full_precision(mode, monkeypatch):
+@pytest.mark.parametrize("precision", numerics.PRECISIONS)
+def test_products_are_computed_as_asked_and_evaluated_in_full_precision(precision, monkeypatch):
     """Backward too, where autocast is off: the gradients are of the short products."""
-    made, dataset = program("several", mode=mode, dtype=torch.float32)
+    made, dataset = program("several", precision=precision, dtype=torch.float32)
     seen, logits = [], made.logits
 
     def look(*_):
@@ -238,14 +238,14 @@ def test_products_are_computed_as_asked_and_evaluated_in_full_precision(mode, mo
     full = ("highest", False, False)
     asked = {"fp32": full, "tf32": ("high", True, False), "bf16": ("highest", False, True)}
     forward, backward, *evaluated = seen
-    assert forward == asked[mode]
-    assert backward == (*asked[mode][:2], False)
+    assert forward == asked[precision]
+    assert backward == (*asked[precision][:2], False)
     assert set(evaluated) == {full}
 
 
 def test_an_unknown_precision():
     with pytest.raises(UnknownNameError, match="unknown precision 'fp8'; choose from fp32"):
-        program("stacked", mode="fp8")
+        program("stacked", precision="fp8")
 
 
 class Watch(TorchDispatchMode):
@@ -281,14 +281,14 @@ def test_an_iteration_could_be_captured_as_a_cuda_graph(kind):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("mode", precision.PRECISIONS)
-def test_captured_iterations_are_those_that_are_not_captured(kind, mode):
+@pytest.mark.parametrize("precision", numerics.PRECISIONS)
+def test_captured_iterations_are_those_that_are_not_captured(kind, precision):
     """Across the end of an epoch, with gradual pruning, whose masks change between replays."""
     made = []
     for captured in (True, False):
         models, mask, schedule, dataset = ingredients(kind, dtype=torch.float32)
         models = [m.cuda() for m in models]
-        one = fused.make(models, mask, schedule, mode, [0.8, None, None])
+        one = fused.make(models, mask, schedule, precision, [0.8, None, None])
         one.captured = None if captured else False
         fused.train(one, dataset.to("cuda"), 0)
         made.append(states(one))
