@@ -1,4 +1,8 @@
+import contextlib
+import resource
+
 import pytest
+from torch import nn
 
 
 @pytest.fixture
@@ -18,3 +22,33 @@ def rows():
         ]  # fmt: skip
 
     return make
+
+
+@pytest.fixture
+def full_disk():
+    """A context in which no file of this process, or of those it starts, grows beyond some bytes:
+    writing one fails in the middle."""
+
+    @contextlib.contextmanager
+    def limit(size):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limit
+
+
+class SmallNet(nn.Module):
+    """A convolution, batch norm and a linear layer, for images of any size."""
+
+    def __init__(self, inputs, channels, classes):
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, channels, 3, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        self.fc = nn.Linear(channels, classes)
+
+    def forward(self, x):
+        return self.fc(self.norm(self.conv(x)).relu().mean((2, 3)))

@@ -327,6 +327,35 @@ def test_two_campaigns_on_one_store_share_the_work(undisturbed, store):
     assert_same(results(store), undisturbed)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_ends_a_campaign_with_a_sentence_and_costs_no_record(
+    undisturbed, store, full_disk, workers
+):
+    """Room for the states of unpruned networks and for a part of the records."""
+    trained = train([r for r in RUNS if r.method == "dense"], store)
+    path = store.path("lenet_digits", "smoke")
+    with full_disk(path.stat().st_size + 4000), pytest.raises(StoreError) as error:
+        train([r for r in RUNS if not r.parent], store, workers)
+    assert "cannot be written" in str(error.value)
+    assert "\n" not in str(error.value)
+    before = results(store)
+    assert trained < len(before) < len(RUNS)
+    assert train(RUNS, store, workers) == len(RUNS) - len(before)
+    assert_same(results(store), undisturbed)
+
+
+@pytest.mark.parametrize(("room", "save", "file"), [(50_000, 600, "-end-"), (200_000, 0, "unfin")])
+def test_a_disk_too_full_for_a_state_or_for_a_group_in_training(
+    undisturbed, store, full_disk, monkeypatch, room, save, file
+):
+    monkeypatch.setattr(engine, "SAVE", save)
+    with full_disk(room), pytest.raises(StoreError, match=f"{file}.*cannot be written"):
+        train(RUNS, store)
+    left = len(store.missing(RUNS))
+    assert train(RUNS, store) == left
+    assert_same(results(store), undisturbed)
+
+
 # ----------------------------------------------------------------------------------- checkpoints
 
 

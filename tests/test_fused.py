@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from conftest import SmallNet
 from safetensors.torch import load, save
-from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from prunelib import datasets, fused, masks, networks, numerics, settings, training
@@ -22,20 +22,9 @@ CONV = settings.Schedule(
 KINDS = ("stacked", "several")
 
 
-class SmallNet(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, bias=False)
-        self.norm = nn.BatchNorm2d(4)
-        self.fc = nn.Linear(4, 5)
-
-    def forward(self, x):
-        return self.fc(self.norm(self.conv(x)).relu().mean((2, 3)))
-
-
 def small(seed):
     torch.manual_seed(seed)
-    return SmallNet()
+    return SmallNet(3, 4, 5)
 
 
 def noise():

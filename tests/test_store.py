@@ -4,7 +4,6 @@ import contextlib
 import csv
 import math
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -275,21 +274,10 @@ def test_a_method_registered_elsewhere_is_no_damage(filled):
 # -------------------------------------------------------------------------------------- writing
 
 
-@contextlib.contextmanager
-def full_disk():
-    """Files of this process cannot grow beyond 100 bytes: writing one fails in the middle."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_write_that_fails_leaves_the_old_file(filled):
+def test_a_write_that_fails_leaves_the_old_file(filled, full_disk):
     path = filled.path("lenet_digits", "paper")
     before = path.read_bytes()
-    with full_disk(), pytest.raises(StoreError) as error:
+    with full_disk(100), pytest.raises(StoreError) as error:
         filled.add([record(run(0.9))])
     assert f"{path} cannot be written" in str(error.value)
     assert path.read_bytes() == before
@@ -298,13 +286,13 @@ def test_a_write_that_fails_leaves_the_old_file(filled):
     assert len(filled.table()) == 6
 
 
-def test_write_atomically(tmp_path):
+def test_write_atomically(tmp_path, full_disk):
     path = tmp_path / "new" / "file.txt"
     write_atomically(path, "é")
     assert path.read_bytes() == b"\xc3\xa9"
     write_atomically(path, b"\x00\x01")
     assert path.read_bytes() == b"\x00\x01"
-    with full_disk(), pytest.raises(StoreError, match=r"file\.txt cannot be written"):
+    with full_disk(100), pytest.raises(StoreError, match=r"file\.txt cannot be written"):
         write_atomically(path, "x" * 200)
     assert path.read_bytes() == b"\x00\x01"
     assert [p.name for p in path.parent.iterdir()] == ["file.txt"]

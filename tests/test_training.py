@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from conftest import SmallNet
 from safetensors.torch import load, save
 from torch import nn
 
@@ -19,20 +20,9 @@ SCHEDULE = settings.Schedule(
 RATES = [0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001, 0.001]
 
 
-class SmallNet(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(2, 3, 3, bias=False)
-        self.norm = nn.BatchNorm2d(3)
-        self.fc = nn.Linear(3, 4)
-
-    def forward(self, x):
-        return self.fc(self.norm(self.conv(x)).relu().mean((2, 3)))
-
-
 def network():
     torch.manual_seed(0)
-    return SmallNet().double()
+    return SmallNet(2, 3, 4).double()
 
 
 @pytest.fixture
