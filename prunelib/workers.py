@@ -20,7 +20,7 @@ from prunelib import scores
 from prunelib.errors import PrunelibError
 
 POLL = 0.5  # seconds between looks at the workers
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 class Pool:
@@ -149,10 +149,11 @@ def _start_worker(counter, methods):
 
 def keep_memory():
     """Let freed memory be used again: glibc gives large tensors back to the system at once, and
-    has every page of the next one cleared, half of the time of a stack of 64 LeNets."""
+    has every page of the next one cleared. Those above 32 MiB, the most that it allows, still go
+    back: kept, they leave holes that nothing fits into."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 

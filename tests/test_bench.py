@@ -1,5 +1,7 @@
 """The measurement of speed: what it counts, and that it trains what it says."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -92,3 +94,20 @@ def test_the_width_on_a_gpu_ends_where_the_memory_does(monkeypatch):
     engine._width.cache_clear()
     assert engine._width("lenet_mnist", "cuda", "fp32") == 64
     engine._width.cache_clear()
+
+
+@pytest.mark.parametrize("setting", ["lenet_mnist", "resnet20_cifar10", "vgg16_cifar10"])
+def test_a_worker_keeps_to_its_bound_of_memory(setting):
+    """As `engine.train` states it; the datasets of noise are far smaller than real ones."""
+    script = f"""
+import resource, torch
+from prunelib import bench, engine, workers
+torch.set_num_threads(1)
+workers.keep_memory()
+bench.LEAST = 0.01
+bench.stretch("{setting}", engine._width("{setting}", "cpu", "fp32"), "fp32", "cpu")()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert int(found.stdout) < 2 * 2**20  # in KiB
