@@ -10,6 +10,7 @@ from prunelib.runs import AFTER, EARLY_METHODS, Curve
 
 MARGIN = 0.005  # accuracies this close, half a percentage point, count as "the same"
 MOVED = 0.05  # distributions whose distance exceeds chance by more than this have moved
+SECTIONS = ("4", "5", "G")  # with what Appendix K says of their figures for LeNet
 TOLERANCE = 0.0025  # the criterion of "matching" where the paper prints no sparsity
 
 
@@ -17,7 +18,8 @@ TOLERANCE = 0.0025  # the criterion of "matching" where the paper prints no spar
 class Claim:
     """That `curve` is `expected` in accuracy compared with `against`.
 
-    `expected` is "higher", "lower", "same" (within half a percentage point) or "not lower".
+    `expected` is "higher", "lower", "same" (within half a percentage point) or "not lower"; or
+    two of them, of matching and of extreme sparsities, None where the paper claims nothing.
     `lenet` says whether the claim is about LeNet (Appendix K), about the other networks, or, if
     None, about all.
     """
@@ -27,7 +29,7 @@ class Claim:
     subject: str
     curve: Curve
     against: Curve
-    expected: str
+    expected: str | tuple[str | None, str | None]
     lenet: bool | None = None
 
 
@@ -65,8 +67,24 @@ CLAIMS = (
         for m in EARLY_METHODS if m != "magnitude"
     ),
     *_ablation("5", "shuffling maintains accuracy or improves it", "not lower", "shuffle",
-               EARLY_METHODS),
-    *_ablation("5", "reinitialising does not change accuracy", "same", "reinit", EARLY_METHODS),
+               EARLY_METHODS, lenet=False),
+    *_ablation("5", "reinitialising does not change accuracy", "same", "reinit", EARLY_METHODS,
+               lenet=False),
+    *(
+        Claim("5", f"{verb} does not affect accuracy{where} (K.2)", m, Curve(m, ablation), Curve(m),
+              expected, lenet=True)
+        for ablation, verb in (("shuffle", "shuffling"), ("reinit", "reinitialising"))
+        for m, where, expected in (
+            ("magnitude", "", "same"),
+            ("snip", " but at higher sparsities", ("same", "lower")),
+            ("synflow", " at lower sparsities", ("same", None)) if ablation == "shuffle" else
+            ("synflow", "", "same"),
+        )
+    ),
+    *_ablation("5", "shuffling raises accuracy at lower sparsities, lowers it at higher (K.2)",
+               ("higher", "lower"), "shuffle", ("grasp",), lenet=True),
+    *_ablation("5", "reinitialising raises accuracy at lower sparsities, lowers it at higher (K.2)",
+               ("higher", "lower"), "reinit", ("grasp",), lenet=True),
     *_ablation("5", "inverting lowers accuracy", "lower", "invert",
                ("magnitude", "snip", "synflow")),
     *_ablation("5", "inverting GraSP does not change accuracy", "same", "invert", ("grasp",),
@@ -85,6 +103,10 @@ CLAIMS = (
               Curve(m, init="fixed_variance"), Curve(m), "same")
         for m in EARLY_METHODS if m != "magnitude"
     ),
+    Claim("G", "making SNIP iterative does not meaningfully alter accuracy", "iterative SNIP",
+          Curve("iterative_snip"), Curve("snip"), "same", lenet=False),
+    Claim("G", "making SNIP iterative raises accuracy at the most extreme sparsities (K.6)",
+          "iterative SNIP", Curve("iterative_snip"), Curve("snip"), (None, "higher"), lenet=True),
 )  # fmt: skip
 
 
@@ -113,7 +135,7 @@ def check(table, setting, profile, section):
 
     Args:
         table: rows of one setting and profile.
-        section: "4" or "5".
+        section: one of `SECTIONS`.
 
     Returns:
         data frame: claim, subject, n (replicates), and for the matching and the extreme
@@ -129,13 +151,15 @@ def check(table, setting, profile, section):
         if claim.section != section or claim.lenet not in (None, is_lenet):
             continue
         row = {"claim": claim.text, "subject": claim.subject, "n": 0}
-        for name, sparsities in ranges.items():
+        both = isinstance(claim.expected, tuple)
+        expected = claim.expected if both else (claim.expected, claim.expected)
+        for (name, sparsities), said in zip(ranges.items(), expected, strict=True):
             values = analysis.paired_differences(table, claim.curve, claim.against, sparsities)
             low, high = _interval(values)
             row["n"] = max(row["n"], len(values))
             row[f"{name}: points"] = f"{100 * values.mean():+.2f}" if len(values) else ""
             row[f"{name}: 95 %"] = f"{100 * low:+.2f} … {100 * high:+.2f}" if high >= low else ""
-            row[f"{name}: verdict"] = verdict(claim.expected, len(values), low, high)
+            row[f"{name}: verdict"] = verdict(said, len(values), low, high)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -151,10 +175,12 @@ def verdict(expected, n, low, high):
     """The verdict on a claim from the interval [low, high] of a difference of accuracies.
 
     Args:
-        expected: "higher", "lower", "same" or "not lower".
+        expected: "higher", "lower", "same" or "not lower"; None is "no claim".
         n: replicates behind the interval; 0 is "not run", 1 "undecided".
         low, high: ends of the interval, as fractions.
     """
+    if expected is None:
+        return "no claim"
     if n == 0:
         return "not run"
     if n == 1:

@@ -79,6 +79,32 @@ def test_inverted_grasp_is_claimed_differently_for_lenet(rows):
     assert expected("vgg16_cifar10") == ["inverting GraSP does not change accuracy"]
 
 
+def test_a_claim_may_differ_between_matching_and_extreme_sparsities(rows):
+    """Shuffled SNIP on LeNet: the same up to 86.6 %, lower beyond; SynFlow beyond: no claim."""
+    table = _table(rows)
+    shuffled = []
+    for s in settings.sparsities("lenet_digits", "quick"):
+        for r in range(3):
+            snip = 0.93 + 0.001 * r - (0.02 if s > 0.9 else 0)
+            run = Curve("snip", "shuffle").run("lenet_digits", "quick", s, r)
+            shuffled.append((run, snip))
+            shuffled.append((Curve("synflow").run("lenet_digits", "quick", s, r), snip))
+            shuffled.append((Curve("synflow", "shuffle").run("lenet_digits", "quick", s, r), 0.5))
+    table = pd.concat([table, pd.DataFrame(rows(shuffled), columns=list(COLUMNS))])
+    found = claims.check(table, "lenet_digits", "quick", "5").set_index(["claim", "subject"])
+    snip = found.loc[("shuffling does not affect accuracy but at higher sparsities (K.2)", "snip")]
+    assert (snip["matching: verdict"], snip["extreme: verdict"]) == ("supported", "supported")
+    (synflow,) = found[[s == "synflow" and "shuffling" in c for c, s in found.index]].to_dict(
+        "records"
+    )
+    assert synflow["matching: verdict"] == "contradicted"
+    assert synflow["extreme: verdict"] == "no claim"
+
+
+def test_every_section_has_claims():
+    assert {claim.section for claim in claims.CLAIMS} == set(claims.SECTIONS)
+
+
 def test_immunity_is_an_excess_over_chance():
     """Chance moves 0.02; magnitude 0.3 more, SNIP 0.01 more, and GraSP once 0 and once 0.1."""
     excess = {"magnitude": (0.3, 0.31, 0.3), "snip": (0.01, 0.012, 0.011), "grasp": (0, 0.1, 0.1)}
