@@ -43,7 +43,7 @@ def measure(runs, root=None, workers=None, progress=True, kind=MASK):
     if kind != MASK:
         engine.prepare(missing, Store(root), workers, progress)
     with (
-        Pool(workers if total > 1 else 1) as pool,
+        Pool(workers if total > 1 else 1, large=False) as pool,
         tqdm(total=total, disable=not progress or not total, unit="mask") as bar,
     ):
         while missing:
