@@ -1,4 +1,4 @@
-"""How long does scoring take? One process of one thread, a scoring batch of noise.
+"""How long does scoring take? One process of one thread, as a worker; a scoring batch of noise.
 
     python benchmarks/scoring.py lenet_mnist resnet20_cifar10 vgg16_cifar10 resnet18_tinyimagenet
 
@@ -13,7 +13,7 @@ import time
 import pandas as pd
 import torch
 
-from prunelib import masks, networks, scores, settings
+from prunelib import masks, networks, scores, settings, workers
 
 SPARSITY = settings.sparsity(12)
 
@@ -29,6 +29,7 @@ def seconds(repetitions, function, *arguments):
 
 def main(names, methods, repetitions, estimate):
     torch.set_num_threads(1)
+    workers.keep_memory(large=False)
     rows = []
     for name in names:
         network = settings.get(name).network

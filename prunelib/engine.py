@@ -564,7 +564,10 @@ def measure(setting, count=None, device=None, precision=None, workers=None, repe
 
         def programs():
             tasks = [(setting, count, precision, device)] * workers
-            return sum(pool.run(_stretch_of_worker, tasks, bar))
+            speeds = list(pool.run(_stretch_of_worker, tasks, bar))
+            if len(speeds) < workers:
+                raise PrunelibError(f"{workers} workers do not fit into memory: give fewer")
+            return sum(speeds)
 
         programs()  # starts them and warms them
         plain = bench.stretch(setting, 1, None, device)

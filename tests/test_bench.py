@@ -1,5 +1,7 @@
 """The measurement of speed: what it counts, and that it trains what it says."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -8,7 +10,7 @@ import pytest
 import torch
 
 from prunelib import bench, engine, fused
-from prunelib.errors import BadValueError
+from prunelib.errors import BadValueError, PrunelibError
 
 
 def test_the_operations_of_a_lenet():
@@ -94,6 +96,16 @@ def test_the_width_on_a_gpu_ends_where_the_memory_does(monkeypatch):
     engine._width.cache_clear()
     assert engine._width("lenet_mnist", "cuda", "fp32") == 64
     engine._width.cache_clear()
+
+
+def test_a_speed_without_a_worker_that_died_is_not_reported(short, monkeypatch):
+    monkeypatch.setattr(engine, "_stretch_of_worker", _dies)
+    with pytest.raises(PrunelibError, match="2 workers do not fit into memory"):
+        engine.measure("lenet_digits", 2, "cpu", "fp32", workers=2, repetitions=1)
+
+
+def _dies(task, advance):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("setting", ["lenet_mnist", "resnet20_cifar10", "vgg16_cifar10"])
