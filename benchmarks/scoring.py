@@ -29,7 +29,7 @@ def seconds(repetitions, function, *arguments):
 
 def main(names, methods, repetitions, estimate):
     torch.set_num_threads(1)
-    workers.keep_memory(large=False)
+    workers.keep_memory(large=False)  # as `workers.scoring`
     rows = []
     for name in names:
         network = settings.get(name).network

@@ -136,7 +136,7 @@ def bench_(
         typer.Option("--setting", "-s", help="repeat for several; LeNet and ResNet-20 by default"),
     ] = None,
     count: Annotated[
-        int | None, typer.Option(help="networks a program; by default as many as run has")
+        int | None, typer.Option(help="networks a program; by default as many as run has in one")
     ] = None,
     device: Device = None, precision: Precision = None, workers: Workers = None,
     repetitions: Annotated[int, typer.Option(help="the median of so many is printed")] = 7,

@@ -19,7 +19,7 @@ from prunelib import bench, datasets, fused, masks, networks, numerics, scores, 
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, check_name
 from prunelib.runs import Run
 from prunelib.store import Store, commit, write_atomically
-from prunelib.workers import POLL, Pool
+from prunelib.workers import POLL, Pool, scoring
 
 STACK = 32  # LeNets in one program on a CPU: 64 are no faster and take more memory
 UNITS = (("s", 1, 100), ("min", 60, 6000), ("h", 3600, 3.6e5), ("days", 86400, math.inf))
@@ -56,7 +56,8 @@ def train(
     runs, store=None, workers=None, device=None, progress=True, precision=None, minutes=None,
     output=None,
 ):  # fmt: skip
-    """Train what the store misses, record each run when it ends; returns how many were trained.
+    """Train what the store misses, record each run when it ends; returns how many were trained
+    (fewer if a worker died).
 
     Dense networks whose weights other runs need are trained first, and checkpointed. Runs that
     share their data are trained as one program (`fused`): LeNets, and on a GPU all networks. On a
@@ -64,9 +65,10 @@ def train(
     run, and of groups in training what came after their last checkpoint, ten minutes or so; the
     same call goes on. Runs that another process is training are waited for.
 
-    On a CPU a worker with LeNets, a ResNet-20, VGG or ResNet-18 takes less than 2 GiB beside its
-    dataset. A group that does not fit is halved; when the system ends a worker for want of
-    memory, half as many go on.
+    On a CPU a worker takes less than 2 GiB beside its dataset while it trains LeNets, a ResNet-20,
+    a VGG or, on TinyImageNet, a ResNet-18; scoring takes more, see benchmarks/README.md. A group
+    that does not fit is halved; when the system ends a worker for want of memory, half as many go
+    on.
 
     Args:
         runs: Runs of any settings, most valuable first.
@@ -103,8 +105,8 @@ def train(
         tqdm(total=work, disable=not progress, unit="it", unit_scale=True) as bar,
     ):
         while (missing := store.missing(runs)) and time.time() < deadline:
+            bar.update(work - _iterations(missing) - bar.n)  # back, where a worker died
             bar.set_description(f"{total - len(missing)}/{total} runs")
-            bar.n = work - _iterations(missing)
             done = 0
             for tasks in (_without_parents, _with_parents):
                 if time.time() >= deadline:
@@ -136,7 +138,7 @@ def prepare(runs, store, workers=None, progress=True):
         while tasks:
             for _ in pool.run(_carry_out, tasks, bar, job):
                 pass
-            tasks = _without_parents(children, store, job, workers)
+            tasks = _without_parents(children, store, job, pool.workers)
             if tasks:
                 time.sleep(POLL)  # another process is training them
 
@@ -302,7 +304,8 @@ def _train_program(task, job, store, todo, advance):
         for run in runs:
             if time.time() >= job.deadline:
                 return 0
-            started.append(maker.start(run))
+            with scoring():
+                started.append(maker.start(run))
         gradual = [run.sparsity if run.method == "gradual" else None for run in runs]
         models, mask = ([pair[i] for pair in started] for i in (0, 1))
         program = fused.make(models, mask, schedule, job.precision, gradual)
@@ -566,7 +569,7 @@ def measure(setting, count=None, device=None, precision=None, workers=None, repe
             tasks = [(setting, count, precision, device)] * workers
             speeds = list(pool.run(_stretch_of_worker, tasks, bar))
             if len(speeds) < workers:
-                raise PrunelibError(f"{workers} workers do not fit into memory: give fewer")
+                raise PrunelibError("a worker died in the measurement: give fewer workers")
             return sum(speeds)
 
         programs()  # starts them and warms them

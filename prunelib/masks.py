@@ -47,7 +47,7 @@ def remove(scores, sparsity, mask=None):
         )
     if count > 0:
         ranked = flat.masked_fill(~kept, torch.inf).cpu().numpy()
-        ranked.partition(count - 1)  # several times as fast as torch.kthvalue
+        ranked.partition(count - 1)  # on a CPU several times as fast as kthvalue
         threshold = float(ranked[count - 1])
         ties = ((flat == threshold) & kept).nonzero().squeeze(1)
         kept &= flat >= threshold

@@ -14,7 +14,7 @@ from prunelib.engine import MaskMaker
 from prunelib.paths import data_root
 from prunelib.runs import EARLY_METHODS
 from prunelib.store import END, MASK, Store, commit
-from prunelib.workers import POLL, Pool
+from prunelib.workers import POLL, Pool, scoring
 
 # How far a mean may lie from a printed value: percentage points of neurons; the ratio at the
 # highest matching sparsity, and beyond it.
@@ -23,7 +23,8 @@ THRESHOLDS = tuple(percent / 100 for percent in range(0, 101, 5))
 
 
 def measure(runs, root=None, workers=None, progress=True, kind=MASK):
-    """Make and read the masks, or the weights they keep, that the store misses; returns how many.
+    """Make and read the masks, or the weights they keep, that the store misses; returns how many
+    (fewer if a worker died).
 
     A one-shot method scores once for all its sparsities. What is finished is kept however this
     ends; several processes may share the work.
@@ -43,7 +44,7 @@ def measure(runs, root=None, workers=None, progress=True, kind=MASK):
     if kind != MASK:
         engine.prepare(missing, Store(root), workers, progress)
     with (
-        Pool(workers if total > 1 else 1, large=False) as pool,
+        Pool(workers if total > 1 else 1) as pool,
         tqdm(total=total, disable=not progress or not total, unit="mask") as bar,
     ):
         while missing:
@@ -109,7 +110,8 @@ def _compare(task, root, kind, advance):
         began = time.perf_counter()
         maker = MaskMaker(Store(root))
         runs = list(dict.fromkeys([unmodified, *todo]))
-        models, mask = (list(part) for part in zip(*map(maker.start, runs), strict=True))
+        with scoring():
+            models, mask = (list(part) for part in zip(*map(maker.start, runs), strict=True))
         precision = numerics.default("cpu") if kind == END else "fp32"
         if kind == END:
             schedule = settings.schedule(unmodified.setting, unmodified.profile)
@@ -137,7 +139,8 @@ def _carry_out(task, root, kind, advance):
         maker = MaskMaker(store)
         for run in todo:
             began = time.perf_counter()
-            model, mask = maker.start(run)
+            with scoring():
+                model, mask = maker.start(run)
             store.add([run.record() | read(model, mask) | _origin(run, began)])
             advance(1)
         return len(todo)

@@ -21,17 +21,18 @@ from prunelib.errors import PrunelibError
 
 POLL = 0.5  # seconds between looks at the workers
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
+_MMAP_MAX = 65536  # its default
 
 
 class Pool:
     """Workers in processes of one thread each; one worker works in this process, unless it must
     be possible to kill it.
 
-    `workers` says how many there are; `large` is for `keep_memory`.
+    `workers` says how many there are.
     """
 
-    def __init__(self, workers, killable=False, large=True):
-        self.workers, self.killable, self.large = workers, killable, large
+    def __init__(self, workers, killable=False):
+        self.workers, self.killable = workers, killable
 
     def __enter__(self):
         self.executor, self.counter = None, None
@@ -44,7 +45,7 @@ class Pool:
         self.counter = context.Value("d", 0.0)
         methods = cloudpickle.dumps(scores.METHODS)  # those a user registered travel along
         self.executor = ProcessPoolExecutor(
-            self.workers, context, _start_worker, (self.counter, methods, self.large)
+            self.workers, context, _start_worker, (self.counter, methods)
         )
 
     def __exit__(self, *error):
@@ -54,7 +55,7 @@ class Pool:
             self.executor.shutdown(cancel_futures=True)
 
     def _kill(self):
-        for process in list(self.executor._processes.values()):
+        for process in list((self.executor._processes or {}).values()):
             process.kill()
 
     def run(self, function, tasks, bar, *arguments, until=math.inf):
@@ -80,20 +81,23 @@ class Pool:
                 pending = {
                     self.executor.submit(_in_worker, function, task, *arguments) for task in tasks
                 }
-            base = bar.n - self.counter.value
+            base = bar.n - self._counted()
             with _interruptible() as interrupted:
                 while pending:
                     ended, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
                     if interrupted:
                         raise KeyboardInterrupt
-                    bar.update(base + self.counter.value - bar.n)
-                    for future in ended:
+                    bar.update(base + self._counted() - bar.n)
+                    for future in sorted(ended, key=_broke):
                         yield future.result()
                     if pending and time.time() > until:
                         self._kill()
                         return
         except BrokenProcessPool:
             self._go_on_with_fewer(bar)
+
+    def _counted(self):
+        return self.counter.get_obj().value  # without the lock, which a dead worker may hold
 
     def _go_on_with_fewer(self, bar):
         died = "a worker process died, perhaps for want of memory: what is finished is kept; "
@@ -102,9 +106,13 @@ class Pool:
                 f"{died}it was the only one: give the same command again, where there is more"
             ) from None
         self.executor.shutdown()
-        self.workers //= 2
-        bar.write(f"{died}going on with {self.workers} in place of more", file=sys.stderr)
+        before, self.workers = self.workers, self.workers // 2
+        bar.write(f"{died}going on with {self.workers} of {before} workers", file=sys.stderr)
         self._start()
+
+
+def _broke(future):
+    return isinstance(future.exception(), BrokenProcessPool)
 
 
 @contextlib.contextmanager
@@ -138,12 +146,12 @@ def _spawning():
 _counter = None
 
 
-def _start_worker(counter, methods, large):
+def _start_worker(counter, methods):
     global _counter
     _counter = counter
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    keep_memory(large)
+    keep_memory()
     scores.METHODS.update(cloudpickle.loads(methods))
 
 
@@ -152,16 +160,27 @@ def keep_memory(large=True):
     has every page of the next one cleared, half of the time of a stack of 64 LeNets.
 
     Args:
-        large: whether to keep tensors above 32 MiB too (a limit of glibc's); where their sizes
-            differ much, as in GraSP on modified ResNet-18, those kept leave holes in memory.
+        large: whether to keep tensors above 32 MiB too, a limit of glibc's.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
-        if large:
-            mallopt(_M_MMAP_MAX, 0)
-        else:
-            mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
+        mallopt(_M_MMAP_MAX, 0 if large else _MMAP_MAX)
+
+
+@contextlib.contextmanager
+def scoring():
+    """Where a worker scores: large tensors go back to the system. Their sizes differ more than in
+    training, and kept they leave holes: GraSP on modified ResNet-18 took 21 GiB in place of 14."""
+    if _counter is None:  # this is no worker
+        yield
+        return
+    keep_memory(large=False)
+    try:
+        yield
+    finally:
+        keep_memory()
 
 
 def _end_with_parent():
