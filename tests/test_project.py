@@ -19,7 +19,7 @@ CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "seaborn-bas
 
 # Imports go one way: a module imports only those above it.
 ORDER = [
-    "errors", "seeds", "paths", "precision", "settings", "networks", "datasets", "scores", "masks",
+    "errors", "seeds", "paths", "numerics", "settings", "networks", "datasets", "scores", "masks",
     "training", "fused", "bench", "runs", "store", "workers", "engine", "analysis", "measures",
     "figures", "claims", "report", "notebooks", "cli",
 ]  # fmt: skip
