@@ -172,7 +172,7 @@ def keep_memory(large=True):
 @contextlib.contextmanager
 def scoring():
     """Where a worker scores: large tensors go back to the system. Their sizes differ more than in
-    training, and kept they leave holes: GraSP on modified ResNet-18 passed 20 GiB in place of 14."""
+    training, and kept they leave holes: GraSP on modified ResNet-18 took 20 GiB in place of 14."""
     if _counter is None:  # this is no worker
         yield
         return
