@@ -140,7 +140,7 @@ def draw_accuracy(data, figure, setting, profile):
             for axis in (whole, top):
                 _panel(axis, rows, styles, names, setting, profile)
             top.set_ylim(_top(data))
-            whole.set_title(METHOD_STYLE[panel][0] if panel else "All accuracies")
+            whole.set_title(_panel_title(figure, panel))
             if not panel:
                 top.set_title(f"The top {TOP} points")
         handles = {}
@@ -161,6 +161,15 @@ def draw_accuracy(data, figure, setting, profile):
         fig.suptitle(f"Figure {figure}: {setting}, profile {profile}", fontsize=11)
     plt.close(fig)  # a notebook shows what a cell returns; nothing else keeps the figure
     return fig
+
+
+def _panel_title(figure, panel):
+    """What a panel shows: a method, and whether it prunes the trained network."""
+    if not panel:
+        return "All accuracies"
+    title = METHOD_STYLE[panel][0]
+    late = FIGURES[figure].panels[panel][0].prune_at == "end" and "after training" not in title
+    return f"{title} after training" if late else title
 
 
 def _top(data):

@@ -183,8 +183,10 @@ def text(store):
             "## Where these results contradict the paper\n\nClaims of Sections 4 and 5 and of "
             "Appendices G and K whose 95 % interval lies on the other side, averaged over the "
             "sparsities up to the highest matching one or beyond it (extreme); the claims are "
-            "about the paper's networks, `lenet_digits` is this project's miniature. The verdicts "
-            "on all claims of Sections 4 and 5 are in their notebooks.",
+            "about the paper's networks, `lenet_digits` is this project's miniature. Whether the "
+            "code is at fault was looked into: [05_ablations](../notebooks/05_ablations.ipynb) for "
+            "the miniature, [K_lenet](../notebooks/K_lenet.ipynb) for GraSP on LeNet and for "
+            "iterative SNIP. All verdicts are in the notebooks.",
             contradictions(store).to_markdown(index=False, disable_numparse=True),
             "## Runs that diverged\n\n"
             + (

@@ -143,3 +143,13 @@ def test_a_line_of_many_panels_is_named_once_and_the_legend_fits(table):
     assert "Unmodified (n = 1 to 2)" in [text.get_text() for text in legend.get_texts()]
     box = legend.get_window_extent()
     assert 0 <= box.x0 < box.x1 <= fig.bbox.width
+
+
+def test_panels_say_that_the_trained_network_is_pruned():
+    runs = figure_runs(9, "lenet_digits", "quick", 1)
+    made = pd.DataFrame([r.record() | dict.fromkeys(COLUMNS[9:], 0) | {"test_accuracy": 0.9}
+                         for r in runs])  # fmt: skip
+    data = figures.accuracy_data(9, made, "lenet_digits", "quick")
+    fig = figures.draw_accuracy(data, 9, "lenet_digits", "quick")
+    titles = [axis.get_title() for axis in fig.axes[:4]]
+    assert titles == [f"{m} after training" for m in ("Magnitude", "SNIP", "GraSP", "SynFlow")]

@@ -1,6 +1,7 @@
 """The committed notebooks are executed, up to date, and nbval would notice a wrong number."""
 
 import csv
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import pytest
 from prunelib import notebooks
 from prunelib.errors import BadValueError, PrunelibError, UnknownNameError
 from prunelib.notebooks import Page
-from prunelib.paths import results_root
+from prunelib.paths import project_root, results_root
 
 PATHS = notebooks.paths()
 FOUR = "04_at_initialization"
@@ -27,14 +28,23 @@ def notebook(request):
 
 def test_all_are_there():
     numbered = {"00_index", "03_methods", FOUR, "05_ablations"}
-    lettered = {"D_synflow", "J_layerwise", "M_effective_sparsity", "S_weight_distributions"}
-    assert numbered | lettered <= set(PATHS)
+    lettered = {"D_synflow", "J_layerwise", "K_lenet", "M_effective_sparsity"}
+    assert numbered | lettered | {"S_weight_distributions"} <= set(PATHS)
 
 
 def test_the_index_lists_every_notebook_and_no_other():
     text = nbformat.read(PATHS["00_index"], as_version=4).cells[0].source
     listed = re.findall(r"\((\w+)\.ipynb\)", text)
     assert sorted([*listed, "00_index"]) == sorted(PATHS)
+
+
+def test_every_committed_figure_is_one_that_a_notebook_shows():
+    shown = "".join(path.read_text() for path in PATHS.values())
+    drawn = {
+        p.stem: json.loads(p.read_text())["digest"] for p in project_root().glob("figures/*.json")
+    }
+    assert drawn
+    assert [name for name, digest in drawn.items() if digest not in shown] == []
 
 
 def test_every_cell_ran_in_order_without_error(notebook):
