@@ -2,8 +2,7 @@
 
     python benchmarks/scoring.py lenet_mnist resnet20_cifar10 vgg16_cifar10 resnet18_tinyimagenet
 
-"scores" is one call of `scores.score`, "mask" the whole of `masks.prune` at 93.1 %: for iterative
-methods, with --estimate, the time of one iteration at the start times their number.
+"scores" is one call of `scores.score`, "mask" the whole of `masks.prune` at 93.1 %.
 """
 
 import argparse
@@ -27,7 +26,7 @@ def seconds(repetitions, function, *arguments):
     return statistics.median(times)
 
 
-def main(names, methods, repetitions, estimate):
+def main(names, methods, repetitions):
     torch.set_num_threads(1)
     workers.keep_memory(large=False)  # as `workers.scoring`
     rows = []
@@ -41,12 +40,7 @@ def main(names, methods, repetitions, estimate):
         for method in methods:
             iterations = scores.get(method).iterations
             once = seconds(repetitions, scores.score, model, method, batch)
-            if estimate:
-                whole = iterations * seconds(
-                    1, masks.prune, model, method, SPARSITY, batch, None, 1
-                )
-            else:
-                whole = seconds(1, masks.prune, model, method, SPARSITY, batch)
+            whole = seconds(1, masks.prune, model, method, SPARSITY, batch)
             rows.append((name, method, len(inputs), iterations, once, whole))
             print(rows[-1], flush=True)
     columns = ["setting", "method", "examples", "iterations", "scores (s)", "mask (s)"]
@@ -60,6 +54,5 @@ if __name__ == "__main__":
         "--methods", nargs="+", default=["random", "magnitude", "snip", "grasp", "synflow"]
     )
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--estimate", action="store_true")
     given = parser.parse_args()
-    main(given.settings, given.methods, given.repetitions, given.estimate)
+    main(given.settings, given.methods, given.repetitions)
