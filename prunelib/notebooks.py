@@ -33,6 +33,7 @@ class Page:
 
     def __init__(self, setting, profile, replicates=0, train=True, figure=None):
         _check_injected()
+        pd.set_option("display.max_colwidth", None)  # claims are whole sentences
         settings.get(setting)
         settings.get_profile(profile)
         if isinstance(replicates, bool) or not isinstance(replicates, int) or replicates < 0:

@@ -184,9 +184,9 @@ def text(store):
             "Appendices G and K whose 95 % interval lies on the other side, averaged over the "
             "sparsities up to the highest matching one or beyond it (extreme); the claims are "
             "about the paper's networks, `lenet_digits` is this project's miniature. Whether the "
-            "code is at fault was looked into: [05_ablations](../notebooks/05_ablations.ipynb) for "
-            "the miniature, [K_lenet](../notebooks/K_lenet.ipynb) for GraSP on LeNet and for "
-            "iterative SNIP. All verdicts are in the notebooks.",
+            "code is at fault was looked into: magnitude on the miniature in "
+            "[05_ablations](../notebooks/05_ablations.ipynb), GraSP and iterative SNIP on LeNet in "
+            "[K_lenet](../notebooks/K_lenet.ipynb). All verdicts are in the notebooks.",
             contradictions(store).to_markdown(index=False, disable_numparse=True),
             "## Runs that diverged\n\n"
             + (
