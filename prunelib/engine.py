@@ -626,7 +626,8 @@ def _estimate(runs, store, job):
     images = len(runs) * schedule.iterations * schedule.batch_size
     seconds = images / speed / min(workers, len(tasks))
     unit, size = next((unit, size) for unit, size, limit in UNITS if seconds < limit)
+    time = max(1, seconds) / size
     return (
-        f"about {max(1, round(seconds / size)):,} {unit} of training on this machine: "
+        f"about {time:,.{int(time < 10)}f} {unit} of training on this machine: "
         f"{speed:,.0f} images/s a process, {workers} of them, in {job.precision}"
     )

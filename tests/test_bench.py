@@ -11,6 +11,8 @@ import torch
 
 from prunelib import bench, engine, fused
 from prunelib.errors import BadValueError, PrunelibError
+from prunelib.runs import Run
+from prunelib.store import Store
 
 
 def test_the_operations_of_a_lenet():
@@ -96,6 +98,17 @@ def test_the_width_on_a_gpu_ends_where_the_memory_does(monkeypatch):
     engine._width.cache_clear()
     assert engine._width("lenet_mnist", "cuda", "fp32") == 64
     engine._width.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.2, "1.0 s"), (95, "95 s"), (101, "1.7 min"), (2400, "40 min"), (9000, "2.5 h")],
+)
+def test_the_time_that_a_plan_gives(monkeypatch, tmp_path, seconds, said):
+    """One LeNet for MNIST: 18,760 iterations of 128 images."""
+    monkeypatch.setattr(bench, "speed", lambda *others: 18_760 * 128 / seconds)
+    planned = engine.plan([Run("lenet_mnist", "paper")], Store(tmp_path), "cpu", "fp32")
+    assert f"(about {said} of training on this machine" in planned
 
 
 def test_a_speed_without_a_worker_that_died_is_not_reported(short, monkeypatch):
