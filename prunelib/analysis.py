@@ -175,7 +175,8 @@ def paired_differences(table, curve, against, sparsities):
     """Differences of test accuracy, curve minus against, one a replicate.
 
     Replicates share data order, augmentation and initial weights, so they are compared pairwise;
-    each replicate's value is the mean over those `sparsities` at which it has both.
+    each replicate's value is the mean over those `sparsities` at which it has both. They need not
+    share the precision they were computed in: see `mixed_precision`.
 
     Returns:
         series indexed by replicate, in [-1, 1]; empty where nothing can be compared.
@@ -185,6 +186,18 @@ def paired_differences(table, curve, against, sparsities):
     difference = (ours - theirs).dropna()
     difference = difference[difference.index.get_level_values("sparsity").isin(sparsities)]
     return difference.groupby("replicate").mean()
+
+
+def mixed_precision(table, curve, against):
+    """How many of the pairs behind `paired_differences`, at all sparsities, had two precisions.
+
+    Returns:
+        (count, number of pairs).
+    """
+    keys = ["replicate", "sparsity"]
+    ours, theirs = (select(table, c).set_index(keys)["precision"] for c in (curve, against))
+    pairs = pd.concat([ours, theirs], axis=1, join="inner").set_axis(["ours", "theirs"], axis=1)
+    return int((pairs["ours"] != pairs["theirs"]).sum()), len(pairs)
 
 
 def highest_matching(table, curve, tolerance):

@@ -12,6 +12,7 @@ from prunelib.runs import AFTER, EARLY_METHODS, Curve
 MARGIN = 0.005  # accuracies this close, half a percentage point, count as "the same"
 MOVED = 0.05  # distributions whose distance exceeds chance by more than this have moved
 SECTIONS = ("4", "5", "G")  # with what Appendix K says of their figures for LeNet
+VERDICTS = ("supported", "undecided", "contradicted")  # of a claim that was tested
 TOLERANCE = 0.0025  # the criterion of "matching" where the paper prints no sparsity
 
 
@@ -149,8 +150,9 @@ def check(table, setting, profile, section):
         section: one of `SECTIONS`.
 
     Returns:
-        data frame: claim, subject, n (replicates), and for the matching and the extreme
-        sparsities the difference in percentage points, its interval and the verdict.
+        data frame: claim, subject, n (replicates), mixed (how many pairs of runs had two
+        precisions), and for the matching and the extreme sparsities the difference in percentage
+        points, its interval and the verdict.
     """
     limit, _ = matching_sparsity(table, setting)
     levels = settings.sparsities(setting, profile)
@@ -161,7 +163,9 @@ def check(table, setting, profile, section):
     for claim in CLAIMS:
         if claim.section != section or claim.lenet not in (None, is_lenet):
             continue
-        row = {"claim": claim.text, "subject": claim.subject, "n": 0}
+        mixed, pairs = analysis.mixed_precision(table, claim.curve, claim.against)
+        row = {"claim": claim.text, "subject": claim.subject, "n": 0,
+               "mixed": f"{mixed} of {pairs}"}  # fmt: skip
         both = isinstance(claim.expected, tuple)
         expected = claim.expected if both else (claim.expected, claim.expected)
         for (name, sparsities), said in zip(ranges.items(), expected, strict=True):
@@ -203,6 +207,16 @@ def verdict(expected, n, low, high):
         "not lower": (low >= -MARGIN, high < -MARGIN),
     }[expected]
     return "supported" if supported else "contradicted" if contradicted else "undecided"
+
+
+def at_most(values, bound):
+    """The verdict on "at most `bound`", from one value a replicate.
+
+    "supported" and "contradicted" need the whole 95 % t interval of the mean on one side of the
+    bound; the rest is "undecided", as is a single value.
+    """
+    low, high = _interval(values)
+    return "supported" if high <= bound else "contradicted" if low > bound else "undecided"
 
 
 def immunity(data):

@@ -51,7 +51,7 @@ Method = Annotated[
         "--method", "-m", help=f"one pruned network: {', '.join(scores.METHODS)}, dense, gradual"
     ),
 ]
-Sparsity = Annotated[float, typer.Option(help="with --method: fraction to prune, in [0, 1)")]
+Sparsity = Annotated[float | None, typer.Option(help="with --method: fraction to prune, in [0, 1)")]
 Ablation = Annotated[str, typer.Option(help=f"with --method: {', '.join(runs.ABLATIONS)}")]
 Replicates = Annotated[
     int | None,
@@ -65,13 +65,19 @@ Replicates = Annotated[
 
 def _chosen(setting, profile, figures, tables, method, sparsity, ablation, replicates):
     if bool(figures or tables) == bool(method):
-        raise BadValueError("say what to run: either --figure and --table, or --method")
+        raise BadValueError("say what to run: --figure or --table (or both), or --method")
+    if not method and (sparsity is not None or ablation != "none"):
+        raise BadValueError(
+            "--sparsity and --ablation go with --method, not with figures or tables"
+        )
     if method:
+        if sparsity is None and method in (*scores.METHODS, "gradual"):
+            raise BadValueError(f"--method {method}: say how much to prune, as --sparsity 0.9")
         count = 1 if replicates is None else replicates
         if count < 1:
             raise BadValueError(f"replicates {count!r} is not a whole number from 1")
         return [
-            runs.Run(setting, profile, method, sparsity, ablation, replicate=r)
+            runs.Run(setting, profile, method, sparsity or 0.0, ablation, replicate=r)
             for r in range(count)
         ]
     found = [r for f in figures or () for r in runs.figure_runs(f, setting, profile, replicates)]
@@ -82,7 +88,7 @@ def _chosen(setting, profile, figures, tables, method, sparsity, ablation, repli
 @app.command()
 def plan(
     setting: Setting = "lenet_digits", profile: ProfileName = "paper", figure: Figures = None,
-    table: Tables = None, method: Method = None, sparsity: Sparsity = 0.0,
+    table: Tables = None, method: Method = None, sparsity: Sparsity = None,
     ablation: Ablation = "none", replicates: Replicates = None, device: Device = None,
     precision: Precision = None,
 ):  # fmt: skip
@@ -94,7 +100,7 @@ def plan(
 @app.command()
 def run(
     setting: Setting = "lenet_digits", profile: ProfileName = "paper", figure: Figures = None,
-    table: Tables = None, method: Method = None, sparsity: Sparsity = 0.0,
+    table: Tables = None, method: Method = None, sparsity: Sparsity = None,
     ablation: Ablation = "none", replicates: Replicates = None,
     workers: Workers = None, device: Device = None, precision: Precision = None,
     minutes: Annotated[

@@ -285,7 +285,7 @@ def _is_lack_of_memory(error):
     while error is not None:
         words = str(error).lower()
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-            "out of memory" in words or "allocate memory" in words
+            any(w in words for w in ("out of memory", "allocate memory", "alloc_failed"))
         ):
             return True
         error = error.__cause__ or error.__context__

@@ -22,8 +22,8 @@ _PALETTE = sns.color_palette("colorblind").as_hex()
 _RC = {
     "figure.facecolor": "white", "savefig.facecolor": "white", "axes.spines.top": False,
     "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd", "grid.linewidth": 0.6,
-    "font.size": 9, "axes.titlesize": 10, "legend.frameon": False, "lines.linewidth": 1.5,
-    "lines.markersize": 4.5, "svg.hashsalt": "prunelib", "figure.dpi": 100,
+    "font.size": 9, "axes.titlesize": 10, "legend.frameon": False, "legend.handlelength": 3.5,
+    "lines.linewidth": 1.5, "lines.markersize": 4.5, "svg.hashsalt": "prunelib", "figure.dpi": 100,
 }  # fmt: skip
 
 # label, colour, marker, dash: the same in every figure
@@ -36,9 +36,9 @@ METHOD_STYLE = {
     "random": ("Random", _PALETTE[9], "x", ":"),
     "lottery ticket rewinding": ("Lottery ticket rewinding", "#222222", "P", (0, (1, 1))),
     "gradual": ("Gradual magnitude", _PALETTE[3], "^", "-."),
-    "iterative_snip": ("Iterative SNIP", _PALETTE[6], "P", "--"),
+    "iterative_snip": ("Iterative SNIP", "#004d40", "P", "--"),
     "grasp invert": ("GraSP, inverted", _PALETTE[3], "^", ":"),
-    "grasp_magnitude": ("GraSP by magnitude", _PALETTE[6], "P", (0, (6, 1, 1, 1))),
+    "grasp_magnitude": ("GraSP by magnitude", "#5b2a86", "P", (0, (6, 1, 1, 1))),
     "synflow shuffle": ("SynFlow, shuffled", _PALETTE[1], "d", (0, (5, 1))),
 }
 VARIANT_STYLE = {
@@ -110,11 +110,19 @@ def _rows_of(runs, table):
     return table.astype(typed).merge(index.astype(typed), on=keys)[list(COLUMNS)]
 
 
-def draw_accuracy(data, figure, setting, profile):
+def variant(setting, table):
+    """Words for a title: " on X" where records rest on another dataset than the setting's."""
+    own = settings.get(setting).dataset.removeprefix("modified_")
+    others = sorted({name.split("@")[0] for name in table["dataset"]} - {own, "none"})
+    return f" on {', '.join(others)}" if others else ""
+
+
+def draw_accuracy(data, figure, setting, profile, on=""):
     """Draw accuracy against sparsity from `accuracy_data`: each panel whole, and its top again.
 
     Args:
         data: as `accuracy_data` returns it.
+        on: as `variant` says it, for the title.
 
     Returns:
         a matplotlib Figure. Raises BadValueError where there is nothing to draw.
@@ -142,7 +150,7 @@ def draw_accuracy(data, figure, setting, profile):
             top.set_ylim(_top(data))
             whole.set_title(_panel_title(figure, panel))
             if not panel:
-                top.set_title(f"The top {TOP} points")
+                top.set_title("The top, enlarged")
         handles = {}
         for axis in axes.flat:
             for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
@@ -158,7 +166,7 @@ def draw_accuracy(data, figure, setting, profile):
             axis.set_xlabel("Sparsity (%), log scale")
         for axis in axes[:, 0]:
             axis.set_ylabel("Test accuracy (%)")
-        fig.suptitle(f"Figure {figure}: {setting}, profile {profile}", fontsize=11)
+        fig.suptitle(f"Figure {figure}: {setting}{on}, profile {profile}", fontsize=11)
     plt.close(fig)  # a notebook shows what a cell returns; nothing else keeps the figure
     return fig
 
@@ -176,7 +184,8 @@ def _top(data):
     """Limits of an axis that shows the accuracies near that of the unpruned network."""
     dense = data[data["line"] == "Unpruned"]["accuracy"]
     best = data["accuracy"].max()
-    return (dense.iloc[0] if len(dense) else best) - TOP, best + TOP / 10
+    low = (dense.iloc[0] if len(dense) else best) - TOP
+    return max(low, data["accuracy"].min() - TOP / 10), best + TOP / 10
 
 
 def _panel(axis, data, styles, names, setting, profile):
@@ -274,11 +283,11 @@ def draw_weights(data, title):
                     means, stds = groups.mean().reindex(methods), groups.std().reindex(methods)
                     places = [place + shift for place in range(len(methods))]
                     axis.bar(places, means, 0.4, yerr=stds, color=colour, label=name)
-                axis.set_title(f"{when}, {100 * sparsity:.1f} %")
+                axis.set_title(f"{100 * sparsity:.1f} % sparsity")
                 names = [METHOD_STYLE[m][0].replace(" after", "\nafter") for m in methods]
                 axis.set_xticks(range(len(methods)), names, rotation=60, ha="right")
                 axis.set_axisbelow(True)
-            row[0].set_ylabel("KS distance from unmodified")
+            row[0].set_ylabel(f"KS distance from unmodified,\n{when} the pruned network")
         axes[0, 0].legend(fontsize=8)
         fig.suptitle(f"Unpruned weights under the ablations: {title}", fontsize=11)
         plt.close(fig)

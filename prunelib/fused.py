@@ -254,7 +254,7 @@ def train(program, dataset, replicate, before=None):
         part = draws.part(position * schedule.batch_size, (position + 1) * schedule.batch_size)
         program.rate.fill_(schedule.learning_rate_at(program.done))
         if program.captured:
-            program.captured.step(part)
+            program.captured.step(program, part)
         else:
             program.step(*dataset.train_batch(part))
         if on_gpu:  # the host stays two iterations ahead, so that it knows the time
@@ -272,14 +272,19 @@ def train(program, dataset, replicate, before=None):
 
 class _Captured:
     """The iteration of a program, gathering and augmentation included, as a CUDA graph; the
-    short last batch of an epoch has a graph of its own."""
+    short last batch of an epoch has a graph of its own.
+
+    It does not keep the program: with one referring to the other, neither would be freed, and a
+    graph that the garbage collector frees during a later capture spoils that."""
 
     def __init__(self, program, dataset):
-        self.program, self.dataset, self.graphs = program, dataset, {}
+        self.dataset, self.graphs = dataset, {}
         batch = program.schedule.batch_size
         draws = dataset.draws(0, 0).to(program.device)
         sizes = {min(batch, dataset.train_size), dataset.train_size % batch or batch}
-        live = [t for k in range(program.count) for t in self._live(k)]
+        live = [program.total]
+        for k in range(program.count):
+            live += [*program.tensors(k).values(), *program.momenta(k).values()]
         saved = [t.clone() for t in live]
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
@@ -291,26 +296,22 @@ class _Captured:
         for tensor, value in zip(live, saved, strict=True):
             tensor.copy_(value)
 
-    def step(self, part):
-        """One iteration on the examples of these draws."""
+    def step(self, program, part):
+        """One iteration of the program on the examples of these draws."""
         if len(part.order) not in self.graphs:
-            self.graphs[len(part.order)] = self._capture(part)
+            self.graphs[len(part.order)] = self._capture(program, part)
         graph, static = self.graphs[len(part.order)]
         for name, mine in static.tensors().items():
             mine.copy_(part.tensors()[name])
         graph.replay()
 
-    def _capture(self, part):
-        self.program.optimiser.zero_grad()
+    def _capture(self, program, part):
+        program.optimiser.zero_grad()
         static, graph = part.clone(), torch.cuda.CUDAGraph()
         pool = next(iter(self.graphs.values()))[0].pool() if self.graphs else None
         with torch.cuda.graph(graph, pool=pool):  # records, and changes nothing
-            self.program.step(*self.dataset.train_batch(static))
+            program.step(*self.dataset.train_batch(static))
         return graph, static
-
-    def _live(self, k):
-        program = self.program
-        return [program.total[k], *program.tensors(k).values(), *program.momenta(k).values()]
 
 
 def _cross_entropy(logits, targets):

@@ -98,7 +98,8 @@ class Page:
         """Draw the figure, save it with its provenance, print what it rests on and a digest."""
         table, data = self.table(), self.data()
         about = (self.figure, table, self.setting, self.profile, self.replicates)
-        fig = figures.draw_accuracy(data, self.figure, self.setting, self.profile)
+        on = figures.variant(self.setting, self._table(self.store))
+        fig = figures.draw_accuracy(data, self.figure, self.setting, self.profile, on)
         name = f"figure-{self.figure:02d}-{self.setting}-{self.profile}"
         figures.save(fig, name, data, figures.provenance(*about))
         print(figures.fidelity(*about))
@@ -155,7 +156,8 @@ class MaskPage(Page):
             5: figures.draw_collapse, 15: figures.draw_layers, 16: figures.draw_ratio,
         }[self.figure]  # fmt: skip
         at = "" if self.figure == 16 else f" at {100 * self.sparsity:.1f} % sparsity"
-        fig = draw(data, f"Figure {self.figure}: {self.setting}{at}")
+        on = figures.variant(self.setting, table)
+        fig = draw(data, f"Figure {self.figure}: {self.setting}{on}{at}")
         about = {"figure": self.figure, "setting": self.setting, "masks": len(table)}
         about |= {n: sorted(set(table[n])) for n in ("dataset", "device", "torch", "commit")}
         figures.save(fig, f"figure-{self.figure:02d}-{self.setting}", data, about)
@@ -217,8 +219,9 @@ class WeightPage(Page):
                 f"the weights of {self.setting} at profile {self.profile}: none is in the store; "
                 "run this notebook with train=True"
             )
-        fig = figures.draw_weights(data, f"{self.setting}, profile {self.profile}")
         tables = [self.table(when) for when in self.stores]
+        on = figures.variant(self.setting, pd.concat(tables))
+        fig = figures.draw_weights(data, f"{self.setting}{on}, profile {self.profile}")
         about = {"setting": self.setting, "profile": self.profile, "records": sum(map(len, tables))}
         for name in ("dataset", "device", "precision", "torch", "commit"):
             about[name] = sorted(set().union(*(table[name] for table in tables)))

@@ -5,6 +5,7 @@ import pandas as pd
 
 from prunelib import analysis, bench, claims, runs, settings
 from prunelib.figures import METHOD_STYLE
+from prunelib.store import END, MASK, START, Store
 
 TITLE = """# Results
 
@@ -13,6 +14,17 @@ This page is generated from the records beside it by `prunelib report`; a test h
 `<setting>/<profile>.csv` has a row for every network that was trained, `-masks.csv` for every mask
 that was read before training, `-weights.csv` and `-weights-trained.csv` for the distributions of
 unpruned weights before and after training. What is not listed was not run."""
+
+EVIDENCE = (
+    "The paper's networks by the paper's recipe",
+    "The paper's networks at a lower profile",
+    "The miniature, lenet_digits",
+)
+READ_OFF = (("masks", MASK), ("weights before training", START), ("weights after training", END))
+VERDICT_COLUMNS = [
+    "evidence", "setting", "profile", "sparsities", "claim", "subject", "n", "points", "95 %",
+    "mixed", "verdict",
+]  # fmt: skip
 
 
 def coverage(store):
@@ -33,7 +45,7 @@ def coverage(store):
         if (found := store.records(setting, profile))
     }
     rows = []
-    for name, setting, needed_by in _grids():
+    for name, grid, setting, needed_by in _grids():
         for profile in settings.PROFILES:
             found = records.get((setting, profile), {})
             needed = needed_by(profile)
@@ -44,7 +56,8 @@ def coverage(store):
             each = len(needed) // settings.replicates(setting, profile)
             rows.append(
                 {
-                    "for": name, "setting": setting, "profile": profile,
+                    "for": name, "setting": setting,
+                    "in the paper": "yes" if grid.shows(setting) else "no", "profile": profile,
                     "runs needed": len(needed), "in the store": len(there),
                     "replicates complete": int((replicates == each).sum()),
                     "missing (PFLOP)": cost(setting, profile, len(needed) - len(there)),
@@ -54,14 +67,38 @@ def coverage(store):
                 }
             )  # fmt: skip
     columns = [
-        "for", "setting", "profile", "runs needed", "in the store", "replicates complete",
-        "missing (PFLOP)", "precision", "data", "hardware",
+        "for", "setting", "in the paper", "profile", "runs needed", "in the store",
+        "replicates complete", "missing (PFLOP)", "precision", "data", "hardware",
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
 
+def read_off(root):
+    """The records of masks and of unpruned weights in a results folder.
+
+    Returns:
+        data frame: records (what they are), setting, profile, count, methods, sparsities (how
+        many), replicates, data.
+    """
+    rows = []
+    for name, kind in READ_OFF:
+        for (setting, profile), group in Store(root, kind).table().groupby(["setting", "profile"]):
+            there = group.groupby("method")["replicate"].nunique()
+            span = sorted({there.min(), there.max()})
+            rows.append(
+                {
+                    "records": name, "setting": setting, "profile": profile, "count": len(group),
+                    "methods": ", ".join(sorted(set(group["method"]))),
+                    "sparsities": group["sparsity"].nunique(),
+                    "replicates": " to ".join(map(str, span)),
+                    "data": ", ".join(sorted(set(group["dataset"]) - {"none"})) or "none",
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def _grids():
-    """(name, setting, function from profile to runs) of every figure and table."""
+    """(name, grid, setting, function from profile to runs) of every figure and table."""
     for kind, grids, function in (
         ("Figure", runs.FIGURES, runs.figure_runs),
         ("Table", runs.TABLES, runs.table_runs),
@@ -69,7 +106,7 @@ def _grids():
         for number, grid in grids.items():
             for setting in grid.about:
                 yield (
-                    f"{kind} {number}", setting,
+                    f"{kind} {number}", grid, setting,
                     lambda profile, f=function, n=number, s=setting: f(n, s, profile),
                 )  # fmt: skip
 
@@ -91,16 +128,11 @@ def not_run():
         data frame: for, setting, runs, PFLOP.
     """
     rows = []
-    for name, setting, needed_by in _grids():
-        if name.startswith("Figure") and name != "Figure 7" and not _is_shown(setting):
-            continue
-        needed = needed_by("paper")
-        rows.append((name, setting, len(needed), cost(setting, "paper", len(needed))))
+    for name, grid, setting, needed_by in _grids():
+        if grid.shows(setting):
+            needed = needed_by("paper")
+            rows.append((name, setting, len(needed), cost(setting, "paper", len(needed))))
     return pd.DataFrame(rows, columns=["for", "setting", "runs", "PFLOP"])
-
-
-def _is_shown(setting):
-    return settings.get(setting).appears in ("main body", "Appendix K", "Appendix L")
 
 
 def matching(store):
@@ -133,24 +165,51 @@ def matching(store):
     return pd.DataFrame(rows)
 
 
-def contradictions(store):
-    """The claims that our results contradict, as `claims.check` has them."""
+def verdicts(store):
+    """Every verdict of `claims.check` that rests on two replicates or more.
+
+    Returns:
+        data frame: evidence (of `EVIDENCE`), setting, profile, sparsities, claim, subject, n,
+        points, 95 %, mixed, verdict.
+    """
     found = []
     for setting in settings.SETTINGS:
         for profile in settings.PROFILES:
             table = store.table(setting, profile)
             if table.empty or profile == "smoke":
                 continue
+            if setting == "lenet_digits":
+                evidence = EVIDENCE[2]
+            else:
+                evidence = EVIDENCE[0] if profile == "paper" else EVIDENCE[1]
             checked = pd.concat([claims.check(table, setting, profile, s) for s in claims.SECTIONS])
             for band in ("matching", "extreme"):
-                rows = checked[checked[f"{band}: verdict"] == "contradicted"]
-                for row in rows.to_dict("records"):
+                decided = checked[f"{band}: verdict"].isin(claims.VERDICTS)
+                for row in checked[decided & (checked["n"] > 1)].to_dict("records"):
                     found.append(
-                        {"setting": setting, "profile": profile, "sparsities": band,
-                         "claim": row["claim"], "subject": row["subject"], "n": row["n"],
-                         "points": row[f"{band}: points"], "95 %": row[f"{band}: 95 %"]}
+                        {"evidence": evidence, "setting": setting, "profile": profile,
+                         "sparsities": band}
+                        | {key: row[key] for key in ("claim", "subject", "n")}
+                        | {key: row[f"{band}: {key}"] for key in ("points", "95 %")}
+                        | {"mixed": row["mixed"], "verdict": row[f"{band}: verdict"]}
                     )  # fmt: skip
-    return pd.DataFrame(found)
+    return pd.DataFrame(found, columns=VERDICT_COLUMNS)
+
+
+def _contradictions(found):
+    """A heading with counts and a table of what is contradicted, for each kind of evidence."""
+    parts = []
+    for evidence in EVIDENCE:
+        rows = found[found["evidence"] == evidence]
+        if rows.empty:
+            continue
+        counts = rows["verdict"].value_counts().reindex(claims.VERDICTS, fill_value=0)
+        said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        parts.append(f"### {evidence}: {said}")
+        against = rows[rows["verdict"] == "contradicted"].drop(columns=["evidence", "verdict"])
+        if len(against):
+            parts.append(against.to_markdown(index=False, disable_numparse=True))
+    return "\n\n".join(parts) or "No claim has two replicates."
 
 
 def text(store):
@@ -166,10 +225,14 @@ def text(store):
     return "\n\n".join(
         [
             TITLE,
-            "## What was run\n\nThe cost of what is missing is in PFLOP, 10^15 floating-point "
+            "## What was run\n\n\"In the paper\" says whether the paper shows the figure or table "
+            "for the setting. The cost of what is missing is in PFLOP, 10^15 floating-point "
             "operations of training; `prunelib bench` says how many TFLOP a machine does in a "
             "second. \"Replicates complete\" counts those of which nothing is missing.",
             covered.to_markdown(index=False, floatfmt=",.1f"),
+            "Records that rest on no training, or are read off the weights after it (data "
+            "\"none\": the methods need none):",
+            read_off(store.root).to_markdown(index=False),
             "## What was not begun\n\nAt profile `paper`, the settings for which the paper shows "
             "the figure or table and there is no run of it here beyond the unpruned network.",
             left.reset_index().to_markdown(index=False, floatfmt=",.1f"),
@@ -182,12 +245,13 @@ def text(store):
             matching(store).to_markdown(index=False, disable_numparse=True),
             "## Where these results contradict the paper\n\nClaims of Sections 4 and 5 and of "
             "Appendices G and K whose 95 % interval lies on the other side, averaged over the "
-            "sparsities up to the highest matching one or beyond it (extreme); the claims are "
-            "about the paper's networks, `lenet_digits` is this project's miniature. Whether the "
+            "sparsities up to the highest matching one or beyond it (extreme). By chance alone one "
+            "interval in twenty would miss. \"mixed\" counts the pairs of runs that were computed "
+            "in two precisions; benchmarks/README.md has what that changes. Whether the "
             "code is at fault was looked into: magnitude on the miniature in "
             "[05_ablations](../notebooks/05_ablations.ipynb), GraSP and iterative SNIP on LeNet in "
             "[K_lenet](../notebooks/K_lenet.ipynb). All verdicts are in the notebooks.",
-            contradictions(store).to_markdown(index=False, disable_numparse=True),
+            _contradictions(verdicts(store)),
             "## Runs that diverged\n\n"
             + (
                 diverged[list(runs.FIELDS)].to_markdown(index=False)

@@ -137,13 +137,18 @@ class Grid:
     """The Runs of a figure or table: panels of curves, and what varies along the curves.
 
     `along` is "sparsity" (1 - 0.8^k), "halving" (1 - 0.5^k), "step" (at the highest matching
-    sparsity), or a dict from setting to the sparsities of a table. `only` names the settings that
-    it is about; None is all of them.
+    sparsity), or a dict from setting to the sparsities of a table. `paper` names the settings that
+    the paper shows it for; `only` those that it can be made for, all of them if None.
     """
 
     panels: dict[str, tuple[Curve, ...]]
     along: str | dict = "sparsity"
+    paper: tuple[str, ...] = ()
     only: tuple[str, ...] | None = None
+
+    def shows(self, setting):
+        """Whether the paper shows it for a setting."""
+        return setting in (self.along if isinstance(self.along, dict) else self.paper)
 
     @property
     def about(self):
@@ -178,11 +183,16 @@ _END = {"prune_at": "end", "weights_from": "end"}
 _K = {"prune_at": "k", "weights_from": "k"}
 _RANDOMISED = ("none", "shuffle", "reinit")
 _LATE = Curve("magnitude", prune_at="end", weights_from="k")
+_NO_IMAGENET = ("resnet20_cifar10", "vgg16_cifar10", "resnet18_tinyimagenet")
+_MAIN = (*_NO_IMAGENET, "resnet50_imagenet")
+_LENET, _MODIFIED = ("lenet_mnist",), ("modified_resnet18_tinyimagenet",)
 
 # Section, or appendix, of each: 1, 4, 5, 6, D, E, F, F, G, G, H, I.
 FIGURES = {
-    1: Grid({"": (AFTER, REWOUND, Curve("gradual"), RANDOM)}),
-    3: Grid({"": (AFTER, *_plain(*EARLY_METHODS), RANDOM)}),
+    1: Grid({"": (AFTER, REWOUND, Curve("gradual"), RANDOM)}, paper=("resnet50_imagenet",)),
+    3: Grid(
+        {"": (AFTER, *_plain(*EARLY_METHODS), RANDOM)}, paper=(*_MAIN, *_LENET, *_MODIFIED)
+    ),
     4: Grid(
         {
             **{
@@ -193,23 +203,38 @@ FIGURES = {
                 for method in EARLY_METHODS
             },
             "magnitude after training": _variants("magnitude", _RANDOMISED, **_END),
-        }
+        },
+        paper=(*_MAIN, *_LENET, *_MODIFIED),
     ),
-    6: Grid({"": (_LATE, *_plain(*EARLY_METHODS, "random", **_K))}, "step"),
-    7: Grid({"": _plain(*EARLY_METHODS, "random")}, "halving", SYNFLOW_RUNS),
-    8: Grid({"": (AFTER, REWOUND, Curve("magnitude"), RANDOM)}),
-    9: Grid({method: _variants(method, _RANDOMISED, **_END) for method in EARLY_METHODS}),
-    10: Grid({method: _variants(method, _RANDOMISED, **_K) for method in EARLY_METHODS}, "step"),
-    11: Grid({"": _plain("snip", "iterative_snip")}),
-    12: Grid({method: _variants(method, _RANDOMISED) for method in ("snip", "iterative_snip")}),
-    13: Grid({"": (Curve("grasp"), Curve("grasp", "invert"), Curve("grasp_magnitude"))}),
+    6: Grid({"": (_LATE, *_plain(*EARLY_METHODS, "random", **_K))}, "step", _MAIN),
+    7: Grid({"": _plain(*EARLY_METHODS, "random")}, "halving", SYNFLOW_RUNS, SYNFLOW_RUNS),
+    8: Grid(
+        {"": (AFTER, REWOUND, Curve("magnitude"), RANDOM)}, paper=(*_MAIN, *_LENET, *_MODIFIED)
+    ),
+    9: Grid(
+        {method: _variants(method, _RANDOMISED, **_END) for method in EARLY_METHODS},
+        paper=(*_NO_IMAGENET, *_LENET, *_MODIFIED),
+    ),
+    10: Grid(
+        {method: _variants(method, _RANDOMISED, **_K) for method in EARLY_METHODS}, "step", _MAIN
+    ),
+    11: Grid({"": _plain("snip", "iterative_snip")}, paper=(*_MAIN, *_LENET)),
+    12: Grid(
+        {method: _variants(method, _RANDOMISED) for method in ("snip", "iterative_snip")},
+        paper=_NO_IMAGENET,
+    ),
+    13: Grid(
+        {"": (Curve("grasp"), Curve("grasp", "invert"), Curve("grasp_magnitude"))},
+        paper=(*_MAIN, *_LENET, *_MODIFIED),
+    ),
     14: Grid(
         {
             "": (
                 AFTER, *_plain("magnitude", "snip", "grasp_magnitude"),
                 Curve("synflow", "shuffle"), RANDOM,
             )
-        }
+        },
+        paper=_MAIN,
     ),
 }  # fmt: skip
 

@@ -44,7 +44,8 @@ def register(name, prunes="lowest", iterations=1, needs_data=True):
     The function receives a copy of the model and the scoring batch (inputs [n, C, H, W], targets
     [n]; None where `needs_data` is False), and `seed` if it has such a parameter. It returns one
     score for each prunable weight. Registering a name again replaces the method, so that a
-    notebook cell can be run twice.
+    notebook cell can be run twice; but a store finds results by name, so that a method that
+    changed needs another one.
 
     Args:
         name: the method's name.
@@ -118,6 +119,9 @@ def _check(model, method, scores):
         raise BadValueError(f"method {method!r} must score exactly the prunable weights: {wrong}")
     for name in names:
         shape = model.get_parameter(name).shape
+        if not isinstance(scores[name], torch.Tensor):
+            kind = type(scores[name]).__name__
+            raise BadValueError(f"method {method!r} scored {name} with {kind}, expected a tensor")
         if scores[name].shape != shape:
             raise BadValueError(
                 f"method {method!r} scored {name} with shape {tuple(scores[name].shape)}, "

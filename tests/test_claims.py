@@ -116,6 +116,15 @@ def test_a_claim_may_differ_between_matching_and_extreme_sparsities(rows):
     assert synflow["extreme: verdict"] == "no claim"
 
 
+def test_at_most_needs_the_whole_interval():
+    """The interval of these ends at 1.0022 + 4.303 * 0.0002 / 3^0.5 = 1.0027."""
+    values = pd.Series([1.0020, 1.0022, 1.0024])
+    assert claims.at_most(values, 1.0028) == "supported"
+    assert claims.at_most(values, 1.0026) == "undecided"
+    assert claims.at_most(values, 1.0016) == "contradicted"
+    assert claims.at_most(values[:1], 1.0028) == "undecided"
+
+
 def test_every_section_has_claims():
     assert {claim.section for claim in claims.CLAIMS} == set(claims.SECTIONS)
 

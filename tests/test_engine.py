@@ -703,7 +703,8 @@ def test_new_records_go_to_the_output_too(undisturbed, store, tmp_path):
 @pytest.mark.parametrize(
     "error",
     [torch.OutOfMemoryError("CUDA out of memory."), MemoryError(),
-     RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")],
+     RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")],
 )  # fmt: skip
 @pytest.mark.parametrize("room", [2, 1, 0])
 def test_a_group_that_does_not_fit_into_memory_is_halved(

@@ -145,6 +145,21 @@ def test_a_line_of_many_panels_is_named_once_and_the_legend_fits(table):
     assert 0 <= box.x0 < box.x1 <= fig.bbox.width
 
 
+def test_a_title_names_another_dataset_than_the_settings():
+    def on(setting, *names):
+        return figures.variant(setting, pd.DataFrame({"dataset": names}))
+
+    assert on("resnet20_cifar10", "cifar10-jpeg@1", "none") == " on cifar10-jpeg"
+    assert on("resnet20_cifar10", "cifar10@1", "none") == ""
+    assert on("modified_resnet18_tinyimagenet", "tinyimagenet@1") == ""
+
+
+def test_the_enlarged_axis_is_never_the_larger():
+    data = pd.DataFrame({"line": ["Unpruned", "SNIP", "SNIP"], "accuracy": [98.0, 97.8, 95.5]})
+    assert figures._top(data) == pytest.approx((95.0, 98.5))
+    assert figures._top(data.replace(95.5, 60.0)) == pytest.approx((93.0, 98.5))
+
+
 def test_panels_say_that_the_trained_network_is_pruned():
     runs = figure_runs(9, "lenet_digits", "quick", 1)
     made = pd.DataFrame([r.record() | dict.fromkeys(COLUMNS[9:], 0) | {"test_accuracy": 0.9}

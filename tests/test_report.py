@@ -3,6 +3,7 @@
 import pytest
 
 from prunelib import report
+from prunelib.paths import results_root
 from prunelib.runs import figure_runs, table_runs
 from prunelib.store import Store
 
@@ -44,6 +45,40 @@ def test_what_is_not_run_names_the_settings_of_the_paper():
     assert left.loc[("Table 3", "vgg19_cifar10"), "runs"] == 5 * 4
     assert ("Figure 3", "wrn_14_8_cifar10") not in left.index
     assert ("Figure 7", "modified_resnet18_cifar10") in left.index
+    figures = left.reset_index().groupby("setting")["for"].agg(set)
+    assert figures["modified_resnet18_tinyimagenet"] == {  # Appendix L and D
+        *(f"Figure {n}" for n in (3, 4, 7, 8, 9, 13)), "Table 7",
+    }  # fmt: skip
+    assert figures["lenet_mnist"] == {f"Figure {n}" for n in (3, 4, 8, 9, 11, 13)}  # Appendix K
+    assert figures["resnet50_imagenet"] >= {"Figure 1", "Figure 10", "Table 3"}
+    assert not figures["resnet50_imagenet"] & {"Figure 9", "Figure 12"}  # their captions
+    assert left.xs("Figure 1").index.tolist() == ["resnet50_imagenet"]
+
+
+def test_what_is_contradicted_is_counted_by_what_it_rests_on(store):
+    """SNIP 10 points below random on ResNet-20 at quick, in two replicates, the first in fp32."""
+    runs = figure_runs(3, "resnet20_cifar10", "quick", 2)
+    made = [record(run, 0.8 + 0.001 * run.replicate) | {"precision": "fp32"}
+            for run in runs if run.method == "snip"]  # fmt: skip
+    made += [record(run) for run in runs if run.method == "random"]
+    other = Store(store.root / "other")
+    other.add(made)
+    found = report.verdicts(other).set_index(["claim", "subject"])
+    rows = found.loc[("early methods outperform random", "snip")]
+    assert set(rows["evidence"]) == {"The paper's networks at a lower profile"}
+    assert list(rows["verdict"]) == ["contradicted", "contradicted"]
+    assert set(rows["mixed"]) == {"12 of 12"}
+    page = report.text(other)
+    assert "at a lower profile: 0 supported, 0 undecided, 2 contradicted" in page
+
+
+def test_masks_and_weights_are_listed_with_their_data(tmp_path):
+    root = results_root()
+    listed = report.read_off(root).set_index(["records", "setting"])
+    assert listed.loc[("masks", "vgg16_cifar10"), "data"].startswith("cifar10-jpeg@")
+    assert listed.loc[("masks", "resnet50_imagenet"), "data"] == "none"
+    with open(root / "vgg16_cifar10" / "paper-masks.csv") as file:
+        assert listed.loc[("masks", "vgg16_cifar10"), "count"] == len(file.readlines()) - 1
 
 
 def test_the_highest_matching_sparsity_beside_the_papers(store):

@@ -473,6 +473,7 @@ def test_a_users_method_is_usable_wherever_a_name_is(net, batch, registry):
         (lambda z: z | {"fc.weight": torch.zeros(3, 4)}, r"fc.weight with shape \(3, 4\)"),
         (lambda z: z | {"fc.weight": z["fc.weight"] * float("nan")}, "fc.weight.* not finite"),
         (lambda z: z | {"fc.weight": z["fc.weight"] / 0}, "fc.weight.* not finite"),
+        (lambda z: z | {"fc.weight": 1.0}, "scored fc.weight with float, expected a tensor"),
         (lambda z: list(z.values()), "returned list, expected a dict"),
         (lambda z: None, "returned NoneType, expected a dict"),
     ],
