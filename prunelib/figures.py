@@ -287,9 +287,9 @@ def draw_weights(data, title):
                 names = [METHOD_STYLE[m][0].replace(" after", "\nafter") for m in methods]
                 axis.set_xticks(range(len(methods)), names, rotation=60, ha="right")
                 axis.set_axisbelow(True)
-            row[0].set_ylabel(f"KS distance from unmodified,\n{when} the pruned network")
+            row[0].set_ylabel(f"KS distance,\n{when} what is left")
         axes[0, 0].legend(fontsize=8)
-        fig.suptitle(f"Unpruned weights under the ablations: {title}", fontsize=11)
+        fig.suptitle(f"Unpruned weights, distance from the unmodified: {title}", fontsize=11)
         plt.close(fig)
     return fig
 
