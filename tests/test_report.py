@@ -56,7 +56,7 @@ def test_what_is_not_run_names_the_settings_of_the_paper():
 
 
 def test_what_is_contradicted_is_counted_by_what_it_rests_on(store):
-    """SNIP 10 points below random on ResNet-20 at quick, in two replicates, the first in fp32."""
+    """SNIP in fp32 10 points below random in bf16, ResNet-20 at quick, two replicates."""
     runs = figure_runs(3, "resnet20_cifar10", "quick", 2)
     made = [record(run, 0.8 + 0.001 * run.replicate) | {"precision": "fp32"}
             for run in runs if run.method == "snip"]  # fmt: skip
@@ -72,7 +72,7 @@ def test_what_is_contradicted_is_counted_by_what_it_rests_on(store):
     assert "at a lower profile: 0 supported, 0 undecided, 2 contradicted" in page
 
 
-def test_masks_and_weights_are_listed_with_their_data(tmp_path):
+def test_masks_and_weights_are_listed_with_their_data():
     root = results_root()
     listed = report.read_off(root).set_index(["records", "setting"])
     assert listed.loc[("masks", "vgg16_cifar10"), "data"].startswith("cifar10-jpeg@")
