@@ -185,7 +185,7 @@ def _without_parents(missing, store, job, workers):
         if run.parent:
             keep.setdefault(run.parent, set()).update(run.parent_steps)
     wanted = {run for run in missing if run.method == "dense"}
-    wanted |= {parent for parent, steps in keep.items() if _is_lost(store, parent, steps)}
+    wanted |= {parent for parent, steps in keep.items() if _is_lost(store, job, parent, steps)}
     pruned = [run for run in missing if run.method != "dense" and not run.parent]
     return _grouped(sorted(wanted) + pruned, store, job, workers, keep)
 
@@ -193,13 +193,17 @@ def _without_parents(missing, store, job, workers):
 def _with_parents(missing, store, job, workers):
     """Tasks of runs that start from states of a dense run, as far as those are there."""
     starts = {run: {(run.parent, step) for step in run.parent_steps} for run in missing}
-    there = {s for s in set().union(*starts.values()) if _read_checkpoint(store, *s) is not None}
+    there = {s for s in set().union(*starts.values()) if _is_there(store, job, *s)}
     ready = [run for run in missing if starts[run] and starts[run] <= there]
     return _grouped(ready, store, job, workers, {})
 
 
-def _is_lost(store, run, steps):
-    return any(_read_checkpoint(store, run, step) is None for step in steps)
+def _is_there(store, job, run, step):
+    return _read_checkpoint(store, job.precision, run, step) is not None
+
+
+def _is_lost(store, job, run, steps):
+    return not all(_is_there(store, job, run, step) for step in steps)
 
 
 def _grouped(runs, store, job, workers, keep):
@@ -254,8 +258,8 @@ def _carry_out(task, job, advance):
         return 0
     store = Store(job.root)
     with store.claim(task.runs) as (todo, recorded):
-        again = [r for r, steps in task.keep.items() if r in recorded and _is_lost(store, r, steps)]
-        runs = [run for run in task.runs if run in todo or run in again]
+        lost = {run for run in recorded if _is_lost(store, job, run, task.keep.get(run, ()))}
+        runs = [run for run in task.runs if run in todo or run in lost]
         if not runs:
             return 0
         return _train_group(replace(task, runs=runs), job, store, set(todo), advance)
@@ -299,7 +303,7 @@ def _train_program(task, job, store, todo, advance):
     dataset = datasets.load(settings.get(first.setting).dataset).to(job.device)
     program, spent = _resumed(task, job, schedule)
     if program is None:
-        maker = MaskMaker(store, job.device)
+        maker = MaskMaker(store, job.device, job.precision)
         started = []
         for run in runs:
             if time.time() >= job.deadline:
@@ -324,7 +328,7 @@ def _train_program(task, job, store, todo, advance):
         for k, run in enumerate(runs):
             step = "end" if done == schedule.iterations else done
             if step in task.keep.get(run, ()):
-                _write_checkpoint(store, run, step, program.state(k))
+                _write_checkpoint(store, job.precision, run, step, program.state(k))
         ended = done == schedule.iterations
         pause = not ended and now + slowest >= job.deadline
         # the masks of a group, or its evaluation, may take longer than what is left
@@ -368,10 +372,12 @@ def _train_program(task, job, store, todo, advance):
 
 
 class MaskMaker:
-    """Initial weights and masks of runs; what several runs share is computed once."""
+    """Initial weights and masks of runs; what several runs share is computed once. Weights from
+    later in training are those of dense networks trained in the given precision."""
 
-    def __init__(self, store, device="cpu"):
+    def __init__(self, store, device="cpu", precision=None):
         self.store, self.device = store, device
+        self.precision = _precision(precision, device)
         self.masks, self.rankings = {}, {}
 
     def start(self, run):
@@ -422,7 +428,7 @@ class MaskMaker:
         """A fresh copy of the dense network at a step of its training."""
         model = networks.build(settings.get(run.setting).network, run.replicate, run.init)
         if step != 0:
-            state = _read_checkpoint(self.store, run.parent, step)
+            state = _read_checkpoint(self.store, self.precision, run.parent, step)
             if state is None:
                 raise PrunelibError(
                     f"the state of {run.setting}'s unpruned network, replicate {run.replicate}, at "
@@ -437,20 +443,20 @@ def device_name(device):
     return torch.cuda.get_device_name() if device == "cuda" else f"cpu {platform.machine()}"
 
 
-def _checkpoint_path(store, run, step):
+def _checkpoint_path(store, precision, run, step):
     data = datasets.load(settings.get(run.setting).dataset).fingerprint
-    name = f"{run.init}-r{run.replicate}-{step}-{data}.safetensors"
+    name = f"{run.init}-r{run.replicate}-{step}-{precision}-{data}.safetensors"
     return store.root / ".checkpoints" / run.setting / run.profile / name
 
 
-def _write_checkpoint(store, run, step, state):
-    write_atomically(_checkpoint_path(store, run, step), save(state))
+def _write_checkpoint(store, precision, run, step, state):
+    write_atomically(_checkpoint_path(store, precision, run, step), save(state))
 
 
-def _read_checkpoint(store, run, step):
+def _read_checkpoint(store, precision, run, step):
     """The state of a dense run at a step, or None where there is none that can be read."""
     try:
-        with safe_open(_checkpoint_path(store, run, step), "pt") as file:
+        with safe_open(_checkpoint_path(store, precision, run, step), "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError):
         return None

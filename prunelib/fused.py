@@ -34,7 +34,8 @@ class Program:
         self.done = 0  # iterations
         self.captured = None
         self.total = torch.zeros(len(models), dtype=first.dtype, device=first.device)
-        self.rate = torch.zeros((), dtype=first.dtype, device=first.device)
+        rate = torch.float32 if first.is_cuda else first.dtype  # a GPU's optimiser reads no other
+        self.rate = torch.zeros((), dtype=rate, device=first.device)
         self.parameters, self.masked = self._take(models, mask)
         for p, m in self.masked:
             p.data.mul_(m)

@@ -126,7 +126,7 @@ PROFILES = {
         Profile(
             "paper", 1.0, tuple(range(1, 19)), tuple(range(1, 11)),
             (0, .004, .008, .016, .032, .08, .16, .24, .32, .4, .5, .6, .7, .8, .9, 1),
-            meaning="Appendix A to the letter",
+            meaning="the schedule and the replicates of Appendix A",
         ),
         Profile(
             "quick", 0.1, (3, 6, 9, 12, 15, 18), (2, 4, 6, 8, 10), (0, .016, .08, .24, .5, .75, 1),

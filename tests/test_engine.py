@@ -102,7 +102,7 @@ def parents(tmp_path_factory):
     }
     for init in ("he", "fixed_variance"):
         states[init, 0] = networks.build("lenet_8x8", 0, init).state_dict()
-    return engine.MaskMaker(store), states
+    return engine.MaskMaker(store, precision="fp32"), states
 
 
 def largest(state, sparsity=0.5):
@@ -491,13 +491,25 @@ def test_convolutional_networks_are_tasks_of_their_own_on_a_cpu(store):
     assert [task.runs for task in tasks] == [[run] for run in runs]
 
 
-def test_a_checkpoint_belongs_to_the_data_it_was_trained_on(store, monkeypatch):
-    parent = Run("lenet_digits", "smoke")
-    engine._write_checkpoint(store, parent, "end", networks.build("lenet_8x8").state_dict())
-    assert engine._read_checkpoint(store, parent, "end") is not None
+def test_a_checkpoint_belongs_to_the_data_and_the_precision_it_was_trained_with(store, monkeypatch):
+    parent, state = Run("lenet_digits", "smoke"), networks.build("lenet_8x8").state_dict()
+    engine._write_checkpoint(store, "bf16", parent, "end", state)
+    assert engine._read_checkpoint(store, "bf16", parent, "end") is not None
+    assert engine._read_checkpoint(store, "fp32", parent, "end") is None
     other = replace(datasets.load("digits"), fingerprint="other")
     monkeypatch.setattr(datasets, "load", lambda name: other)
-    assert engine._read_checkpoint(store, parent, "end") is None
+    assert engine._read_checkpoint(store, "bf16", parent, "end") is None
+
+
+def test_a_run_starts_from_a_dense_network_of_its_own_precision(tmp_path):
+    """Also where a dense network's states in another precision are there."""
+    children, losses = [run(sparsity=s, prune_at="end", weights_from="end") for s in (0.5, 0.9)], []
+    for before in (children[:1], []):
+        store = Store(tmp_path / str(len(before)))
+        train(before, store, precision="fp32")
+        train(children[1:], store, precision="bf16")
+        losses.append(store.table().query("sparsity == 0.9").test_loss.item())
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.parametrize(
@@ -552,7 +564,7 @@ def unfinished(store):
 
 
 def checkpoint(store, step):
-    return engine._read_checkpoint(store, GROUP[0], step)
+    return engine._read_checkpoint(store, "fp32", GROUP[0], step)
 
 
 @pytest.fixture
