@@ -87,6 +87,15 @@ def test_the_highest_matching_sparsity_beside_the_papers(store):
     assert (row["ours (%)"], row["paper (%)"], row["replicates"]) == ("98.2", "73.8", 1)
 
 
+def test_a_matching_sparsity_says_how_many_were_run(store):
+    """SNIP at the last two of six sparsities, three points below the unpruned network."""
+    runs = figure_runs(3, "resnet20_cifar10", "quick", 1)
+    other = Store(store.root / "other")
+    other.add([record(runs[0]), *[record(r, 0.87) for r in runs if r.method == "snip"][-2:]])
+    row = report.matching(other).set_index("method").loc["SNIP"]
+    assert (row["ours (%)"], row["sparsities run"]) == ("< 96.5", "2 of 6")
+
+
 def test_the_page_names_what_diverged_and_what_is_missing(store):
     page = report.text(store)
     assert "| vgg16_cifar10 | quick" in page.split("## Runs that diverged")[1]
