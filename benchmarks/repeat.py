@@ -41,10 +41,10 @@ def main(setting, profile, rows, seed):
     print(table.round(3).to_markdown(index=False))
     whole = Store().table(setting, profile)
     keys = ["method", "sparsity", "ablation", "prune_at", "weights_from", "init"]
-    spread = 100 * whole.groupby(keys)["test_accuracy"].std().mean()
+    spread = 100 * whole.groupby(keys)["test_accuracy"].std().median()
     print(
         f"\nDifferences: mean {table['difference'].mean():+.3f}, standard deviation "
-        f"{table['difference'].std():.3f}; over replicates of one curve: {spread:.3f} on average."
+        f"{table['difference'].std():.3f}; over replicates of one curve: {spread:.3f} (median)."
     )
 
 
