@@ -4,7 +4,7 @@
 
 Each is trained in the precision of its record, into out/repeat/, with whatever others the engine
 puts beside it: rounding differs, and nothing else. For scale, the table ends with the standard
-deviation over the replicates of the rows' curves, where there are several.
+deviation over replicates, the median over all curves that have several.
 """
 
 import argparse
