@@ -11,9 +11,9 @@ import sys
 import pandas as pd
 from scipy import stats
 
-from prunelib import engine, runs, settings
+from prunelib import engine, grids, settings
 from prunelib.paths import project_root
-from prunelib.store import Store
+from prunelib.results.store import Store
 
 
 def accuracies(store, wanted, precision):
@@ -34,7 +34,7 @@ def trained(wanted, precision):
 
 
 def main(setting, profile, precision, replicates=None):
-    wanted = runs.figure_runs(3, setting, profile, int(replicates) if replicates else None)
+    wanted = grids.figure_runs(3, setting, profile, int(replicates) if replicates else None)
     reference = accuracies(Store(), wanted, "fp32")
     missing = [run for run in wanted if run not in reference.index]
     if missing:

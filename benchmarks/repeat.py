@@ -14,7 +14,7 @@ import pandas as pd
 
 from prunelib import engine
 from prunelib.paths import project_root
-from prunelib.store import Store
+from prunelib.results.store import Store
 
 
 def main(setting, profile, rows, seed):

@@ -12,7 +12,8 @@ import time
 import pandas as pd
 import torch
 
-from prunelib import masks, networks, scores, settings, workers
+from prunelib import masks, networks, scores, settings
+from prunelib.engine import executors
 
 SPARSITY = settings.sparsity(12)
 
@@ -28,7 +29,7 @@ def seconds(repetitions, function, *arguments):
 
 def main(names, methods, repetitions):
     torch.set_num_threads(1)
-    workers.keep_memory(large=False)  # as `workers.scoring`
+    executors.keep_memory(large=False)  # as `executors.scoring`
     rows = []
     for name in names:
         network = settings.get(name).network

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from prunelib import engine, runs, scores, settings
+from prunelib import engine, grids, runs, scores, settings
 from prunelib.errors import BadValueError, PrunelibError
 from prunelib.paths import project_root
-from prunelib.store import KINDS, Store, write_atomically
+from prunelib.results.store import KINDS, Store, write_atomically
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -29,11 +29,13 @@ ProfileName = Annotated[
 ]
 Figures = Annotated[
     list[int] | None,
-    typer.Option("--figure", "-f", help=f"repeat for several: {', '.join(map(str, runs.FIGURES))}"),
+    typer.Option(
+        "--figure", "-f", help=f"repeat for several: {', '.join(map(str, grids.FIGURES))}"
+    ),
 ]
 Tables = Annotated[
     list[int] | None,
-    typer.Option("--table", "-t", help=f"repeat for several: {', '.join(map(str, runs.TABLES))}"),
+    typer.Option("--table", "-t", help=f"repeat for several: {', '.join(map(str, grids.TABLES))}"),
 ]
 Workers = Annotated[
     int | None, typer.Option(help="processes; by default one a core, and one on a GPU")
@@ -80,8 +82,8 @@ def _chosen(setting, profile, figures, tables, method, sparsity, ablation, repli
             runs.Run(setting, profile, method, sparsity or 0.0, ablation, replicate=r)
             for r in range(count)
         ]
-    found = [r for f in figures or () for r in runs.figure_runs(f, setting, profile, replicates)]
-    found += [r for t in tables or () for r in runs.table_runs(t, setting, profile, replicates)]
+    found = [r for f in figures or () for r in grids.figure_runs(f, setting, profile, replicates)]
+    found += [r for t in tables or () for r in grids.table_runs(t, setting, profile, replicates)]
     return sorted(dict.fromkeys(found), key=lambda run: run.replicate)
 
 
@@ -172,7 +174,7 @@ def figures(
     ] = False,
 ):
     """Execute notebooks with papermill; their figures go to figures/ (or PRUNELIB_FIGURES)."""
-    from prunelib import notebooks
+    from prunelib.pages import notebooks
 
     chosen = [notebooks.find(n) for n in notebook] if notebook else notebooks.paths().values()
     values = dict(_parameter(text) for text in parameter or [])
@@ -198,7 +200,7 @@ def _parameter(text):
 @app.command()
 def report():
     """Write README.md beside the results: what was run, what was not, and what it says."""
-    from prunelib import report
+    from prunelib.pages import report
 
     store = Store()
     write_atomically(store.root / "README.md", report.text(store))

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from prunelib import numerics
 from prunelib.errors import BadValueError, UnknownNameError
 from prunelib.networks import prunable
+from prunelib.precision import products, short
 from prunelib.seeds import generator
 
 GRASP_TEMPERATURE = 200
@@ -104,7 +104,7 @@ def score(model, method, batch=None, seed=0):
         p.requires_grad_().grad = None
     device = next(work.parameters()).device.type
     extra = {"seed": seed} if "seed" in inspect.signature(chosen.function).parameters else {}
-    with torch.enable_grad(), numerics.products("fp32"), numerics.short("fp32", device):
+    with torch.enable_grad(), products("fp32"), short("fp32", device):
         scores = chosen.function(work, batch, **extra)
     _check(model, method, scores)
     return {name: scores[name].detach() for name in prunable(model)}

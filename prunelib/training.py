@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 
-from prunelib import masks, numerics
+from prunelib import masks
+from prunelib.precision import products
 
 
 @dataclass
@@ -22,7 +23,7 @@ class Outcome:
     states: dict = field(default_factory=dict)
 
 
-@numerics.products("fp32")
+@products("fp32")
 def train(model, dataset, schedule, replicate, mask=None, keep=(), on_step=None, gradual=None):
     """Train a network by the paper's recipe (Appendix A.3), in place.
 
@@ -94,7 +95,7 @@ def snapshot(model):
 
 
 @torch.no_grad()
-@numerics.products("fp32")
+@products("fp32")
 def evaluate(model, dataset, limit=None):
     """Accuracy in [0, 1] and mean cross-entropy on the test set, batch norm in evaluation mode.
 

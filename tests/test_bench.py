@@ -9,53 +9,54 @@ import time
 import pytest
 import torch
 
-from prunelib import bench, engine, fused
+from prunelib import engine
+from prunelib.engine import programs, speed
 from prunelib.errors import BadValueError, PrunelibError
+from prunelib.results.store import Store
 from prunelib.runs import Run
-from prunelib.store import Store
 
 
 def test_the_operations_of_a_lenet():
     """Two a multiply-add; forward, gradients of the weights, and of the inputs of all layers but
     the first."""
     layers = [784 * 300, 300 * 100, 100 * 10]
-    assert bench.flops("lenet_mnist") == 2 * (2 * sum(layers) + sum(layers[1:]))
+    assert speed.flops("lenet_mnist") == 2 * (2 * sum(layers) + sum(layers[1:]))
 
 
 def test_the_operations_of_a_vgg_are_as_published():
     """313 million multiply-adds forward; backward twice as many, but for the first layer."""
-    assert bench.flops("vgg16_cifar10") == pytest.approx(6 * 313e6, rel=0.01)
+    assert speed.flops("vgg16_cifar10") == pytest.approx(6 * 313e6, rel=0.01)
 
 
 @pytest.fixture
 def short(monkeypatch):
-    monkeypatch.setattr(bench, "LEAST", 0.001)
+    monkeypatch.setattr(speed, "LEAST", 0.001)
 
 
 def test_a_stretch_counts_what_it_trains(monkeypatch):
     """Three networks, every image of a batch counted for each; the clock around the stretch sees
     hardly more time than its own."""
     images = []
-    step = fused.Program.step
-    monkeypatch.setattr(bench, "LEAST", 0.4)
+    step = programs.Program.step
+    monkeypatch.setattr(speed, "LEAST", 0.4)
     monkeypatch.setattr(
-        fused.Program, "step",
+        programs.Program, "step",
         lambda self, x, y: (images.append(self.count * len(y)), step(self, x, y)),
     )  # fmt: skip
-    stretch = bench.stretch("lenet_digits", 3, "fp32", "cpu")
+    stretch = speed.stretch("lenet_digits", 3, "fp32", "cpu")
     images.clear()
     began = time.perf_counter()
-    speed = stretch()
+    found = stretch()
     seen = sum(images) / (time.perf_counter() - began)
     assert max(images) == 3 * 128
-    assert speed == pytest.approx(seen, rel=0.2)
+    assert found == pytest.approx(seen, rel=0.2)
 
 
 def test_the_summary_has_medians():
     """The median of the ratios is not the ratio of the medians."""
-    found = bench.summary("lenet_digits", 8, "fp32", [(10, 30), (20, 20), (40, 160)])
+    found = speed.summary("lenet_digits", 8, "fp32", [(10, 30), (20, 20), (40, 160)])
     assert (found.plain, found.engine, found.ratio) == (20, 30, 3)
-    assert found.tflops == pytest.approx(30 * bench.flops("lenet_digits") / 1e12)
+    assert found.tflops == pytest.approx(30 * speed.flops("lenet_digits") / 1e12)
 
 
 def test_the_engine_is_measured_beside_the_plain_loop(short):
@@ -69,13 +70,13 @@ def test_the_engine_is_measured_beside_the_plain_loop(short):
 def test_large_networks_are_measured_in_small_batches(monkeypatch):
     """A batch of 1024 for ResNet-50 does not fit into the memory of a laptop."""
     sizes = []
-    monkeypatch.setattr(bench, "LEAST", 1e-9)
+    monkeypatch.setattr(speed, "LEAST", 1e-9)
     monkeypatch.setattr(
-        bench.training, "train",
+        speed.training, "train",
         lambda model, dataset, schedule, *others: sizes.append(schedule.batch_size),
     )  # fmt: skip
-    bench.stretch("modified_resnet18_tinyimagenet", 1, None, "cpu")
-    bench.stretch("resnet20_cifar10", 1, None, "cpu")
+    speed.stretch("modified_resnet18_tinyimagenet", 1, None, "cpu")
+    speed.stretch("resnet20_cifar10", 1, None, "cpu")
     assert 1 <= sizes[0] < 256
     assert sizes[-1] == 128
 
@@ -83,18 +84,18 @@ def test_large_networks_are_measured_in_small_batches(monkeypatch):
 def test_the_width_on_a_gpu_grows_while_it_pays(monkeypatch):
     """Of 1, 2, 4 and 8 networks the fourth pays less than a twentieth more."""
     speeds = {1: 100, 2: 190, 4: 300, 8: 310}
-    monkeypatch.setattr(bench, "speed", lambda setting, count, *others: speeds[count])
+    monkeypatch.setattr(speed, "speed", lambda setting, count, *others: speeds[count])
     engine._width.cache_clear()
     assert engine._width("resnet20_cifar10", "cuda", "fp32") == 4
 
 
 def test_the_width_on_a_gpu_ends_where_the_memory_does(monkeypatch):
-    def speed(setting, count, *others):
+    def measured(setting, count, *others):
         if count > 64:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return count
 
-    monkeypatch.setattr(bench, "speed", speed)
+    monkeypatch.setattr(speed, "speed", measured)
     engine._width.cache_clear()
     assert engine._width("lenet_mnist", "cuda", "fp32") == 64
     engine._width.cache_clear()
@@ -106,7 +107,7 @@ def test_the_width_on_a_gpu_ends_where_the_memory_does(monkeypatch):
 )
 def test_the_time_that_a_plan_gives(monkeypatch, tmp_path, seconds, said):
     """One LeNet for MNIST: 18,760 iterations of 128 images."""
-    monkeypatch.setattr(bench, "speed", lambda *others: 18_760 * 128 / seconds)
+    monkeypatch.setattr(speed, "speed", lambda *others: 18_760 * 128 / seconds)
     planned = engine.plan([Run("lenet_mnist", "paper")], Store(tmp_path), "cpu", "fp32")
     assert f"(about {said} of training on this machine" in planned
 
@@ -127,11 +128,12 @@ def test_a_worker_keeps_to_its_bound_of_memory(setting):
     """As `engine.train` states it; the datasets of noise are far smaller than real ones."""
     script = f"""
 import re, torch
-from prunelib import bench, engine, workers
+from prunelib import engine
+from prunelib.engine import executors, speed
 torch.set_num_threads(1)
-workers.keep_memory()
-bench.LEAST = 0.01
-bench.stretch("{setting}", engine._width("{setting}", "cpu", "fp32"), "fp32", "cpu")()
+executors.keep_memory()
+speed.LEAST = 0.01
+speed.stretch("{setting}", engine._width("{setting}", "cpu", "fp32"), "fp32", "cpu")()
 print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 """
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

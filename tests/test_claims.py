@@ -2,9 +2,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from prunelib import claims, settings
+from prunelib import settings
+from prunelib.findings import claims
+from prunelib.results.store import COLUMNS
 from prunelib.runs import AFTER, DENSE, Curve
-from prunelib.store import COLUMNS
 
 
 @pytest.mark.parametrize(

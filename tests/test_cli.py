@@ -6,8 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from prunelib import cli
-from prunelib.runs import Run, figure_runs
-from prunelib.store import KINDS, Store
+from prunelib.grids import figure_runs
+from prunelib.results.store import KINDS, Store
+from prunelib.runs import Run
 
 
 @pytest.fixture

@@ -15,10 +15,12 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from prunelib import datasets, engine, fused, networks, scores
+from prunelib import datasets, engine, networks, scores
+from prunelib.engine import programs
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, StoreError
-from prunelib.runs import FIELDS, Run, figure_runs
-from prunelib.store import Store
+from prunelib.grids import figure_runs
+from prunelib.results.store import Store
+from prunelib.runs import FIELDS, Run
 
 LAYERS = ("layers.0.weight", "layers.1.weight", "layers.2.weight")
 
@@ -193,8 +195,9 @@ CAMPAIGN = """
 import sys, time
 print("started", flush=True)
 from prunelib import engine, scores
-from prunelib.runs import Run, figure_runs
-from prunelib.store import Store
+from prunelib.grids import figure_runs
+from prunelib.runs import Run
+from prunelib.results.store import Store
 runs = figure_runs(3, "lenet_digits", "smoke", replicates=5)
 if sys.argv[3] == "endless":
     scores.register("endless", needs_data=False)(lambda model, batch: time.sleep(3600))
@@ -275,7 +278,7 @@ def test_results_do_not_depend_on_what_is_trained_together(undisturbed, store):
 
 
 def test_networks_that_cannot_be_stacked_are_trained_side_by_side(undisturbed, store, monkeypatch):
-    monkeypatch.setattr(fused, "make", fused.Several)
+    monkeypatch.setattr(programs, "make", programs.Several)
     monkeypatch.setattr(engine, "_width", lambda *arguments: 3)
     chosen = [r for r in RUNS[:13] if r.sparsity < 0.8]  # checkpoints of the dense one included
     assert train(chosen, store) == len(chosen) == 7
@@ -655,7 +658,7 @@ def test_what_is_left_of_a_finished_group_is_removed(store, whole, monkeypatch):
 
 
 def test_half_a_group_goes_on_where_the_whole_was_left(store, whole, monkeypatch):
-    make = fused.make
+    make = programs.make
 
     def limited(models, *arguments):
         if len(models) > 2:
@@ -665,7 +668,7 @@ def test_half_a_group_goes_on_where_the_whole_was_left(store, whole, monkeypatch
     monkeypatch.setattr(engine, "time", Clock())
     group_of(store, deadline=14)
     monkeypatch.undo()
-    monkeypatch.setattr(fused, "make", limited)
+    monkeypatch.setattr(programs, "make", limited)
     recorded, advances = group_of(store)
     assert recorded == 4
     assert sum(advances) == 40
@@ -722,14 +725,14 @@ def test_new_records_go_to_the_output_too(undisturbed, store, tmp_path):
 def test_a_group_that_does_not_fit_into_memory_is_halved(
     undisturbed, store, monkeypatch, error, room
 ):
-    make = fused.make
+    make = programs.make
 
     def limited(models, *arguments):
         if len(models) > room:
             raise error
         return make(models, *arguments)
 
-    monkeypatch.setattr(fused, "make", limited)
+    monkeypatch.setattr(programs, "make", limited)
     if room == 0:
         with pytest.raises(PrunelibError, match="one network of lenet_digits does not fit"):
             train(RUNS[:7], store)
@@ -747,7 +750,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(store, monkeypatch, wor
     def broken(*arguments):
         raise RuntimeError(words)
 
-    monkeypatch.setattr(fused, "make", broken)
+    monkeypatch.setattr(programs, "make", broken)
     with pytest.raises(RuntimeError, match=words):
         train(RUNS[:3], store)
 

@@ -8,8 +8,10 @@ from conftest import SmallNet
 from safetensors.torch import load, save
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from prunelib import datasets, fused, masks, networks, numerics, settings, training
+from prunelib import datasets, masks, networks, settings, training
+from prunelib.engine import programs
 from prunelib.errors import UnknownNameError
+from prunelib.precision import PRECISIONS
 
 # Across the end of an epoch, with its short batch, and a drop of the rate.
 LENET = replace(
@@ -50,7 +52,7 @@ def ingredients(kind, count=3, dtype=torch.float64):
 def program(kind, order=(0, 1, 2), precision="fp32", dtype=torch.float64, gradual=None):
     models, mask, schedule, dataset = ingredients(kind, dtype=dtype)
     chosen = [models[k] for k in order], [mask[k] for k in order]
-    return fused.make(*chosen, schedule, precision, gradual), dataset
+    return programs.make(*chosen, schedule, precision, gradual), dataset
 
 
 def states(made):
@@ -70,7 +72,7 @@ def test_the_kind_of_program(kind):
 @pytest.mark.parametrize("gradual", [None, 0.9])
 def test_a_program_trains_as_the_plain_loop_does(kind, gradual):
     made, dataset = program(kind, gradual=[gradual, None, None])
-    outcomes = fused.train(made, dataset, 7)
+    outcomes = programs.train(made, dataset, 7)
     models, mask, schedule, _ = ingredients(kind)
     for k, (model, own, found) in enumerate(zip(models, mask, outcomes, strict=True)):
         pruned = gradual if k == 0 else None
@@ -90,20 +92,20 @@ def test_outcomes_come_in_the_order_of_the_networks(kind):
     """Permuting the networks permutes the outcomes; one alone comes out as in company, so what
     it sees does not depend on the company."""
     made, dataset = program(kind)
-    losses = [o.test_loss for o in fused.train(made, dataset, 0)]
+    losses = [o.test_loss for o in programs.train(made, dataset, 0)]
     assert len(set(losses)) == 3
     for order in ((2, 0, 1), (1,)):
-        found = fused.train(program(kind, order)[0], dataset, 0)
+        found = programs.train(program(kind, order)[0], dataset, 0)
         assert [o.test_loss for o in found] == pytest.approx([losses[k] for k in order], rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_diverging_network_leaves_the_others_bitwise_unchanged(kind):
     made, dataset = program(kind)
-    expected = fused.train(made, dataset, 0)
+    expected = programs.train(made, dataset, 0)
     other, _ = program(kind)
     next(iter(other.tensors(1).values()))[0] = float("nan")
-    found = fused.train(other, dataset, 0)
+    found = programs.train(other, dataset, 0)
     assert found[1].test_loss != found[1].test_loss
     for k in (0, 2):
         assert found[k] == expected[k]
@@ -122,7 +124,7 @@ def test_pruned_weights_are_exactly_zero_after_every_iteration(kind, precision):
                 assert torch.equal(made.tensors(k)[name] != 0, m)
         seen.append(done)
 
-    fused.train(made, dataset, 0, look)
+    programs.train(made, dataset, 0, look)
     assert seen == list(range(made.schedule.iterations + 1))
 
 
@@ -136,11 +138,11 @@ def resumed(kind, packed, done, dataset, **options):
     for model in models:
         for p in model.parameters():
             p.data.normal_()
-    made = fused.make(models, [masks.full(m) for m in models], schedule, **options)
+    made = programs.make(models, [masks.full(m) for m in models], schedule, **options)
     for k, content in enumerate(packed):
         made.unpack(k, load(content))
     made.done = done
-    return made, fused.train(made, dataset, 0)
+    return made, programs.train(made, dataset, 0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -151,9 +153,9 @@ def test_a_paused_training_goes_on_bitwise(kind, precision, pause):
     mask of a network that is pruned while it trains included."""
     options = {"precision": precision, "gradual": [0.8, None, None]}
     made, dataset = program(kind, dtype=torch.float32, **options)
-    expected = fused.train(made, dataset, 0)
+    expected = programs.train(made, dataset, 0)
     half, _ = program(kind, dtype=torch.float32, **options)
-    assert fused.train(half, dataset, 0, lambda done: done == pause) is None
+    assert programs.train(half, dataset, 0, lambda done: done == pause) is None
     assert half.done == pause
     packed = [save(half.pack(k)) for k in range(3)]
     again, outcomes = resumed(kind, packed, pause, dataset, **options)
@@ -164,7 +166,7 @@ def test_a_paused_training_goes_on_bitwise(kind, precision, pause):
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_kept_weights_and_their_momentum_are_saved(kind):
     made, dataset = program(kind)
-    fused.train(made, dataset, 0, lambda done: done == 4)
+    programs.train(made, dataset, 0, lambda done: done == 4)
     mask = ingredients(kind)[1][2]
     for name, m in mask.items():
         for what in ("state", "momentum") if made.schedule.momentum else ("state",):
@@ -183,7 +185,7 @@ def test_bf16_multiplies_in_short_numbers_and_keeps_long_ones(kind):
     for precision in ("fp32", "bf16"):
         made, dataset = program(kind, precision=precision, dtype=torch.float32)
         before = states(made)
-        fused.train(made, dataset, 0, lambda done: done == 1)
+        programs.train(made, dataset, 0, lambda done: done == 1)
         moved[precision] = [
             torch.cat([(s[n] - b[n]).flatten() for n in b if b[n].is_floating_point()])
             for s, b in zip(states(made), before, strict=True)
@@ -198,9 +200,9 @@ def test_products_are_left_in_the_precision_they_were_in():
     torch.set_float32_matmul_precision("medium")
     tf32 = torch.backends.cudnn.allow_tf32
     try:
-        for precision in numerics.PRECISIONS:
+        for precision in PRECISIONS:
             made, dataset = program("several", precision=precision, dtype=torch.float32)
-            fused.train(made, dataset, 0, lambda done: done == 2)
+            programs.train(made, dataset, 0, lambda done: done == 2)
             assert torch.get_float32_matmul_precision() == "medium"
             assert torch.backends.cudnn.allow_tf32 == tf32
             assert not torch.is_autocast_enabled("cpu")
@@ -208,7 +210,7 @@ def test_products_are_left_in_the_precision_they_were_in():
         torch.set_float32_matmul_precision("highest")
 
 
-@pytest.mark.parametrize("precision", numerics.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_products_are_computed_as_asked_and_evaluated_in_full_precision(precision, monkeypatch):
     """Backward too, where autocast is off: the gradients are of the short products."""
     made, dataset = program("several", precision=precision, dtype=torch.float32)
@@ -270,16 +272,16 @@ def test_an_iteration_could_be_captured_as_a_cuda_graph(kind):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("precision", numerics.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_captured_iterations_are_those_that_are_not_captured(kind, precision):
     """Across the end of an epoch, with gradual pruning, whose masks change between replays."""
     made = []
     for captured in (True, False):
         models, mask, schedule, dataset = ingredients(kind, dtype=torch.float32)
         models = [m.cuda() for m in models]
-        one = fused.make(models, mask, schedule, precision, [0.8, None, None])
+        one = programs.make(models, mask, schedule, precision, [0.8, None, None])
         one.captured = None if captured else False
-        fused.train(one, dataset.to("cuda"), 0)
+        programs.train(one, dataset.to("cuda"), 0)
         made.append(states(one))
     for one, other in zip(*made, strict=True):
         for name, value in one.items():

@@ -2,9 +2,12 @@ import pandas as pd
 import pytest
 import torch
 
-from prunelib import analysis, datasets, masks, measures, networks, settings, training
-from prunelib.runs import Run, mask_runs, weight_runs
-from prunelib.store import END, MASK, START, Store
+from prunelib import analysis, datasets, masks, networks, settings, training
+from prunelib.engine import measuring
+from prunelib.findings import curves
+from prunelib.grids import mask_runs, weight_runs
+from prunelib.results.store import END, MASK, START, Store
+from prunelib.runs import Run
 
 
 @pytest.fixture(scope="module")
@@ -12,14 +15,14 @@ def digits(tmp_path_factory):
     """Masks of the digits' LeNet at 73.8 %, two replicates, made by the engine's workers."""
     root = tmp_path_factory.mktemp("store")
     runs = mask_runs("lenet_digits", levels=(6,), replicates=2)
-    made = measures.measure(runs, root, workers=2, progress=False)
+    made = measuring.measure(runs, root, workers=2, progress=False)
     return root, runs, made
 
 
 def test_every_mask_is_made_once(digits):
     root, runs, made = digits
     assert made == len(runs) == 2 * 5 * 2
-    assert measures.measure(runs, root, progress=False) == 0
+    assert measuring.measure(runs, root, progress=False) == 0
     assert len(Store(root, MASK).table()) == made
     assert Store(root).table().empty  # records of trainings are another table
 
@@ -76,21 +79,21 @@ def made_up():
 
 
 def test_figure_data_by_hand(made_up):
-    collapse = measures.collapse_data(made_up, settings.sparsity(6)).set_index(
+    collapse = curves.collapse_data(made_up, settings.sparsity(6)).set_index(
         ["method", "ablation", "threshold"]
     )
     assert collapse.loc[("synflow", "none", 100.0), "share"] == pytest.approx(32)
     assert collapse.loc[("synflow", "none", 100.0), "std"] == pytest.approx(2**0.5)
     assert collapse.loc[("synflow", "shuffle", 100.0), "share"] == pytest.approx(2)
     assert collapse.loc[("synflow", "none", 95.0), "share"] == 100
-    ratio = measures.ratio_data(made_up).iloc[0]
+    ratio = curves.ratio_data(made_up).iloc[0]
     assert ratio["ratio"] == pytest.approx(1.02)
     assert ratio["n"] == 2
 
 
 def test_a_network_that_is_cut_in_two_has_no_ratio(made_up):
     made_up.loc[2, "effective_weights"] = 0
-    ratio = measures.ratio_data(made_up).iloc[0]
+    ratio = curves.ratio_data(made_up).iloc[0]
     assert ratio["ratio"] == pytest.approx(1.01)
     assert ratio["n"] == 1
 
@@ -98,7 +101,7 @@ def test_a_network_that_is_cut_in_two_has_no_ratio(made_up):
 def test_layers_by_hand(digits):
     root, _, _ = digits
     table = Store(root, MASK).table()
-    data = measures.layer_data(table, "lenet_digits", settings.sparsity(6))
+    data = curves.layer_data(table, "lenet_digits", settings.sparsity(6))
     one = data[data["method"] == "magnitude"].set_index("layer")["sparsity"]
     assert list(one.index) == ["layers.0", "layers.1", "layers.2"]
     total = (one * [19200, 30000, 1000]).sum() / 50200
@@ -106,7 +109,7 @@ def test_layers_by_hand(digits):
 
 
 def test_our_values_beside_the_printed(made_up):
-    shown = measures.against_published(made_up, "resnet20_cifar10")
+    shown = curves.against_published(made_up, "resnet20_cifar10")
     assert len(shown) == 5 + 8
     row = shown[(shown["method"] == "synflow") & (shown["quantity"] == "percent neurons pruned")]
     assert row.iloc[0]["paper"] == "31"
@@ -119,7 +122,7 @@ def test_our_values_beside_the_printed(made_up):
     )
     assert ratios.loc[("synflow", 73.8), "difference"] == pytest.approx(0.02)
     assert ratios.loc[("snip", 73.8), "n"] == 0
-    assert measures.against_published(made_up, "lenet_digits").empty
+    assert curves.against_published(made_up, "lenet_digits").empty
 
 
 @pytest.mark.parametrize(
@@ -141,7 +144,7 @@ def test_neuron_collapse_of_resnet20_is_the_papers(method, ablation, printed):
 )
 def test_recorded_masks_agree_with_the_printed_values(setting, replicates):
     """Channels within 2 points; at the highest matching sparsity ratios within 0.0005."""
-    shown = measures.against_published(Store(kind=MASK).table(setting), setting)
+    shown = curves.against_published(Store(kind=MASK).table(setting), setting)
     assert (shown["n"] == replicates).all()
     neurons = shown["quantity"] == "percent neurons pruned"
     assert shown[neurons]["difference"].abs().max() <= 2
@@ -159,8 +162,8 @@ def weights(tmp_path_factory):
     root = tmp_path_factory.mktemp("weights")
     runs = weight_runs("lenet_digits", "smoke", levels=(6,), replicates=1)
     for kind in (START, END):
-        assert measures.measure(runs, root, 2, progress=False, kind=kind) == len(runs) == 6 * 3
-        assert measures.measure(runs, root, 2, progress=False, kind=kind) == 0
+        assert measuring.measure(runs, root, 2, progress=False, kind=kind) == len(runs) == 6 * 3
+        assert measuring.measure(runs, root, 2, progress=False, kind=kind) == 0
     assert Store(root).missing(runs) == runs  # trained for their weights, not for their accuracy
     return root
 
@@ -214,13 +217,13 @@ def test_magnitude_after_training_starts_from_trained_weights(weights):
 
 
 def test_how_far_weights_move(weights):
-    data = measures.weight_data({"before training": Store(weights, START).table()})
+    data = curves.weight_data({"before training": Store(weights, START).table()})
     assert len(data) == 6 * 2
     assert set(data["ablation"]) == {"shuffle", "reinit"}
     ks = data.groupby("method")["ks"].mean()
     assert ks["magnitude"] > 0.2 > 0.05 > ks["random"]
     assert "magnitude after training" in ks
-    layers = measures.layer_weights(
+    layers = curves.layer_weights(
         Store(weights, START).table(), "lenet_digits", settings.sparsity(6), "ks"
     )
     assert list(layers.index) == ["all layers", "layers.0", "layers.1", "layers.2"]

@@ -12,9 +12,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from prunelib import notebooks
 from prunelib.errors import BadValueError, PrunelibError, UnknownNameError
-from prunelib.notebooks import Page
+from prunelib.pages import notebooks
+from prunelib.pages.notebooks import Page
 from prunelib.paths import project_root, results_root
 
 PATHS = notebooks.paths()

@@ -2,10 +2,10 @@
 
 import pytest
 
-from prunelib import report
+from prunelib.grids import figure_runs, table_runs
+from prunelib.pages import report
 from prunelib.paths import results_root
-from prunelib.runs import figure_runs, table_runs
-from prunelib.store import Store
+from prunelib.results.store import Store
 
 
 def record(run, accuracy=0.9, loss=0.1):

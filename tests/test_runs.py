@@ -6,7 +6,8 @@ import pytest
 
 from prunelib import settings
 from prunelib.errors import BadValueError, UnknownNameError
-from prunelib.runs import Run, figure_runs, table_runs
+from prunelib.grids import figure_runs, table_runs
+from prunelib.runs import Run
 
 EARLY = ("magnitude", "snip", "grasp", "synflow")
 

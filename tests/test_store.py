@@ -13,8 +13,8 @@ import pytest
 
 from prunelib import networks, scores
 from prunelib.errors import StoreError
+from prunelib.results.store import COLUMNS, Store, write_atomically
 from prunelib.runs import Run
-from prunelib.store import COLUMNS, Store, write_atomically
 
 
 def record(run, **changes):
@@ -315,7 +315,7 @@ def test_a_place_that_cannot_be_a_store(tmp_path):
 CLAIMING = """
 import sys, time
 from prunelib.runs import Run
-from prunelib.store import Store
+from prunelib.results.store import Store
 runs = [Run("lenet_digits", "paper", "snip", s) for s in (0.5, 0.75)]
 with Store(sys.argv[1]).claim(runs) as (claimed, _):
     print(len(claimed), flush=True)

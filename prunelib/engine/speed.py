@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from prunelib import datasets, fused, masks, networks, settings, training
+from prunelib import datasets, masks, networks, settings, training
+from prunelib.engine import programs
 
 LEAST = 1.0  # seconds that a timed stretch of training takes at least
 EXAMPLES = 2000  # of the synthetic dataset that is trained on
@@ -68,7 +69,7 @@ def stretch(setting, count, precision, device):
     models = [networks.build(chosen.network, k).to(device) for k in range(count)]
     mask = [masks.prune(m, "random", 0.5, seed=k) for k, m in enumerate(models)]
     if precision is not None:
-        program = fused.make(models, mask, schedule, precision)
+        program = programs.make(models, mask, schedule, precision)
 
     def seconds(iterations):
         if device == "cuda":
@@ -79,7 +80,7 @@ def stretch(setting, count, precision, device):
             training.train(models[0], dataset, part, 0, mask[0])
         else:
             goal = program.done + iterations
-            fused.train(program, dataset, 0, before=lambda done: done == goal)
+            programs.train(program, dataset, 0, before=lambda done: done == goal)
         if device == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - began

@@ -40,7 +40,7 @@ def short(precision, device):
     )
 
 
-def default(device):
+def default_precision(device):
     """bf16 on a CPU that multiplies it natively, fp32 elsewhere.
 
     `benchmarks/README.md` has the paired comparison with fp32 for LeNet. For other networks on a

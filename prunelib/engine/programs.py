@@ -5,8 +5,9 @@ from collections import deque
 import torch
 import torch.nn.functional as F
 
-from prunelib import datasets, masks, numerics, training
+from prunelib import datasets, masks, training
 from prunelib.errors import check_name
+from prunelib.precision import PRECISIONS, products, short
 
 
 class Program:
@@ -26,7 +27,7 @@ class Program:
     """
 
     def __init__(self, models, mask, schedule, precision="fp32", gradual=None):
-        self.precision = check_name("precision", precision, numerics.PRECISIONS)
+        self.precision = check_name("precision", precision, PRECISIONS)
         self.count, self.schedule = len(models), schedule
         self.gradual = gradual or [None] * len(models)
         first = next(models[0].parameters())
@@ -50,8 +51,8 @@ class Program:
     def step(self, inputs, targets):
         """One iteration on a batch, at the learning rate in `self.rate`; adds to `self.total`."""
         self.optimiser.zero_grad()
-        with numerics.products(self.precision):
-            with numerics.short(self.precision, self.device):
+        with products(self.precision):
+            with short(self.precision, self.device):
                 logits = self.logits(inputs.to(self.total.dtype))
             losses = _cross_entropy(logits, targets)
             (losses / len(targets)).sum().backward()
@@ -74,7 +75,7 @@ class Program:
                     self.tensors(k)[name].mul_(m)
 
     @torch.no_grad()
-    @numerics.products("fp32")
+    @products("fp32")
     def evaluate(self, dataset):
         """Test accuracy in [0, 1] and mean cross-entropy of each network, two lists; in the
         networks' own precision, batch norm in evaluation mode."""

@@ -6,7 +6,8 @@ from itertools import combinations
 import pandas as pd
 from scipy import stats
 
-from prunelib import analysis, settings
+from prunelib import settings
+from prunelib.findings import statistics
 from prunelib.runs import AFTER, EARLY_METHODS, Curve
 
 MARGIN = 0.005  # accuracies this close, half a percentage point, count as "the same"
@@ -126,7 +127,7 @@ def matching_sparsity(table, setting):
     """The highest matching sparsity of a setting and where it comes from.
 
     The paper's (Section 4, footnote 2) where it prints one; otherwise our own results', by the
-    criterion of `analysis.highest_matching` with a tolerance of 0.25 percentage points.
+    criterion of `statistics.highest_matching` with a tolerance of 0.25 percentage points.
 
     Returns:
         (sparsity or None, a phrase that names the source).
@@ -134,7 +135,7 @@ def matching_sparsity(table, setting):
     level = settings.get(setting).matching
     if level is not None:
         return settings.sparsity(level), "Section 4, footnote 2"
-    ours = analysis.highest_matching(table, AFTER, TOLERANCE)
+    ours = statistics.highest_matching(table, AFTER, TOLERANCE)
     return ours, f"our results, within {100 * TOLERANCE:g} points of the unpruned network"
 
 
@@ -163,13 +164,13 @@ def check(table, setting, profile, section):
     for claim in CLAIMS:
         if claim.section != section or claim.lenet not in (None, is_lenet):
             continue
-        mixed, pairs = analysis.mixed_precision(table, claim.curve, claim.against)
+        mixed, pairs = statistics.mixed_precision(table, claim.curve, claim.against)
         row = {"claim": claim.text, "subject": claim.subject, "n": 0,
                "mixed": f"{mixed} of {pairs}"}  # fmt: skip
         both = isinstance(claim.expected, tuple)
         expected = claim.expected if both else (claim.expected, claim.expected)
         for (name, sparsities), said in zip(ranges.items(), expected, strict=True):
-            values = analysis.paired_differences(table, claim.curve, claim.against, sparsities)
+            values = statistics.paired_differences(table, claim.curve, claim.against, sparsities)
             low, high = _interval(values)
             row["n"] = max(row["n"], len(values))
             row[f"{name}: points"] = f"{100 * values.mean():+.2f}" if len(values) else ""
@@ -228,7 +229,7 @@ def immunity(data):
     that it begins above.
 
     Args:
-        data: as `measures.weight_data` returns it.
+        data: as `curves.weight_data` returns it.
 
     Returns:
         data frame: when, sparsity in percent, method, ablation, n, ks, excess over random and its

@@ -11,11 +11,13 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from prunelib import analysis, settings
+from prunelib import settings
 from prunelib.errors import BadValueError, check_name
+from prunelib.findings import statistics
+from prunelib.grids import FIGURES, figure_runs
 from prunelib.paths import figures_root
-from prunelib.runs import DENSE, FIGURES, figure_runs
-from prunelib.store import COLUMNS, write_atomically
+from prunelib.results.store import COLUMNS, write_atomically
+from prunelib.runs import DENSE
 
 TOP = 5  # percentage points shown by the enlarged axes
 _PALETTE = sns.color_palette("colorblind").as_hex()
@@ -92,7 +94,7 @@ def accuracy_data(figure, table, setting, profile, replicates=None):
     for panel, curves in FIGURES[figure].panels.items():
         for curve in (DENSE, *curves):
             name = "Unpruned" if curve == DENSE else label(figure, curve)
-            rows_of_curve = analysis.over_replicates(table, curve.at(setting, profile))
+            rows_of_curve = statistics.over_replicates(table, curve.at(setting, profile))
             for s, row in rows_of_curve.iterrows():
                 mean, std = 100 * row["mean"], 100 * row["std"]
                 rows.append(
@@ -216,7 +218,7 @@ def _span(counts):
 
 
 def draw_collapse(data, title):
-    """Figure 5: the share of neurons with sparsity of at least s %, from `measures.collapse_data`.
+    """Figure 5: the share of neurons with sparsity of at least s %, from `curves.collapse_data`.
 
     SynFlow's shuffled masks are drawn too; the other methods unmodified. Returns a Figure.
     """
@@ -234,7 +236,7 @@ def draw_collapse(data, title):
 
 
 def draw_layers(data, title):
-    """Figure 15: the sparsity of each layer, from `measures.layer_data`. Returns a Figure."""
+    """Figure 15: the sparsity of each layer, from `curves.layer_data`. Returns a Figure."""
     with _axes(title, width=max(6.4, 0.3 * data["layer"].nunique())) as (fig, axis):
         for method, rows in data.groupby("method", sort=False):
             _line(axis, range(len(rows)), rows["sparsity"], rows, METHOD_STYLE[method])
@@ -245,7 +247,7 @@ def draw_layers(data, title):
 
 
 def draw_ratio(data, title):
-    """Figure 16: effective weights, shuffled over unmodified, from `measures.ratio_data`.
+    """Figure 16: effective weights, shuffled over unmodified, from `curves.ratio_data`.
 
     As in the paper the axis shows 0.99 to 1.05; values beyond are cut off. Returns a Figure.
     """
@@ -261,7 +263,7 @@ def draw_ratio(data, title):
 
 
 def draw_weights(data, title):
-    """How far the unpruned weights move under each ablation, from `measures.weight_data`.
+    """How far the unpruned weights move under each ablation, from `curves.weight_data`.
 
     A column of panels a sparsity, a row before and one after training; bars are means over
     replicates of the Kolmogorov-Smirnov distance, their whiskers standard deviations. Returns a

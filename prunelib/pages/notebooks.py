@@ -10,10 +10,13 @@ import pandas as pd
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
-from prunelib import engine, figures, measures, runs, settings
+from prunelib import engine, grids, settings
+from prunelib.engine import measuring
 from prunelib.errors import BadValueError, PrunelibError, UnknownNameError, check_name
+from prunelib.findings import curves
+from prunelib.pages import draw
 from prunelib.paths import project_root, results_root
-from prunelib.store import END, MASK, START, Store
+from prunelib.results.store import END, MASK, START, Store
 
 PARAMETERS = ("setting", "profile", "replicates", "train")
 TIMEOUT = 24 * 3600
@@ -50,7 +53,7 @@ class Page:
     @property
     def runs(self):
         """The Runs that the figure needs."""
-        return runs.figure_runs(self.figure, self.setting, self.profile, self.replicates)
+        return grids.figure_runs(self.figure, self.setting, self.profile, self.replicates)
 
     def plan(self):
         """Print what the figure needs, what the store has, and how long the rest will take."""
@@ -82,15 +85,15 @@ class Page:
 
     def data(self):
         """The numbers that the figure draws."""
-        return figures.accuracy_data(
+        return draw.accuracy_data(
             self.figure, self.table(), self.setting, self.profile, self.replicates
         )
 
     def lines(self):
         """(panel, curve, label) of every line of the figure."""
         return [
-            (panel, curve, figures.label(self.figure, curve))
-            for panel, curves in runs.FIGURES[self.figure].panels.items()
+            (panel, curve, draw.label(self.figure, curve))
+            for panel, curves in grids.FIGURES[self.figure].panels.items()
             for curve in curves
         ]
 
@@ -98,12 +101,12 @@ class Page:
         """Draw the figure, save it with its provenance, print what it rests on and a digest."""
         table, data = self.table(), self.data()
         about = (self.figure, table, self.setting, self.profile, self.replicates)
-        on = figures.variant(self.setting, self._table(self.store))
-        fig = figures.draw_accuracy(data, self.figure, self.setting, self.profile, on)
+        on = draw.variant(self.setting, self._table(self.store))
+        fig = draw.draw_accuracy(data, self.figure, self.setting, self.profile, on)
         name = f"figure-{self.figure:02d}-{self.setting}-{self.profile}"
-        figures.save(fig, name, data, figures.provenance(*about))
-        print(figures.fidelity(*about))
-        print(f"Digest of the numbers drawn: {figures.digest(data)}")
+        draw.save(fig, name, data, draw.provenance(*about))
+        print(draw.fidelity(*about))
+        print(f"Digest of the numbers drawn: {draw.digest(data)}")
         return fig
 
 
@@ -122,15 +125,15 @@ class MaskPage(Page):
     def runs(self):
         """The Runs whose masks the figure reads; Figure 16 has all sparsities."""
         levels = None if self.figure == 16 else (self.level,)
-        chosen = measures.methods(self.setting)
-        return runs.mask_runs(self.setting, chosen, levels, self.replicates)
+        chosen = measuring.methods(self.setting)
+        return grids.mask_runs(self.setting, chosen, levels, self.replicates)
 
     def plan(self):
         """Print which masks the figure needs, which there are, how long the rest takes."""
-        print(measures.plan(self.runs, self.store))
+        print(measuring.plan(self.runs, self.store))
 
     def _make(self):
-        return measures.measure(self.runs, self.store.root)
+        return measuring.measure(self.runs, self.store.root)
 
     def table(self):
         """The records of the figure's masks."""
@@ -139,10 +142,10 @@ class MaskPage(Page):
     def data(self):
         """The numbers that the figure draws."""
         if self.figure == 5:
-            return measures.collapse_data(self.table(), self.sparsity)
+            return curves.collapse_data(self.table(), self.sparsity)
         if self.figure == 15:
-            return measures.layer_data(self.table(), self.setting, self.sparsity)
-        return measures.ratio_data(self.table())
+            return curves.layer_data(self.table(), self.setting, self.sparsity)
+        return curves.ratio_data(self.table())
 
     def draw(self):
         """Draw the figure, save it with its provenance, print what it rests on and a digest."""
@@ -152,17 +155,17 @@ class MaskPage(Page):
                 f"figure {self.figure} of {self.setting}: none of its masks is in the store; run "
                 "this notebook with train=True"
             )
-        draw = {
-            5: figures.draw_collapse, 15: figures.draw_layers, 16: figures.draw_ratio,
+        drawing = {
+            5: draw.draw_collapse, 15: draw.draw_layers, 16: draw.draw_ratio,
         }[self.figure]  # fmt: skip
         at = "" if self.figure == 16 else f" at {100 * self.sparsity:.1f} % sparsity"
-        on = figures.variant(self.setting, table)
-        fig = draw(data, f"Figure {self.figure}: {self.setting}{on}{at}")
+        on = draw.variant(self.setting, table)
+        fig = drawing(data, f"Figure {self.figure}: {self.setting}{on}{at}")
         about = {"figure": self.figure, "setting": self.setting, "masks": len(table)}
         about |= {n: sorted(set(table[n])) for n in ("dataset", "device", "torch", "commit")}
-        figures.save(fig, f"figure-{self.figure:02d}-{self.setting}", data, about)
-        print(measures.fidelity(self.runs, table))
-        print(f"Digest of the numbers drawn: {figures.digest(data)}")
+        draw.save(fig, f"figure-{self.figure:02d}-{self.setting}", data, about)
+        print(curves.fidelity(self.runs, table))
+        print(f"Digest of the numbers drawn: {draw.digest(data)}")
         return fig
 
 
@@ -184,7 +187,7 @@ class WeightPage(Page):
     @property
     def runs(self):
         """The Runs whose weights are compared."""
-        return runs.weight_runs(
+        return grids.weight_runs(
             self.setting, self.profile, replicates=self.replicates, after=self.after
         )
 
@@ -201,15 +204,15 @@ class WeightPage(Page):
             super().train()
 
     def _make(self):
-        return measures.measure(self.runs, self.store.root, kind=self.store.kind)
+        return measuring.measure(self.runs, self.store.root, kind=self.store.kind)
 
     def table(self, when="before training"):
         """The records of these runs' weights, "before training" or "after training"."""
         return self._table(self.stores[when])
 
     def data(self):
-        """How far the unpruned weights move: see `measures.weight_data`."""
-        return measures.weight_data({when: self.table(when) for when in self.stores})
+        """How far the unpruned weights move: see `curves.weight_data`."""
+        return curves.weight_data({when: self.table(when) for when in self.stores})
 
     def draw(self):
         """Draw the distances, save the figure with its provenance, print a digest."""
@@ -220,13 +223,13 @@ class WeightPage(Page):
                 "run this notebook with train=True"
             )
         tables = [self.table(when) for when in self.stores]
-        on = figures.variant(self.setting, pd.concat(tables))
-        fig = figures.draw_weights(data, f"{self.setting}{on}, profile {self.profile}")
+        on = draw.variant(self.setting, pd.concat(tables))
+        fig = draw.draw_weights(data, f"{self.setting}{on}, profile {self.profile}")
         about = {"setting": self.setting, "profile": self.profile, "records": sum(map(len, tables))}
         for name in ("dataset", "device", "precision", "torch", "commit"):
             about[name] = sorted(set().union(*(table[name] for table in tables)))
-        figures.save(fig, f"weights-{self.setting}-{self.profile}", data, about)
-        print(f"Digest of the numbers drawn: {figures.digest(data)}")
+        draw.save(fig, f"weights-{self.setting}-{self.profile}", data, about)
+        print(f"Digest of the numbers drawn: {draw.digest(data)}")
         return fig
 
 

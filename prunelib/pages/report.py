@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from prunelib import analysis, bench, claims, runs, settings
-from prunelib.figures import METHOD_STYLE
-from prunelib.store import END, MASK, START, Store
+from prunelib import grids, runs, settings
+from prunelib.engine import speed
+from prunelib.findings import claims, statistics
+from prunelib.pages.draw import METHOD_STYLE
+from prunelib.results.store import END, MASK, START, Store
 
 TITLE = """# Results
 
@@ -99,11 +101,11 @@ def read_off(root):
 
 def _grids():
     """(name, grid, setting, function from profile to runs) of every figure and table."""
-    for kind, grids, function in (
-        ("Figure", runs.FIGURES, runs.figure_runs),
-        ("Table", runs.TABLES, runs.table_runs),
+    for kind, chosen, function in (
+        ("Figure", grids.FIGURES, grids.figure_runs),
+        ("Table", grids.TABLES, grids.table_runs),
     ):
-        for number, grid in grids.items():
+        for number, grid in chosen.items():
             for setting in grid.about:
                 yield (
                     f"{kind} {number}", grid, setting,
@@ -118,7 +120,7 @@ def _values(found, there, column):
 def cost(setting, profile, count=1):
     """The PFLOP, 10^15 floating-point operations, of training `count` networks."""
     schedule = settings.schedule(setting, profile)
-    return count * schedule.iterations * schedule.batch_size * bench.flops(setting) / 1e15
+    return count * schedule.iterations * schedule.batch_size * speed.flops(setting) / 1e15
 
 
 def not_run():
@@ -144,18 +146,18 @@ def matching(store):
         replicates.
     """
     rows = []
-    printed = analysis.published("frankle2021_matching")
+    printed = statistics.published("frankle2021_matching")
     for setting in settings.SETTINGS:
         for profile in settings.PROFILES:
             table = store.table(setting, profile)
-            for curve in runs.FIGURES[3].panels[""]:
-                ours = analysis.highest_matching(table, curve, claims.TOLERANCE)
+            for curve in grids.FIGURES[3].panels[""]:
+                ours = statistics.highest_matching(table, curve, claims.TOLERANCE)
                 if ours is None:
                     continue
                 key = "magnitude after training" if curve == runs.AFTER else curve.method
                 theirs = printed[(printed["setting"] == setting) & (printed["method"] == key)]
                 theirs = theirs[theirs["ablation"] == "none"]["sparsity"]
-                run = analysis.over_replicates(table, curve)
+                run = statistics.over_replicates(table, curve)
                 wanted = settings.sparsities(setting, profile)
                 rows.append(
                     {

@@ -15,11 +15,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from tqdm.auto import tqdm
 
-from prunelib import bench, datasets, fused, masks, networks, numerics, scores, settings
+from prunelib import datasets, masks, networks, scores, settings
+from prunelib.engine import programs, speed
+from prunelib.engine.executors import POLL, Pool, scoring
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, check_name
+from prunelib.precision import PRECISIONS, default_precision
+from prunelib.results.store import Store, commit, write_atomically
 from prunelib.runs import Run
-from prunelib.store import Store, commit, write_atomically
-from prunelib.workers import POLL, Pool, scoring
 
 STACK = 32  # LeNets in one program on a CPU: 64 are no faster and take more memory
 UNITS = (("s", 1, 100), ("min", 60, 6000), ("h", 3600, 3.6e5), ("days", 86400, math.inf))
@@ -76,7 +78,7 @@ def train(
         workers: processes; by default the number of cores, and 1 on a GPU.
         device: "cpu" or "cuda"; by default a GPU if there is one.
         progress: whether to show a progress bar.
-        precision: "fp32", "tf32" or "bf16", see `numerics`; `numerics.default` if None.
+        precision: "fp32", "tf32" or "bf16", see `numerics`; `default_precision` if None.
         minutes: a budget: when it is spent, what is in training is checkpointed, and this returns
             within 20 seconds.
         output: a folder to which new records also go, for `Store.merge` elsewhere.
@@ -128,7 +130,7 @@ def train(
 def prepare(runs, store, workers=None, progress=True):
     """Train again, on the CPU, the dense networks of which runs need states that are lost."""
     workers = _workers(workers, "cpu")
-    job = Job(store.root, "cpu", numerics.default("cpu"))
+    job = Job(store.root, "cpu", default_precision("cpu"))
     children = [run for run in runs if run.parent]
     tasks = _without_parents(children, store, job, workers)
     with (
@@ -148,7 +150,7 @@ def _iterations(runs):
 
 
 def _precision(precision, device):
-    return check_name("precision", precision or numerics.default(device), numerics.PRECISIONS)
+    return check_name("precision", precision or default_precision(device), PRECISIONS)
 
 
 def _device(device):
@@ -239,16 +241,16 @@ def _width(setting, device, precision):
     best, fastest, count = first, 0, first
     while count <= 32 * first:
         try:
-            speed = bench.speed(setting, count, precision, device)
+            found = speed.speed(setting, count, precision, device)
         except RuntimeError as error:
             if not _is_lack_of_memory(error):
                 raise
             break
         finally:
             torch.cuda.empty_cache()
-        if speed < 1.05 * fastest:
+        if found < 1.05 * fastest:
             break
-        best, fastest, count = count, speed, 2 * count
+        best, fastest, count = count, found, 2 * count
     return best
 
 
@@ -312,7 +314,7 @@ def _train_program(task, job, store, todo, advance):
                 started.append(maker.start(run))
         gradual = [run.sparsity if run.method == "gradual" else None for run in runs]
         models, mask = ([pair[i] for pair in started] for i in (0, 1))
-        program = fused.make(models, mask, schedule, job.precision, gradual)
+        program = programs.make(models, mask, schedule, job.precision, gradual)
         del started, models, mask, maker
     path = _unfinished_folder(store, first.setting, first.profile) / f"{_digest(runs)}.safetensors"
     saved = looked = time.time()
@@ -340,7 +342,7 @@ def _train_program(task, job, store, todo, advance):
 
     begun = program.done
     advance(program.count * begun)
-    outcomes = fused.train(program, dataset, first.replicate, before)
+    outcomes = programs.train(program, dataset, first.replicate, before)
     if outcomes is None:
         return 0
     seconds = (spent + time.perf_counter() - began) / len(runs)
@@ -540,7 +542,7 @@ def _resumed(task, job, schedule):
     models = [networks.build(network).to(job.device) for _ in task.runs]
     gradual = [run.sparsity if run.method == "gradual" else None for run in task.runs]
     full = [masks.full(model) for model in models]
-    program = fused.make(models, full, schedule, job.precision, gradual)
+    program = programs.make(models, full, schedule, job.precision, gradual)
     for k, place in enumerate(places):
         prefix = f"{place}/"
         own = {n.removeprefix(prefix): t for n, t in packed.items() if n.startswith(prefix)}
@@ -562,7 +564,7 @@ def measure(setting, count=None, device=None, precision=None, workers=None, repe
         repetitions: how many stretches of either, interleaved.
 
     Returns:
-        a `bench.Speed`.
+        a `speed.Speed`.
     """
     device = _device(device)
     precision, workers = _precision(precision, device), _workers(workers, device)
@@ -579,12 +581,12 @@ def measure(setting, count=None, device=None, precision=None, workers=None, repe
             return sum(speeds)
 
         programs()  # starts them and warms them
-        plain = bench.stretch(setting, 1, None, device)
+        plain = speed.stretch(setting, 1, None, device)
         pairs = [(plain(), programs()) for _ in range(repetitions)]
-    return bench.summary(setting, count, precision, pairs)
+    return speed.summary(setting, count, precision, pairs)
 
 
-_stretch = functools.cache(bench.stretch)  # a worker keeps its program
+_stretch = functools.cache(speed.stretch)  # a worker keeps its program
 
 
 def _stretch_of_worker(task, advance):
@@ -625,15 +627,15 @@ def _estimate(runs, store, job):
     if job.device == "cpu":
         torch.set_num_threads(1)  # as a worker
     try:
-        speed = bench.speed(setting, max(len(t.runs) for t in tasks), job.precision, job.device)
+        rate = speed.speed(setting, max(len(t.runs) for t in tasks), job.precision, job.device)
     finally:
         torch.set_num_threads(threads)
     schedule = settings.schedule(setting, runs[0].profile)
     images = len(runs) * schedule.iterations * schedule.batch_size
-    seconds = images / speed / min(workers, len(tasks))
+    seconds = images / rate / min(workers, len(tasks))
     unit, size = next((unit, size) for unit, size, limit in UNITS if seconds < limit)
     time = max(1, seconds) / size
     return (
         f"about {time:,.{int(time < 10)}f} {unit} of training on this machine: "
-        f"{speed:,.0f} images/s a process, {workers} of them, in {job.precision}"
+        f"{rate:,.0f} images/s a process, {workers} of them, in {job.precision}"
     )

@@ -1,0 +1,220 @@
+"""Grids: which Runs each figure and table of the paper is made of."""
+
+from dataclasses import dataclass
+
+from prunelib import scores, settings
+from prunelib.errors import BadValueError, check_name
+from prunelib.runs import AFTER, DENSE, EARLY_METHODS, RANDOM, REWOUND, Curve, Run
+
+SYNFLOW_RUNS = ("vgg11_cifar10", "vgg16_cifar10", "modified_resnet18_cifar10",
+                "modified_resnet18_tinyimagenet")  # fmt: skip
+GRASP_RUNS = dict.fromkeys(("vgg19_cifar10", "wrn_32_2_cifar10"), (0.9, 0.95, 0.98)) | {
+    "resnet50_imagenet": (0.6, 0.8, 0.9)
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The Runs of a figure or table: panels of curves, and what varies along the curves.
+
+    `along` is "sparsity" (1 - 0.8^k), "halving" (1 - 0.5^k), "step" (at the highest matching
+    sparsity), or a dict from setting to the sparsities of a table. `paper` names the settings that
+    the paper shows it for; `only` those that it can be made for, all of them if None.
+    """
+
+    panels: dict[str, tuple[Curve, ...]]
+    along: str | dict = "sparsity"
+    paper: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
+
+    def shows(self, setting):
+        """Whether the paper shows it for a setting."""
+        return setting in (self.along if isinstance(self.along, dict) else self.paper)
+
+    @property
+    def about(self):
+        """The names of the settings that it is about."""
+        return (
+            tuple(self.along)
+            if isinstance(self.along, dict)
+            else self.only or tuple(settings.SETTINGS)
+        )
+
+    def points(self, setting, profile):
+        """The (sparsity, step) of the points along each curve."""
+        if self.along == "step":
+            matching = settings.sparsity(settings.matching_level(setting)[0])
+            return [(matching, step) for step in settings.steps(setting, profile)]
+        if self.along == "halving":
+            return [(s, 0) for s in settings.halvings(profile)]
+        if self.along == "sparsity":
+            return [(s, 0) for s in settings.sparsities(setting, profile)]
+        return [(s, 0) for s in self.along[setting]]
+
+
+def _variants(method, ablations, **steps):
+    return tuple(Curve(method, ablation, **steps) for ablation in ablations)
+
+
+def _plain(*methods, **steps):
+    return tuple(Curve(method, **steps) for method in methods)
+
+
+_END = {"prune_at": "end", "weights_from": "end"}
+_K = {"prune_at": "k", "weights_from": "k"}
+_RANDOMISED = ("none", "shuffle", "reinit")
+_LATE = Curve("magnitude", prune_at="end", weights_from="k")
+_NO_IMAGENET = ("resnet20_cifar10", "vgg16_cifar10", "resnet18_tinyimagenet")
+_MAIN = (*_NO_IMAGENET, "resnet50_imagenet")
+_LENET, _MODIFIED = ("lenet_mnist",), ("modified_resnet18_tinyimagenet",)
+
+# Section, or appendix, of each: 1, 4, 5, 6, D, E, F, F, G, G, H, I.
+FIGURES = {
+    1: Grid({"": (AFTER, REWOUND, Curve("gradual"), RANDOM)}, paper=("resnet50_imagenet",)),
+    3: Grid(
+        {"": (AFTER, *_plain(*EARLY_METHODS), RANDOM)}, paper=(*_MAIN, *_LENET, *_MODIFIED)
+    ),
+    4: Grid(
+        {
+            **{
+                method: (
+                    *_variants(method, (*_RANDOMISED, "invert")),
+                    Curve(method, init="fixed_variance"),
+                )
+                for method in EARLY_METHODS
+            },
+            "magnitude after training": _variants("magnitude", _RANDOMISED, **_END),
+        },
+        paper=(*_MAIN, *_LENET, *_MODIFIED),
+    ),
+    6: Grid({"": (_LATE, *_plain(*EARLY_METHODS, "random", **_K))}, "step", _MAIN),
+    7: Grid({"": _plain(*EARLY_METHODS, "random")}, "halving", SYNFLOW_RUNS, SYNFLOW_RUNS),
+    8: Grid(
+        {"": (AFTER, REWOUND, Curve("magnitude"), RANDOM)}, paper=(*_MAIN, *_LENET, *_MODIFIED)
+    ),
+    9: Grid(
+        {method: _variants(method, _RANDOMISED, **_END) for method in EARLY_METHODS},
+        paper=(*_NO_IMAGENET, *_LENET, *_MODIFIED),
+    ),
+    10: Grid(
+        {method: _variants(method, _RANDOMISED, **_K) for method in EARLY_METHODS}, "step", _MAIN
+    ),
+    11: Grid({"": _plain("snip", "iterative_snip")}, paper=(*_MAIN, *_LENET)),
+    12: Grid(
+        {method: _variants(method, _RANDOMISED) for method in ("snip", "iterative_snip")},
+        paper=_NO_IMAGENET,
+    ),
+    13: Grid(
+        {"": (Curve("grasp"), Curve("grasp", "invert"), Curve("grasp_magnitude"))},
+        paper=(*_MAIN, *_LENET, *_MODIFIED),
+    ),
+    14: Grid(
+        {
+            "": (
+                AFTER, *_plain("magnitude", "snip", "grasp_magnitude"),
+                Curve("synflow", "shuffle"), RANDOM,
+            )
+        },
+        paper=_MAIN,
+    ),
+}  # fmt: skip
+
+TABLES = {
+    2: Grid(
+        {"": _plain("snip")},
+        {"vgg16_cifar10": (0.97,)}
+        | {f"{n}_cifar10": (0.95,) for n in ("vgg2_16", "wrn_14_8", "wrn_14_10", "wrn_20_8")},
+    ),
+    3: Grid({"": _plain("snip")}, GRASP_RUNS),
+    5: Grid({"": _plain("grasp")}, GRASP_RUNS),
+    7: Grid({"": ()}, dict.fromkeys(SYNFLOW_RUNS, ())),
+}
+
+
+def figure_runs(figure, setting, profile, replicates=None):
+    """The Runs a figure needs, without repetition, most valuable first.
+
+    One replicate of everything comes before the next, its unpruned network first.
+
+    Args:
+        figure: a number of `FIGURES`.
+        setting, profile: names.
+        replicates: how many; the profile's number by default.
+
+    Raises:
+        UnknownNameError, BadValueError: for a figure, setting, profile or number not allowed, or
+            a setting that the figure is not about.
+    """
+    check_name("figure", figure, FIGURES)
+    return _grid_runs(f"figure {figure}", FIGURES[figure], setting, profile, replicates)
+
+
+def table_runs(table, setting, profile, replicates=None):
+    """The Runs a table needs, a number of `TABLES`; else as `figure_runs`."""
+    check_name("table", table, TABLES)
+    return _grid_runs(f"table {table}", TABLES[table], setting, profile, replicates)
+
+
+def _grid_runs(name, grid, setting, profile, replicates):
+    settings.get(setting)
+    if setting not in grid.about:
+        raise BadValueError(f"{name} is not about {setting!r}; it has {', '.join(grid.about)}")
+    count = settings.replicates(setting, profile) if replicates is None else replicates
+    if type(count) is not int or count < 1:
+        raise BadValueError(f"replicates {count!r} is not a whole number from 1")
+    points = grid.points(setting, profile)
+    runs = []
+    for replicate in range(count):
+        runs.append(DENSE.run(setting, profile, 0.0, replicate))
+        for panel in grid.panels.values():
+            for curve in panel:
+                runs += [curve.run(setting, profile, s, replicate, step) for s, step in points]
+    return list(dict.fromkeys(runs))
+
+
+def mask_runs(setting, methods=(*EARLY_METHODS, "random"), levels=None, replicates=None):
+    """The Runs whose masks Figures 5, 15 and 16 read, unmodified and shuffled.
+
+    Nothing is trained for them: they have the profile "paper" and prune at initialisation.
+
+    Args:
+        setting: a name.
+        methods: names of methods.
+        levels: which k of the sparsities 1 - 0.8^k; all that the paper considers by default.
+        replicates: how many; the paper's number by default.
+    """
+    for method in methods:
+        scores.get(method)
+    highest = settings.get(setting).highest
+    found = settings.sparsities(setting, "paper")
+    if levels is not None:
+        found = [settings.sparsity(level) for level in levels if level <= highest]
+    count = settings.replicates(setting, "paper") if replicates is None else replicates
+    return [
+        Run(setting, "paper", method, sparsity, ablation, replicate=replicate)
+        for replicate in range(count)
+        for method in methods
+        for sparsity in found
+        for ablation in ("none", "shuffle")
+    ]
+
+
+def weight_runs(setting, profile="paper", levels=(6, 12, 18), replicates=None, after=True):
+    """The Runs whose unpruned weights are compared: unmodified, shuffled and reinitialised.
+
+    Args:
+        setting, profile: names.
+        levels: which k of the sparsities 1 - 0.8^k.
+        replicates: how many; the profile's number by default.
+        after: whether to have magnitude pruning after training, the contrast, too.
+    """
+    count = settings.replicates(setting, profile) if replicates is None else replicates
+    curves = [c for m in (*EARLY_METHODS, "random") for c in _variants(m, _RANDOMISED)]
+    curves += _variants("magnitude", _RANDOMISED, **_END) if after else ()
+    sparsities = [settings.sparsity(k) for k in levels if k <= settings.get(setting).highest]
+    return [
+        curve.run(setting, profile, sparsity, replicate)
+        for replicate in range(count)
+        for curve in curves
+        for sparsity in sparsities
+    ]
