@@ -7,17 +7,15 @@ import json
 
 import matplotlib
 import matplotlib.pyplot as plt
-import pandas as pd
 import seaborn as sns
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from prunelib import settings
-from prunelib.errors import BadValueError, check_name
-from prunelib.findings import statistics
+from prunelib.errors import BadValueError
+from prunelib.findings.curves import rows_of
 from prunelib.grids import FIGURES, figure_runs
 from prunelib.paths import figures_root
-from prunelib.results.store import COLUMNS, write_atomically
-from prunelib.runs import DENSE
+from prunelib.results.store import write_atomically
 
 TOP = 5  # percentage points shown by the enlarged axes
 _PALETTE = sns.color_palette("colorblind").as_hex()
@@ -74,49 +72,6 @@ def style(figure, curve):
 def label(figure, curve):
     """The name of a curve in a figure: its method, or its ablation or initialisation."""
     return style(figure, curve)[0]
-
-
-def accuracy_data(figure, table, setting, profile, replicates=None):
-    """The numbers that an accuracy figure draws.
-
-    Args:
-        figure: one of `DRAWN`.
-        table: a results table; only runs of the figure are read from it.
-
-    Returns:
-        data frame: panel, line, sparsity, weights remaining (both in percent), mean and std of
-        test accuracy in percent, n. Rows for which no run exists are absent.
-    """
-    check_name("figure", figure, DRAWN)
-    wanted = figure_runs(figure, setting, profile, replicates)
-    table = _rows_of(wanted, table)
-    rows = []
-    for panel, curves in FIGURES[figure].panels.items():
-        for curve in (DENSE, *curves):
-            name = "Unpruned" if curve == DENSE else label(figure, curve)
-            rows_of_curve = statistics.over_replicates(table, curve.at(setting, profile))
-            for s, row in rows_of_curve.iterrows():
-                mean, std = 100 * row["mean"], 100 * row["std"]
-                rows.append(
-                    (panel, name, round(100 * s, 1), 100 * (1 - s), mean, std, int(row["n"]))
-                )
-    columns = ["panel", "line", "sparsity", "remaining", "accuracy", "std", "n"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _rows_of(runs, table):
-    index = pd.DataFrame([run.record() for run in runs])
-    # steps are whole numbers or "end": compared as objects
-    keys = list(index.columns)
-    typed = dict.fromkeys(("prune_at", "weights_from"), object)
-    return table.astype(typed).merge(index.astype(typed), on=keys)[list(COLUMNS)]
-
-
-def variant(setting, table):
-    """Words for a title: " on X" where records rest on another dataset than the setting's."""
-    own = settings.get(setting).dataset.removeprefix("modified_")
-    others = sorted({name.split("@")[0] for name in table["dataset"]} - {own, "none"})
-    return f" on {', '.join(others)}" if others else ""
 
 
 def draw_accuracy(data, figure, setting, profile, on=""):
@@ -315,7 +270,7 @@ def _line(axis, x, y, rows, look, label=None):
 def fidelity(figure, table, setting, profile, replicates=None):
     """One sentence: what evidence a figure rests on, and what was not run."""
     wanted = figure_runs(figure, setting, profile, replicates)
-    rows = _rows_of(wanted, table)
+    rows = rows_of(wanted, table)
     meaning = settings.get_profile(profile).meaning
     data = ", ".join(sorted(set(rows["dataset"]))) or "none"
     how = ", ".join(
@@ -366,7 +321,7 @@ def save(fig, name, data, provenance):
 def provenance(figure, table, setting, profile, replicates=None):
     """Where a figure's numbers come from: runs, data, engine, precision, devices, commits."""
     wanted = figure_runs(figure, setting, profile, replicates)
-    rows = _rows_of(wanted, table)
+    rows = rows_of(wanted, table)
     sources = ("dataset", "engine", "precision", "device", "torch", "commit")
     return {
         "figure": figure,

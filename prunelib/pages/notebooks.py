@@ -85,23 +85,23 @@ class Page:
 
     def data(self):
         """The numbers that the figure draws."""
-        return draw.accuracy_data(
-            self.figure, self.table(), self.setting, self.profile, self.replicates
+        return curves.accuracy_data(
+            self.figure, self.table(), self.setting, self.profile, draw.label, self.replicates
         )
 
     def lines(self):
         """(panel, curve, label) of every line of the figure."""
         return [
             (panel, curve, draw.label(self.figure, curve))
-            for panel, curves in grids.FIGURES[self.figure].panels.items()
-            for curve in curves
+            for panel, lines in grids.FIGURES[self.figure].panels.items()
+            for curve in lines
         ]
 
     def draw(self):
         """Draw the figure, save it with its provenance, print what it rests on and a digest."""
         table, data = self.table(), self.data()
         about = (self.figure, table, self.setting, self.profile, self.replicates)
-        on = draw.variant(self.setting, self._table(self.store))
+        on = curves.variant(self.setting, self._table(self.store))
         fig = draw.draw_accuracy(data, self.figure, self.setting, self.profile, on)
         name = f"figure-{self.figure:02d}-{self.setting}-{self.profile}"
         draw.save(fig, name, data, draw.provenance(*about))
@@ -159,7 +159,7 @@ class MaskPage(Page):
             5: draw.draw_collapse, 15: draw.draw_layers, 16: draw.draw_ratio,
         }[self.figure]  # fmt: skip
         at = "" if self.figure == 16 else f" at {100 * self.sparsity:.1f} % sparsity"
-        on = draw.variant(self.setting, table)
+        on = curves.variant(self.setting, table)
         fig = drawing(data, f"Figure {self.figure}: {self.setting}{on}{at}")
         about = {"figure": self.figure, "setting": self.setting, "masks": len(table)}
         about |= {n: sorted(set(table[n])) for n in ("dataset", "device", "torch", "commit")}
@@ -223,7 +223,7 @@ class WeightPage(Page):
                 "run this notebook with train=True"
             )
         tables = [self.table(when) for when in self.stores]
-        on = draw.variant(self.setting, pd.concat(tables))
+        on = curves.variant(self.setting, pd.concat(tables))
         fig = draw.draw_weights(data, f"{self.setting}{on}, profile {self.profile}")
         about = {"setting": self.setting, "profile": self.profile, "records": sum(map(len, tables))}
         for name in ("dataset", "device", "precision", "torch", "commit"):
