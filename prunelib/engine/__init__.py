@@ -402,7 +402,7 @@ class MaskMaker:
         key = replace(run, ablation="invert" if invert else "none", weights_from=0)
         if key not in self.masks:
             if scores.get(run.method).iterations == 1:
-                self.masks[key] = masks.remove(self.ranking(key), run.sparsity)
+                self.masks[key] = masks.remove(self.ranking(key), run.sparsity, seed=run.replicate)
             else:
                 self.masks[key] = masks.prune(
                     self.network(run, run.prune_at), run.method, run.sparsity,
