@@ -147,8 +147,8 @@ def build(network: str, seed: int = 0, init: str = "he", stream: str = "weights"
     squared norm of the weights, and the output layer is not normalised. Over 70 iterations the
     loss of an unpruned ResNet-20 went from 2.80 to 1.82 with He initialisation and from 2.49 to
     1.85 with 0.1; with N(0, 1) it went from 8.60 to 2.05, and the convolutions did not move. LeNet
-    has no batch norm and trains from neither; its constant is the geometric mean of its layers' He
-    standard deviations, which leaves the scale of the logits as it is.
+    has no batch norm and does not train from N(0, 1) at all; its constant is the geometric mean of
+    its layers' He standard deviations, which leaves the scale of the logits as it is.
 
     Args:
         network: a name of `NETWORKS`.
