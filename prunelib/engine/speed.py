@@ -130,7 +130,7 @@ def width(setting: str, device: str, precision: str) -> int:
     On a CPU convolutional networks gain nothing from company. On a GPU the number is doubled as
     long as a short measurement finds that it pays and the memory holds.
     """
-    first = STACK if settings.get(setting).network.startswith("lenet") else 1
+    first = STACK if settings.get(setting).fully_connected else 1
     if device == "cpu":
         return first
     best, fastest, count = first, 0.0, first
