@@ -20,8 +20,7 @@ from prunelib import settings
 from prunelib.errors import BadValueError
 from prunelib.grids import FIGURES
 from prunelib.pages.style import METHODS, RC, VARIANTS, compares_methods, panel_title
-from prunelib.paths import figures_root
-from prunelib.results.store import write_atomically
+from prunelib.paths import figures_root, write_atomically
 
 TOP = 5  # percentage points shown by the enlarged axes
 _GREY = "#555555"
@@ -57,9 +56,7 @@ def accuracy(data: pd.DataFrame, title: str, figure: int, setting: str, profile:
             for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
                 handles.setdefault(name, handle)
         columns = 2 if len(panels) == 2 else 4
-        fig.legend(
-            handles.values(), handles, loc="outside lower center", fontsize=9, ncols=columns
-        )
+        fig.legend(handles.values(), handles, loc="outside lower center", fontsize=9, ncols=columns)
         for axis in axes[-1]:
             axis.set_xlabel("Sparsity (%), log scale")
         for axis in axes[:, 0]:

@@ -8,16 +8,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from prunelib import settings
-from prunelib.results.store import END, MASK, START, TRAINED, Kind, Store
+from prunelib.results.records import Kind, Record
+from prunelib.results.store import Store
 from prunelib.runs import Run
 
 SOURCES = ("dataset", "engine", "precision", "device", "torch", "commit")
-NOUNS = {
-    TRAINED.suffix: "runs",
-    MASK.suffix: "masks",
-    START.suffix: "weights before training",
-    END.suffix: "weights after training",
-}
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,7 @@ class Evidence:
 
     kind: Kind
     wanted: tuple[Run, ...]
-    records: Mapping[Run, dict]
+    records: Mapping[Run, Record]
 
     @classmethod
     def read(cls, runs: Iterable[Run], store: Store) -> "Evidence":
@@ -45,11 +40,6 @@ class Evidence:
         return cls(store.kind, tuple(wanted), {run: rec for run, rec in held if run in wanted})
 
     @property
-    def noun(self) -> str:
-        """What the records are of, in the plural."""
-        return NOUNS[self.kind.suffix]
-
-    @property
     def missing(self) -> list[Run]:
         """The Runs that have no record, in their order."""
         return [run for run in self.wanted if run not in self.records]
@@ -57,7 +47,7 @@ class Evidence:
     @property
     def table(self) -> pd.DataFrame:
         """One row a record, with the columns of its kind."""
-        rows = [run.record() | record for run, record in self.records.items()]
+        rows = [record.row() for record in self.records.values()]
         return pd.DataFrame(rows, columns=list(self.kind.columns))
 
     def values(self, column: str) -> list[str]:
@@ -77,7 +67,7 @@ class Evidence:
         first = self.wanted[0]
         sentence = f"{first.setting}, profile {first.profile} "
         sentence += f"({settings.get_profile(first.profile).meaning}): "
-        sentence += f"{len(self.records)} of {len(self.wanted)} {self.noun}"
+        sentence += f"{len(self.records)} of {len(self.wanted)} {self.kind.name}"
         if self.missing:
             sentence += f", {len(self.missing)} not run"
         sentence += f"; data {', '.join(self.values('dataset')) or 'none'}"

@@ -10,65 +10,58 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from prunelib import engine, grids, scores, settings
-from prunelib.engine import measuring
 from prunelib.errors import BadValueError, UnknownNameError, check_name
-from prunelib.findings import curves
-from prunelib.pages import draw, pending
+from prunelib.findings import claims, curves, statistics
+from prunelib.pages import draw, style
 from prunelib.pages.evidence import Evidence
 from prunelib.paths import data_root
-from prunelib.results.store import END, MASK, START, TRAINED, Kind, Store
-from prunelib.runs import EARLY_METHODS, Run
+from prunelib.results.records import END, MASK, START, TRAINED, Kind
+from prunelib.results.store import Store
+from prunelib.runs import EARLY_METHODS, Curve, Run
 
 PARAMETERS = ("setting", "profile", "replicates", "train")
 
 
 @dataclass(frozen=True)
 class Form:
-    """What a figure rests on and how it is made, each a function of its Page.
-
-    `kinds` are the records behind it, `runs` those of which it takes them, `data` the numbers that
-    it shows; `draw` takes these and a title, which ends with what `scope` says.
-    """
+    """What a figure rests on and how it is made: records of some kinds; which Runs, and what
+    numbers, as functions of a `Page`; its drawing, as one of a Page, the numbers and a title."""
 
     kinds: tuple[Kind, ...]
     runs: Callable[["Page"], list[Run]]
     data: Callable[["Page"], pd.DataFrame]
     draw: Callable[["Page", pd.DataFrame, str], Figure]
-    scope: Callable[["Page"], str]
 
 
-def _masks(data, drawing, levels=lambda page: (page.level,), scope=" at {:.1f} % sparsity"):
-    return Form(
-        (MASK,),
-        lambda p: grids.mask_runs(p.setting, methods(p.setting), levels(p), p.replicates),
-        data,
-        lambda p, numbers, title: drawing(numbers, title),
-        lambda p: scope.format(100 * p.sparsity),
-    )
+def _of_masks(data, drawing, all_sparsities=False):
+    def runs(page):
+        levels = None if all_sparsities else settings.matching_level(page.setting)[:1]
+        return grids.mask_runs(page.setting, methods(page.setting), levels, page.replicates)
+
+    return Form((MASK,), runs, data, lambda page, numbers, title: drawing(numbers, title))
 
 
 _ACCURACY = Form(
     (TRAINED,),
     lambda p: grids.figure_runs(p.figure, p.setting, p.profile, p.replicates),
-    lambda p: pending.accuracy_data(p.figure, p.table(), p.setting, p.profile, p.replicates),
+    lambda p: curves.accuracy_data(p.figure, p.table(), p.setting, p.profile, p.replicates),
     lambda p, data, title: draw.accuracy(data, title, p.figure, p.setting, p.profile),
-    lambda p: f", profile {p.profile}",
 )
-FORMS = {
-    # Those that show accuracy against the sparsities 1 - 0.8^k.
-    **{f: _ACCURACY for f, grid in grids.FIGURES.items() if grid.along == "sparsity" and f != 1},
-    5: _masks(lambda p: curves.collapse_data(p.table(), p.sparsity), draw.collapse),
-    15: _masks(lambda p: curves.layer_data(p.table(), p.setting, p.sparsity), draw.layers),
-    16: _masks(lambda p: curves.ratio_data(p.table()), draw.ratio, lambda p: None, scope=""),
-    "weights": Form(
-        (START, END),
-        lambda p: grids.weight_runs(p.setting, p.profile, replicates=p.replicates),
-        lambda p: curves.weight_data(
-            {"before training": p.table(START), "after training": p.table(END)}
-        ),
-        lambda p, data, title: draw.weights(data, title),
-        lambda p: f", profile {p.profile}",
+_WEIGHTS = Form(
+    (START, END),
+    lambda p: grids.weight_runs(p.setting, p.profile, replicates=p.replicates),
+    lambda p: curves.weight_data(
+        {"before training": p.table(START), "after training": p.table(END)}
     ),
+    lambda p, data, title: draw.weights(data, title),
+)
+# Accuracy against the sparsities 1 - 0.8^k; what is read off masks; the follow-up's weights.
+FORMS: dict[int | str, Form] = {
+    **{f: _ACCURACY for f, grid in grids.FIGURES.items() if grid.along == "sparsity" and f != 1},
+    5: _of_masks(lambda p: curves.collapse_data(p.table(), p.sparsity), draw.collapse),
+    15: _of_masks(lambda p: curves.layer_data(p.table(), p.setting, p.sparsity), draw.layers),
+    16: _of_masks(lambda p: curves.ratio_data(p.table()), draw.ratio, all_sparsities=True),
+    "weights": _WEIGHTS,
 }
 
 
@@ -118,14 +111,13 @@ class Page:
         self.form = FORMS[check_name("figure", figure, FORMS)] if figure is not None else _ACCURACY
         self.setting, self.profile, self.figure = setting, profile, figure
         self.replicates, self.may_train = replicates or None, train
-        self.stores = {kind.suffix: Store(kind=kind) for kind in self.form.kinds}
-        self.level, self.source = settings.matching_level(setting)
-        self.sparsity = settings.sparsity(self.level)
+        self.stores = {kind: Store(kind=kind) for kind in self.form.kinds}
+        self.sparsity = settings.sparsity(settings.matching_level(setting)[0])
 
     @property
     def store(self) -> Store:
         """The store of the figure's records, of its first kind."""
-        return self.stores[self.form.kinds[0].suffix]
+        return self.stores[self.form.kinds[0]]
 
     @property
     def runs(self) -> list[Run]:
@@ -134,7 +126,7 @@ class Page:
 
     def evidence(self, kind: Kind | None = None) -> Evidence:
         """What there is of the figure's records, of one kind of `form.kinds`; the first if None."""
-        return Evidence.read(self.runs, self.stores[kind.suffix] if kind else self.store)
+        return Evidence.read(self.runs, self.stores[kind] if kind else self.store)
 
     def table(self, kind: Kind | None = None) -> pd.DataFrame:
         """The records of the figure's Runs, and no others: one row a record."""
@@ -143,25 +135,25 @@ class Page:
     def plan(self) -> None:
         """Print what the figure needs, what the store has, and how long the rest will take."""
         for store in self.stores.values():
-            plan = engine.plan if store.kind == TRAINED else measuring.plan
-            print(plan(self.runs, store))
+            print(engine.plan(self.runs, store))
+        if self._at:
+            print(f"{self._at.strip()}: {settings.matching_level(self.setting)[1]}")
 
     def train(self) -> None:
         """Train or make what is missing, if the parameters say so; print what was done."""
-        for kind, store in zip(self.form.kinds, self.stores.values(), strict=True):
-            evidence = self.evidence(kind)
-            if not evidence.missing:
-                print(f"No {evidence.noun} are missing.")
-            elif not self.may_train:
-                left = f"{len(evidence.missing)} {evidence.noun}"
-                print(f"train=False: {left} are left out of what follows.")
+        for kind, store in self.stores.items():
+            left = len(store.missing(self.runs))
+            if not left:
+                print(f"No {kind.name} are missing.")
+                continue
+            if not self.may_train:
+                print(f"train=False: {left} {kind.name} are left out of what follows.")
+                continue
+            if kind == TRAINED:
+                made = engine.train(self.runs, store)
             else:
-                made = (
-                    engine.train(self.runs, store)
-                    if kind == TRAINED
-                    else measuring.measure(self.runs, store.root, kind=kind)
-                )
-                print(f"{made} {evidence.noun} are new.")
+                made = engine.measure(self.runs, store.root, kind=kind)
+            print(f"{made} {kind.name} are new.")
 
     def data(self) -> pd.DataFrame:
         """The numbers that the figure shows.
@@ -171,19 +163,11 @@ class Page:
         """
         data = self.form.data(self)
         if data.empty:
-            about = f"--setting {self.setting} --profile {self.profile}"
-            command = f", or 'prunelib run --figure {self.figure} {about}'"
             raise BadValueError(
-                f"{self.name} of {self.setting}, profile {self.runs[0].profile}: no run of it is "
-                "in the store; set train=True in the notebook"
-                + (command if self.form is _ACCURACY else "")
+                f"{self._name} of {self.setting}, profile {self.runs[0].profile}: no run of it is "
+                "in the store; run this notebook with train=True"
             )
         return data
-
-    @property
-    def name(self) -> str:
-        """What the figure is called."""
-        return "unpruned weights" if self.figure == "weights" else f"figure {self.figure}"
 
     def accuracies(self) -> pd.DataFrame:
         """Print the unpruned network's mean test accuracy; return those of the figure's lines.
@@ -199,22 +183,49 @@ class Page:
         table = lines.pivot(index=keys, columns="sparsity", values="accuracy").round(1)
         return table.loc[lines.set_index(keys).index.unique()]
 
+    def matching(self) -> pd.DataFrame:
+        """The highest sparsity in percent at which each line of the figure matches the unpruned
+        network: a column a criterion, then what the paper prints."""
+        lines = {}
+        for panel, own in grids.FIGURES[self.figure].panels.items():
+            title = f"{style.panel_title(self.figure, panel)}, " if panel else ""
+            for curve in own:
+                lines[title + style.look(self.figure, curve).label] = curve
+        found = statistics.matching_table(self.table(), lines)
+        return found.assign(paper=[printed_matching(self.setting, c) for c in lines.values()])
+
+    def claims(self, *sections: str) -> pd.DataFrame:
+        """Print the highest matching sparsity; return `claims.check` of sections of the paper."""
+        table = self.store.table(self.setting, self.profile)
+        limit, source = claims.matching_sparsity(table, self.setting)
+        level = "none" if limit is None else f"{100 * limit:.1f} %"
+        print(f"Highest matching sparsity: {level} ({source})")
+        found = [claims.check(table, self.setting, self.profile, section) for section in sections]
+        return pd.concat(found, ignore_index=True)
+
     def draw(self) -> Figure:
         """Draw the figure, save it with its provenance, print what it rests on and a digest."""
         data = self.data()
         found = [self.evidence(kind) for kind in self.form.kinds]
-        on = pending.variant(self.setting, pd.concat([evidence.table for evidence in found]))
-        title = f"{self.name.capitalize()}: {self.setting}{on}{self.form.scope(self)}"
-        fig = self.form.draw(self, data, title)
-        draw.save(fig, self.file, data, {e.noun: e.provenance for e in found})
+        on = curves.variant(self.setting, pd.concat([evidence.table for evidence in found]))
+        profile = "" if MASK in self.form.kinds else self.profile  # masks do not depend on it
+        title = f"{self._name.capitalize()}: {self.setting}{on}{self._at}"
+        fig = self.form.draw(self, data, f"{title}, profile {profile}" if profile else title)
+        name = "weights" if self.figure == "weights" else f"figure-{self.figure:02d}"
+        name = "-".join(filter(None, (name, self.setting, profile)))
+        draw.save(fig, name, data, {each.kind.name: each.provenance for each in found})
         print(*found, f"Digest of the numbers drawn: {draw.digest(data)}", sep="\n")
         return fig
 
     @property
-    def file(self) -> str:
-        """The name of the figure's files; masks do not depend on the profile."""
-        name = "weights" if self.figure == "weights" else f"figure-{self.figure:02d}"
-        return f"{name}-{self.setting}" + ("" if MASK in self.form.kinds else f"-{self.profile}")
+    def _name(self):
+        return "unpruned weights" if self.figure == "weights" else f"figure {self.figure}"
+
+    @property
+    def _at(self):
+        """The sparsity, if all the figure's Runs share one."""
+        levels = {run.sparsity for run in self.runs}
+        return f" at {100 * self.sparsity:.1f} % sparsity" if levels == {self.sparsity} else ""
 
     def others(self) -> list["Page"]:
         """Pages of the same figure for the other settings of which the store holds records."""
@@ -224,6 +235,15 @@ class Page:
             for name in settings.SETTINGS
             if name != self.setting and self.store.path(name, profile).exists()
         ]
+
+
+def printed_matching(setting: str, curve: Curve) -> str:
+    """The highest matching sparsities in percent that the paper prints of a curve, "" if none."""
+    method = "magnitude after training" if curve.prune_at == "end" else curve.method
+    where = {"setting": setting, "method": method, "ablation": curve.ablation}
+    printed = statistics.published("frankle2021_matching", **where)["sparsity"]
+    plain = curve.init == "he" and curve.weights_from == curve.prune_at
+    return ", ".join(f"{100 * s:.1f}" for s in printed) if plain else ""
 
 
 def _enter_notebook() -> None:
