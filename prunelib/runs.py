@@ -62,11 +62,26 @@ class Run:
         return [(isinstance(value, str), value) for value in vars(self).values()]
 
     @classmethod
-    def recorded(cls, method, **values):
-        """The Run of a record, whose method need not be registered where it is read."""
-        known = method in (*scores.UNSCORED, *scores.METHODS)
-        run = cls(method=method if known else "random", **values)
-        object.__setattr__(run, "method", method)
+    def recorded(cls, **values):
+        """The Run of a record, whose method and setting need not be known where it is read.
+
+        The other fields are checked as ever, but for the last step of an unknown setting.
+        """
+        stand_in = {}
+        if values["method"] not in (*scores.UNSCORED, *scores.METHODS):
+            if not (values["method"] and values["method"].isprintable()):
+                raise BadValueError(f"method {values['method']!r} is not a method's name")
+            stand_in["method"] = "random"
+        if values["setting"] not in settings.SETTINGS:
+            if not values["setting"].isidentifier():  # it becomes the name of a folder
+                raise BadValueError(f"setting {values['setting']!r} is not a setting's name")
+            stand_in["setting"] = next(iter(settings.SETTINGS))
+            for name in ("prune_at", "weights_from"):
+                if type(values[name]) is int:
+                    stand_in[name] = min(values[name], 1)
+        run = cls(**values | stand_in)
+        for name in stand_in:
+            object.__setattr__(run, name, values[name])
         return run
 
     @property
