@@ -44,7 +44,7 @@ def _of_masks(data, drawing, all_sparsities=False):
 _ACCURACY = Form(
     (TRAINED,),
     lambda p: grids.figure_runs(p.figure, p.setting, p.profile, p.replicates),
-    lambda p: curves.accuracy_data(p.figure, p.table(), p.setting, p.profile, p.replicates),
+    lambda p: curves.accuracy_data(p.figure, p.table(), p.setting, p.profile, style.label, p.replicates),
     lambda p, data, title: draw.accuracy(data, title, p.figure, p.setting, p.profile),
 )
 _WEIGHTS = Form(
@@ -193,6 +193,16 @@ class Page:
                 lines[title + style.look(self.figure, curve).label] = curve
         found = statistics.matching_table(self.table(), lines)
         return found.assign(paper=[printed_matching(self.setting, c) for c in lines.values()])
+
+    def against_published(self, quantity: str) -> pd.DataFrame:
+        """Our values of a quantity beside those that the paper prints, for every setting of which
+        the store holds records: see `curves.against_published`."""
+        found = [
+            curves.against_published(p.store.table(p.setting), p.setting).assign(setting=p.setting)
+            for p in (self, *self.others())
+        ]
+        table = pd.concat(found, ignore_index=True).set_index("setting").reset_index()
+        return table[table["quantity"] == quantity].drop(columns="quantity")
 
     def claims(self, *sections: str) -> pd.DataFrame:
         """Print the highest matching sparsity; return `claims.check` of sections of the paper."""

@@ -64,6 +64,11 @@ def look(figure: int, curve: Curve) -> Look:
     return METHODS[" ".join([curve.method, curve.ablation]).removesuffix(" none")]
 
 
+def label(figure: int, curve: Curve) -> str:
+    """The name of a curve in a figure."""
+    return look(figure, curve).label
+
+
 def panel_title(figure: int, panel: str) -> str:
     """What a panel shows: a method, and whether it prunes the trained network."""
     if not panel:
