@@ -7,6 +7,7 @@ from PIL import Image
 
 from prunelib import settings
 from prunelib.errors import BadValueError, UnknownNameError
+from prunelib.findings import curves
 from prunelib.grids import FIGURES, figure_runs
 from prunelib.pages import draw
 from prunelib.results.store import COLUMNS, Store
@@ -24,7 +25,7 @@ def table(rows):
 
 
 def test_data_of_figure_3_are_means_and_deviations_in_percent(table):
-    data = draw.accuracy_data(3, table, "lenet_digits", "quick")
+    data = curves.accuracy_data(3, table, "lenet_digits", "quick", draw.label)
     assert len(data) == 1 + 6 * 6
     row = data[(data["line"] == "SNIP") & (data["sparsity"] == 48.8)].iloc[0]
     assert row["remaining"] == pytest.approx(51.2)
@@ -34,15 +35,17 @@ def test_data_of_figure_3_are_means_and_deviations_in_percent(table):
 
 
 def test_replicates_beyond_those_asked_for_are_left_out(table):
-    data = draw.accuracy_data(3, table, "lenet_digits", "quick", replicates=1)
+    data = curves.accuracy_data(3, table, "lenet_digits", "quick", draw.label, replicates=1)
     assert set(data["n"]) == {1}
 
 
 def test_rows_read_back_from_a_store_are_found(tmp_path, table):
     store = Store(tmp_path)
     store.add(table.to_dict("records"))
-    again = draw.accuracy_data(3, store.table(), "lenet_digits", "quick")
-    pd.testing.assert_frame_equal(again, draw.accuracy_data(3, table, "lenet_digits", "quick"))
+    again = curves.accuracy_data(3, store.table(), "lenet_digits", "quick", draw.label)
+    pd.testing.assert_frame_equal(
+        again, curves.accuracy_data(3, table, "lenet_digits", "quick", draw.label)
+    )
 
 
 def test_what_is_missing_is_said(table):
@@ -55,7 +58,7 @@ def test_what_is_missing_is_said(table):
 
 
 def test_every_line_is_drawn_with_its_own_colour_marker_and_dash(table):
-    data = draw.accuracy_data(3, table, "lenet_digits", "quick")
+    data = curves.accuracy_data(3, table, "lenet_digits", "quick", draw.label)
     fig = draw.draw_accuracy(data, 3, "lenet_digits", "quick")
     whole = fig.axes[0]
     lines = [line for line in whole.get_lines() if len(line.get_xdata()) == 6]
@@ -77,14 +80,16 @@ def test_styles_of_one_figure_differ(figure):
 
 
 def test_nothing_to_draw_says_how_to_train():
-    data = draw.accuracy_data(3, pd.DataFrame(columns=list(COLUMNS)), "lenet_digits", "paper")
+    data = curves.accuracy_data(
+        3, pd.DataFrame(columns=list(COLUMNS)), "lenet_digits", "paper", draw.label
+    )
     with pytest.raises(BadValueError, match="prunelib run --figure 3"):
         draw.draw_accuracy(data, 3, "lenet_digits", "paper")
 
 
 def test_saved_figures_are_complete_and_reproducible(tmp_path, monkeypatch, table):
     monkeypatch.setenv("PRUNELIB_FIGURES", str(tmp_path))
-    data = draw.accuracy_data(3, table, "lenet_digits", "quick")
+    data = curves.accuracy_data(3, table, "lenet_digits", "quick", draw.label)
     made = []
     for _ in range(2):
         fig = draw.draw_accuracy(data, 3, "lenet_digits", "quick")
@@ -99,7 +104,7 @@ def test_saved_figures_are_complete_and_reproducible(tmp_path, monkeypatch, tabl
 
 
 def test_the_digest_follows_the_numbers(table):
-    data = draw.accuracy_data(3, table, "lenet_digits", "quick")
+    data = curves.accuracy_data(3, table, "lenet_digits", "quick", draw.label)
     changed = data.copy()
     changed.loc[5, "accuracy"] += 0.01
     assert draw.digest(changed) != draw.digest(data)
@@ -113,11 +118,13 @@ def test_figure_names_stay_in_their_folder(name, table):
 
 def test_unknown_figure():
     with pytest.raises(UnknownNameError, match="unknown figure 99"):
-        draw.accuracy_data(99, pd.DataFrame(columns=list(COLUMNS)), "lenet_digits", "paper")
+        curves.accuracy_data(
+            99, pd.DataFrame(columns=list(COLUMNS)), "lenet_digits", "paper", draw.label
+        )
 
 
 def test_the_unpruned_network_is_a_line_with_a_band(table):
-    data = draw.accuracy_data(3, table, "lenet_digits", "quick")
+    data = curves.accuracy_data(3, table, "lenet_digits", "quick", draw.label)
     dense = data[data["line"] == "Unpruned"]
     assert len(dense) == 1
     assert dense["accuracy"].iloc[0] == pytest.approx(89.5)
@@ -136,7 +143,7 @@ def test_a_line_of_many_panels_is_named_once_and_the_legend_fits(table):
     runs = [r for r in runs if r.replicate == 0 or r.method in ("dense", "snip")]
     made = pd.DataFrame([r.record() | dict.fromkeys(COLUMNS[9:], 0) | {"test_accuracy": 0.9}
                          for r in runs])  # fmt: skip
-    data = draw.accuracy_data(12, made, "lenet_digits", "quick")
+    data = curves.accuracy_data(12, made, "lenet_digits", "quick", draw.label)
     fig = draw.draw_accuracy(data, 12, "lenet_digits", "quick")
     fig.canvas.draw()
     (legend,) = fig.legends
@@ -149,7 +156,7 @@ def test_a_line_of_many_panels_is_named_once_and_the_legend_fits(table):
 
 def test_a_title_names_another_dataset_than_the_settings():
     def on(setting, *names):
-        return draw.variant(setting, pd.DataFrame({"dataset": names}))
+        return curves.variant(setting, pd.DataFrame({"dataset": names}))
 
     assert on("resnet20_cifar10", "cifar10-jpeg@1", "none") == " on cifar10-jpeg"
     assert on("resnet20_cifar10", "cifar10@1", "none") == ""
@@ -166,7 +173,7 @@ def test_panels_say_that_the_trained_network_is_pruned():
     runs = figure_runs(9, "lenet_digits", "quick", 1)
     made = pd.DataFrame([r.record() | dict.fromkeys(COLUMNS[9:], 0) | {"test_accuracy": 0.9}
                          for r in runs])  # fmt: skip
-    data = draw.accuracy_data(9, made, "lenet_digits", "quick")
+    data = curves.accuracy_data(9, made, "lenet_digits", "quick", draw.label)
     fig = draw.draw_accuracy(data, 9, "lenet_digits", "quick")
     titles = [axis.get_title() for axis in fig.axes[:4]]
     assert titles == [f"{m} after training" for m in ("Magnitude", "SNIP", "GraSP", "SynFlow")]

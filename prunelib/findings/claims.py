@@ -1,19 +1,40 @@
-"""The paper's claims as checks on the results: rows that a reader can hold against the text."""
+"""The paper's claims as checks on the results: rows that a reader can hold against the text.
 
+`CLAIMS` says of which curves the text claims what about accuracy; `check` holds a section of them
+against results. Claims about layers, effective weights, distributions and scores have a function
+each below. All leave the verdict to the rule in `statistics`.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
 import pandas as pd
-from scipy import stats
+import torch
 
-from prunelib import settings
-from prunelib.findings import statistics
+from prunelib import analysis, settings
+from prunelib.findings import curves, statistics
+from prunelib.findings.differences import Accuracies, mixed_precision
+from prunelib.findings.statistics import Effect, Region, exact, spelled, verdict, worded
+from prunelib.grids import FIGURES
 from prunelib.runs import AFTER, EARLY_METHODS, Curve
 
-MARGIN = 0.005  # accuracies this close, half a percentage point, count as "the same"
-MOVED = 0.05  # distributions whose distance exceeds chance by more than this have moved
-SECTIONS = ("4", "5", "G")  # with what Appendix K says of their figures for LeNet
-VERDICTS = ("supported", "undecided", "contradicted")  # of a claim that was tested
+# What a claim about accuracy allows. Half a percentage point is "the same": the paper draws axes
+# of tens of points. A tenth is the smallest difference that counts as one: the standard deviation
+# of one network's accuracy over seeds on MNIST, where it is smallest.
+REGIONS = {
+    "higher": Region("higher", 0.001),
+    "lower": Region("lower", 0.001),
+    "same": Region("same", 0.005),
+    "not lower": Region("not lower", 0.005),
+}
+MOVED = Region("at most", 0.05)  # by how much more than chance a distribution may move
+RECONNECTED = Region("at most", 1.0026)  # effective weights, shuffled over unmodified (Appendix M)
+# A layer is spared, or pruned heavily, if the share of weights it keeps is a tenth more, or less,
+# than that of others: at high sparsities a difference of sparsities would say little.
+SPARED, HEAVILY = Region("at least", 1.1), Region("at most", 0.9)
+EVEN = Region("at most", 0.02)  # how far a layer's sparsity may lie from the network's
+SECTIONS = {"4": 3, "5": 4, "G": 11}  # and the figure that shows which settings each speaks of
 TOLERANCE = 0.0025  # the criterion of "matching" where the paper prints no sparsity
 
 
@@ -21,10 +42,9 @@ TOLERANCE = 0.0025  # the criterion of "matching" where the paper prints no spar
 class Claim:
     """That `curve` is `expected` in accuracy compared with `against`.
 
-    `expected` is "higher", "lower", "same" (within half a percentage point) or "not lower"; or
-    two of them, of matching and of extreme sparsities, None where the paper claims nothing.
-    `lenet` says whether the claim is about LeNet (Appendix K), about the other networks, or, if
-    None, about all.
+    `expected` is one of `REGIONS`; or two of them, of matching and of extreme sparsities, None
+    where the paper claims nothing. `lenet` says whether the claim is about LeNet (Appendix K),
+    about the other networks, or, if None, about all.
     """
 
     section: str
@@ -36,13 +56,15 @@ class Claim:
     lenet: bool | None = None
 
 
-def _ablation(section, text, expected, ablation, methods, **options):
+def _ablation(
+    section: str, text: str, expected: str | tuple, ablation: str, methods: Iterable[str], **options
+) -> tuple[Claim, ...]:
     return tuple(
         Claim(section, text, m, Curve(m, ablation), Curve(m), expected, **options) for m in methods
     )
 
 
-def _after(ablation):
+def _after(ablation: str) -> Curve:
     return Curve("magnitude", ablation, prune_at="end", weights_from="end")
 
 
@@ -123,7 +145,7 @@ CLAIMS = (
 )  # fmt: skip
 
 
-def matching_sparsity(table, setting):
+def matching_sparsity(table: pd.DataFrame, setting: str) -> tuple[float | None, str]:
     """The highest matching sparsity of a setting and where it comes from.
 
     The paper's (Section 4, footnote 2) where it prints one; otherwise our own results', by the
@@ -139,101 +161,160 @@ def matching_sparsity(table, setting):
     return ours, f"our results, within {100 * TOLERANCE:g} points of the unpruned network"
 
 
-def check(table, setting, profile, section):
+def speaks(setting: str, profile: str, table: pd.DataFrame, figure: int = 3) -> bool:
+    """Whether the paper speaks of these results, so that they may contradict it.
+
+    It does of its own recipe (profile "paper") on its own data, for the networks that it shows.
+
+    Args:
+        table: the records; their data may be a variant of the setting's.
+        figure: a number of `grids.FIGURES`, whose networks the claim is about.
+    """
+    shown = FIGURES[figure].shows(setting)
+    return profile == "paper" and shown and not curves.variant(setting, table)
+
+
+def check(table: pd.DataFrame, setting: str, profile: str, section: str) -> pd.DataFrame:
     """Hold the claims of a section against the results of a setting at a profile.
 
-    The difference is the mean over replicates of the paired difference of test accuracy, each
-    averaged over the range's sparsities, with its 95 % t interval. "supported" and "contradicted"
-    need the whole interval on one side; the rest is "undecided", as is any single replicate.
+    The difference is the mean of those at each sparsity of a range, as `differences` has it;
+    weighted where the claim has a direction.
 
     Args:
         table: rows of one setting and profile.
         section: one of `SECTIONS`.
 
     Returns:
-        data frame: claim, subject, n (replicates), mixed (how many pairs of runs had two
-        precisions), and for the matching and the extreme sparsities the difference in percentage
-        points, its interval and the verdict.
+        data frame: claim, subject, n (replicates of the curve that has fewer), mixed (how many
+        pairs of runs had two precisions), and for the matching and the extreme sparsities the
+        difference in percentage points, the interval that decides (95 %, or 90 % for "same"), the
+        smallest and the largest difference at one sparsity, how many sparsities were left out as
+        a network guesses there, and the verdict as `statistics.worded` has it.
     """
     limit, _ = matching_sparsity(table, setting)
     levels = settings.sparsities(setting, profile)
     matching = [s for s in levels if limit is not None and s <= limit]
     ranges = {"matching": matching, "extreme": [s for s in levels if s not in matching]}
     is_lenet = settings.get(setting).network.startswith("lenet")
+    spoken = speaks(setting, profile, table, SECTIONS[section])
+    accuracies = Accuracies(table, 1 / curves.classes(setting))
     rows = []
     for claim in CLAIMS:
         if claim.section != section or claim.lenet not in (None, is_lenet):
             continue
-        mixed, pairs = statistics.mixed_precision(table, claim.curve, claim.against)
+        mixed, pairs = mixed_precision(table, claim.curve, claim.against)
         row = {"claim": claim.text, "subject": claim.subject, "n": 0,
                "mixed": f"{mixed} of {pairs}"}  # fmt: skip
         both = isinstance(claim.expected, tuple)
         expected = claim.expected if both else (claim.expected, claim.expected)
         for (name, sparsities), said in zip(ranges.items(), expected, strict=True):
-            values = statistics.paired_differences(table, claim.curve, claim.against, sparsities)
-            low, high = _interval(values)
-            row["n"] = max(row["n"], len(values))
-            row[f"{name}: points"] = f"{100 * values.mean():+.2f}" if len(values) else ""
-            row[f"{name}: 95 %"] = f"{100 * low:+.2f} … {100 * high:+.2f}" if high >= low else ""
-            row[f"{name}: verdict"] = verdict(said, len(values), low, high)
+            region = REGIONS[said or "same"]
+            directed = region.word in ("higher", "lower")
+            found = accuracies.difference(claim.curve, claim.against, sparsities, directed)
+            effect, points = found.effect, [100 * d for d in found.each.values()]
+            row["n"] = max(row["n"], effect.n)
+            row[f"{name}: points"] = f"{100 * effect.mean:+.2f}" if points else ""
+            row[f"{name}: interval"] = spelled(effect, region)
+            row[f"{name}: at each"] = f"{min(points):+.2f} … {max(points):+.2f}" if points else ""
+            left, of = len(found.left_out), len(found.left_out) + len(points)
+            row[f"{name}: left out"] = f"{left} of {of}" if left else ""
+            row[f"{name}: verdict"] = (
+                worded(verdict(effect, region), spoken) if said else "no claim"
+            )
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _interval(values):
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
-    return values.mean() - half, values.mean() + half
+def layers(table: pd.DataFrame, setting: str, sparsity: float) -> pd.DataFrame:
+    """Hold what Appendix J says of every network against masks.
 
-
-def verdict(expected, n, low, high):
-    """The verdict on a claim from the interval [low, high] of a difference of accuracies.
+    Each method but random pruning spares the output layer: it keeps a larger share of its weights
+    than the network does. SynFlow prunes each shortcut more heavily than any convolution of its
+    block.
 
     Args:
-        expected: "higher", "lower", "same" or "not lower"; None is "no claim".
-        n: replicates behind the interval; 0 is "not run", 1 "undecided".
-        low, high: ends of the interval, as fractions.
+        table: records of masks of the setting, made at profile "paper". sparsity: one of theirs.
+
+    Returns:
+        data frame: setting, claim, subject (of each part, and "all"), n, ratio (of the layer's
+        share of kept weights to the other's), interval, verdict.
     """
-    if expected is None:
-        return "no claim"
-    if n == 0:
-        return "not run"
-    if n == 1:
-        return "undecided"
-    supported, contradicted = {
-        "higher": (low > 0, high <= 0),
-        "lower": (high < 0, low >= 0),
-        "same": (low >= -MARGIN and high <= MARGIN, low > MARGIN or high < -MARGIN),
-        "not lower": (low >= -MARGIN, high < -MARGIN),
-    }[expected]
-    return "supported" if supported else "contradicted" if contradicted else "undecided"
+    kept = {
+        method: 1 - curves.layer_sparsities(table, setting, sparsity, method)
+        for method in EARLY_METHODS
+    }
+    spared = {m: statistics.effect(found.iloc[:, -1] / (1 - sparsity)) for m, found in kept.items()}
+    synflow = kept["synflow"]
+    shortcuts = {}
+    for name in synflow.columns[synflow.columns.str.contains("shortcut|downsample")]:
+        block = name.split(".shortcut")[0].split(".downsample")[0]
+        around = synflow.loc[:, synflow.columns.str.startswith(f"{block}.conv")].min(axis=1)
+        shortcuts[name] = statistics.effect(synflow[name] / around.where(around > 0))
+    spoken = speaks(setting, "paper", table)
+    rows = _parts("the output layer is spared", spared, SPARED, spoken, "ratio", ".2f")
+    rows += _parts("SynFlow prunes shortcuts more heavily than their block", shortcuts, HEAVILY,
+                   spoken, "ratio", ".2f")  # fmt: skip
+    return pd.DataFrame(rows).assign(setting=setting)
 
 
-def at_most(values, bound):
-    """The verdict on "at most `bound`", from one value a replicate.
+def effective_ratio(table: pd.DataFrame, setting: str) -> pd.DataFrame:
+    """Hold Appendix M's bound on what shuffling reconnects against masks.
 
-    "supported" and "contradicted" need the whole 95 % t interval of the mean on one side of the
-    bound; the rest is "undecided", as is a single value.
+    At the highest matching sparsity the shuffled network has at most 1.0026 times as many
+    effective weights, whatever the method.
+
+    Args:
+        table: records of masks of the setting, made at profile "paper".
+
+    Returns:
+        data frame: setting, sparsity (percent), claim, subject, n, ratio, interval, verdict.
     """
-    low, high = _interval(values)
-    return "supported" if high <= bound else "contradicted" if low > bound else "undecided"
+    level, _ = settings.matching_level(setting)
+    sparsity = settings.sparsity(level)
+    effects = {
+        method: statistics.effect(curves.replicates_of_ratio(table, method, sparsity)["ratio"])
+        for method in EARLY_METHODS
+    }
+    spoken = speaks(setting, "paper", table, figure=6)  # the networks of the main body
+    text = "at most 1.0026 times as many effective weights"
+    rows = _parts(text, effects, RECONNECTED, spoken, "ratio", ".4f")
+    return pd.DataFrame(rows).assign(setting=setting, sparsity=round(100 * sparsity, 1))
 
 
-def immunity(data):
+def _parts(
+    text: str, effects: Mapping[str, Effect], region: Region, spoken: bool, unit: str, form: str
+) -> list[dict]:
+    """A row for each part of a claim about all, and one for the claim; none if it has no part."""
+    rows = [
+        {
+            "claim": text, "subject": subject, "n": effect.n,
+            unit: f"{effect.mean:{form}}" if effect.n else "",
+            "interval": spelled(effect, region, form, 1),
+            "verdict": worded(verdict(effect, region), spoken),
+        }
+        for subject, effect in effects.items()
+    ]  # fmt: skip
+    if rows:
+        found = worded(statistics.verdict_of_all(list(effects.values()), region), spoken)
+        least = min(effect.n for effect in effects.values())
+        rows.append({"claim": text, "subject": "all", "n": least, unit: "", "interval": "",
+                     "verdict": found})  # fmt: skip
+    return rows
+
+
+def immunity(data: pd.DataFrame, spoken: bool) -> pd.DataFrame:
     """Hold "the distribution of unpruned weights changes minimally" against the results.
 
     What chance alone moves is taken from random pruning, whose unpruned weights are drawn from one
     distribution whatever the ablation: the excess over it is compared, replicate by replicate.
-    "supported" means that the 95 % t interval of the mean excess ends below 0.05, "contradicted"
-    that it begins above.
 
     Args:
         data: as `curves.weight_data` returns it.
+        spoken: whether the paper speaks of these results, see `speaks`.
 
     Returns:
         data frame: when, sparsity in percent, method, ablation, n, ks, excess over random and its
-        interval, verdict.
+        interval, verdict on an excess of at most 0.05.
     """
     keys = ["when", "sparsity", "ablation", "replicate"]
     chance = data[data["method"] == "random"].set_index(keys)["ks"].rename("chance")
@@ -242,14 +323,41 @@ def immunity(data):
     for (when, sparsity, method, ablation), group in joined.groupby(
         ["when", "sparsity", "method", "ablation"], sort=False
     ):
-        excess = (group["ks"] - group["chance"]).dropna()
-        low, high = _interval(excess)
-        found = "undecided"
-        if len(excess) > 1:
-            found = "supported" if high < MOVED else "contradicted" if low > MOVED else "undecided"
+        excess = statistics.effect(group["ks"] - group["chance"])
         rows.append(
-            (when, round(100 * sparsity, 1), method, ablation, len(excess), group["ks"].mean(),
-             excess.mean(), f"{low:.3f} … {high:.3f}" if high >= low else "", found)
+            (when, round(100 * sparsity, 1), method, ablation, excess.n, group["ks"].mean(),
+             excess.mean, spelled(excess, MOVED, ".3f", 1), worded(verdict(excess, MOVED), spoken))
         )  # fmt: skip
-    columns = ["when", "sparsity", "method", "ablation", "n", "ks", "excess", "95 %", "verdict"]
+    columns = ["when", "sparsity", "method", "ablation", "n", "ks", "excess", "interval", "verdict"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def prunes_evenly(mask: Mapping[str, torch.Tensor], sparsity: float) -> str:
+    """The verdict on Section 3's sentence that random pruning "prunes each layer to approximately
+    sparsity s": within two percentage points in every layer of this mask, made by it."""
+    return verdict(exact(max(abs(s - sparsity) for s in analysis.layerwise(mask).values())), EVEN)
+
+
+def path_norm(
+    scores: Mapping[str, torch.Tensor], norm: float, drops: Mapping[str, float]
+) -> dict[str, str]:
+    """The verdicts on what Appendix D.5 says of SynFlow's scores and the l1,1 path norm.
+
+    Args:
+        scores: of a network without biases, dict from layer to tensor; norm: its path norm.
+        drops: what the path norm loses by a weight, by the place of its score: "highest" and
+            others, so that "the highest-scoring weight has the smallest impact" can be seen.
+
+    Returns:
+        dict from claim to verdict. The numbers are exact: they are compared to six decimals.
+    """
+    shares = [exact(float(z.sum()) / float(norm)) for z in scores.values()]
+    impact = float(drops["highest"]) / min(float(drop) for drop in drops.values())
+    return {
+        "scores add up to the path norm in every layer": statistics.verdict_of_all(
+            shares, Region("between", 1, 1)
+        ),
+        "the highest-scoring weight has the smallest impact": verdict(
+            exact(impact), Region("at most", 1)
+        ),
+    }

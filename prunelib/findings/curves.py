@@ -1,18 +1,88 @@
-"""The numbers of each figure, computed from the store's tables."""
+"""The numbers of each figure, computed from the store's tables.
+
+First accuracies (the figures that rest on training), then what masks show (Figures 5, 15 and 16,
+and our values beside the printed ones), last how far unpruned weights move. Each function returns
+a tidy data frame that a page draws or prints.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
 from prunelib import networks, settings
-from prunelib.engine.measuring import THRESHOLDS
 from prunelib.findings import statistics
-from prunelib.runs import EARLY_METHODS
+from prunelib.findings.statistics import Region, spelled, verdict, worded
+from prunelib.grids import FIGURES, figure_runs
+from prunelib.runs import DENSE, EARLY_METHODS, Curve, Run
 
 # How far a mean may lie from a printed value: percentage points of neurons; the ratio at the
 # highest matching sparsity, and beyond it.
 NEAR = {"percent_neurons_pruned": 2.0, "matching": 0.0005, "extreme": 0.01}
 
 
-def collapse_data(table, sparsity):
+def accuracy_data(
+    figure: int, table: pd.DataFrame, setting: str, profile: str,
+    label: Callable[[int, Curve], str], replicates: int | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """The numbers that an accuracy figure draws.
+
+    Args:
+        figure: a number of `grids.FIGURES`, along sparsity.
+        table: a results table; only runs of the figure are read from it.
+        label: the name of a curve's line in a figure, given both.
+        replicates: how many; the profile's number by default.
+
+    Returns:
+        data frame: panel, line, sparsity, weights remaining (both in percent), mean and std of
+        test accuracy in percent, n. Rows for which no run exists are absent.
+    """
+    table = rows_of(figure_runs(figure, setting, profile, replicates), table)
+    rows = []
+    for panel, lines in FIGURES[figure].panels.items():
+        for curve in (DENSE, *lines):
+            name = "Unpruned" if curve == DENSE else label(figure, curve)
+            found = statistics.over_replicates(table, curve.at(setting, profile))
+            for s, row in found.iterrows():
+                mean, std = 100 * row["mean"], 100 * row["std"]
+                rows.append(
+                    (panel, name, round(100 * s, 1), 100 * (1 - s), mean, std, int(row["n"]))
+                )
+    columns = ["panel", "line", "sparsity", "remaining", "accuracy", "std", "n"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def rows_of(runs: Iterable[Run], table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table that belong to some Runs, in their order."""
+    index = pd.DataFrame([run.record() for run in runs])
+    # steps are whole numbers or "end": compared as objects
+    typed = dict.fromkeys(("prune_at", "weights_from"), object)
+    found = index.astype(typed).merge(table.astype(typed), on=list(index.columns))
+    return found[list(table.columns)]
+
+
+def variant(setting: str, table: pd.DataFrame) -> str:
+    """Words for a title: " on X" where records rest on another dataset than the setting's."""
+    own = settings.get(setting).dataset.removeprefix("modified_")
+    others = sorted({name.split("@")[0] for name in table["dataset"]} - {own, "none"})
+    return f" on {', '.join(others)}" if others else ""
+
+
+@functools.cache
+def _shapes(setting: str) -> dict[str, tuple[int, int]]:
+    """Of each prunable layer, in order: how many weights it has, and how many outputs."""
+    model = networks.build(settings.get(setting).network)
+    weights = {name: model.get_parameter(name) for name in networks.prunable(model)}
+    return {name.removesuffix(".weight"): (w.numel(), len(w)) for name, w in weights.items()}
+
+
+def classes(setting: str) -> int:
+    """How many classes the network of a setting tells apart."""
+    *_, (_, outputs) = _shapes(setting).values()
+    return outputs
+
+
+def collapse_data(table: pd.DataFrame, sparsity: float) -> pd.DataFrame:
     """The curves of Figure 5: the share of neurons with at least s % of their weights pruned.
 
     Args:
@@ -24,40 +94,52 @@ def collapse_data(table, sparsity):
     """
     rows = []
     for (method, ablation), group in _lines(table[table["sparsity"] == sparsity]):
-        counts = pd.DataFrame([[int(c) for c in text.split()] for text in group["collapse"]])
+        counts = _cells(group["collapse"])
         shares = 100 * counts.div(counts[0], axis=0)
-        for column, threshold in enumerate(THRESHOLDS):
-            values = shares[column]
-            rows.append(
-                (method, ablation, 100 * threshold, values.mean(), values.std(), len(values))
-            )
+        thresholds = [100 * k / (len(shares.columns) - 1) for k in shares.columns]
+        for threshold, (_, values) in zip(thresholds, shares.items(), strict=True):
+            rows.append((method, ablation, threshold, values.mean(), values.std(), len(values)))
     return pd.DataFrame(
         rows, columns=["method", "ablation", "threshold", "share", "std", "n"]
     ).round({"threshold": 1})
 
 
-def layer_data(table, setting, sparsity):
+def layer_data(table: pd.DataFrame, setting: str, sparsity: float) -> pd.DataFrame:
     """The bars of Figure 15: the sparsity of each layer, of the unmodified masks.
 
     Returns:
         data frame: method, layer (in order), sparsity and std in percent, n.
     """
-    model = _network(setting)
-    names = networks.prunable(model)
-    sizes = [model.get_parameter(name).numel() for name in names]
+    late = table["prune_at"] == "end"
+    methods = table["method"].where(~late, table["method"] + " after training")
     rows = []
-    unmodified = table[(table["sparsity"] == sparsity) & (table["ablation"] == "none")]
-    for (method, _), group in _lines(unmodified):
-        kept = pd.DataFrame([[int(c) for c in text.split()] for text in group["layers"]])
-        pruned = 100 * (1 - kept / sizes)
-        for column, name in enumerate(names):
-            values = pruned[column]
-            layer = name.removesuffix(".weight")
+    for method in methods.drop_duplicates().sort_values(key=_place):
+        pruned = 100 * layer_sparsities(table, setting, sparsity, method)
+        for layer, values in pruned.items() if len(pruned) else ():
             rows.append((method, layer, values.mean(), values.std(), len(values)))
     return pd.DataFrame(rows, columns=["method", "layer", "sparsity", "std", "n"])
 
 
-def ratio_data(table):
+def layer_sparsities(
+    table: pd.DataFrame, setting: str, sparsity: float, method: str
+) -> pd.DataFrame:
+    """The sparsity of each layer in [0, 1], of a method's unmodified masks.
+
+    Args:
+        method: a name, or "magnitude after training", of masks of the trained network.
+
+    Returns:
+        data frame: a row a replicate, a column a layer, from input to output.
+    """
+    layers = _shapes(setting)
+    name = method.removesuffix(" after training")
+    chosen = table[(table["method"] == name) & (table["sparsity"] == sparsity)]
+    chosen = chosen[(chosen["prune_at"] == "end") == (name != method)]
+    kept = _cells(chosen[chosen["ablation"] == "none"]["layers"], list(layers))
+    return 1 - kept / [weights for weights, _ in layers.values()]
+
+
+def ratio_data(table: pd.DataFrame) -> pd.DataFrame:
     """The lines of Figure 16: effective weights of the shuffled mask over the unmodified one's.
 
     A replicate whose unmodified mask has no effective weight at all has no ratio.
@@ -74,7 +156,7 @@ def ratio_data(table):
     return found.reset_index().sort_values("method", key=_place, kind="stable")
 
 
-def weight_data(tables):
+def weight_data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """How far the unpruned weights of all layers together move under each ablation.
 
     Args:
@@ -90,7 +172,7 @@ def weight_data(tables):
     for when, table in tables.items():
         first = table.copy()
         for name in ("std", "wasserstein", "ks"):
-            first[name] = first[name].map(lambda text: float(str(text).split()[0]))
+            first[name] = _cells(first[name])[0]
         for (sparsity, method, prune_at, replicate), group in first.groupby(keys, sort=False):
             stds = group.set_index("ablation")["std"]
             if "none" not in stds:
@@ -105,7 +187,9 @@ def weight_data(tables):
     return pd.DataFrame(rows, columns=columns)
 
 
-def layer_weights(table, setting, sparsity, quantity, ablation="shuffle"):
+def layer_weights(
+    table: pd.DataFrame, setting: str, sparsity: float, quantity: str, ablation: str = "shuffle"
+) -> pd.DataFrame:
     """A quantity of the unpruned weights of each layer, mean over replicates, a column a method.
 
     Args:
@@ -114,74 +198,78 @@ def layer_weights(table, setting, sparsity, quantity, ablation="shuffle"):
         quantity: "mean", "std", "kurtosis", "wasserstein" or "ks".
         ablation: of the runs it is read of.
     """
-    names = [n.removesuffix(".weight") for n in networks.prunable(_network(setting))]
     rows = table[(table["sparsity"] == sparsity) & (table["ablation"] == ablation)]
     found = {}
     for (method, prune_at), group in rows.groupby(["method", "prune_at"], sort=False):
-        values = pd.DataFrame([[float(v) for v in text.split()] for text in group[quantity]])
-        found[f"{method} after training" if prune_at == "end" else method] = values.mean()
-    return pd.DataFrame(found).set_axis(["all layers", *names])
+        name = f"{method} after training" if prune_at == "end" else method
+        found[name] = _cells(group[quantity]).mean()
+    return pd.DataFrame(found).set_axis(["all layers", *_shapes(setting)])
 
 
-def _network(setting):
-    return networks.build(settings.get(setting).network)
+def _cells(column: pd.Series, names: Sequence | None = None) -> pd.DataFrame:
+    """The tuples in the cells of a column, a column an entry, named or numbered."""
+    values = [_numbers(cell) for cell in column]
+    return pd.DataFrame(values, index=column.index, columns=names, dtype=float)
 
 
-def _lines(table):
-    """((method, ablation), rows): methods in the order of the paper, unmodified first."""
-    return table.sort_values("method", key=_place, kind="stable").groupby(
-        ["method", "ablation"], sort=False
-    )
+def _numbers(cell):
+    return [float(word) for word in cell.split()] if isinstance(cell, str) else cell
 
 
-def _place(names):
+def _lines(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+    """((method, ablation), rows): methods in the order of the paper."""
+    ordered = table.sort_values("method", key=_place, kind="stable")
+    return iter(ordered.groupby(["method", "ablation"], sort=False))
+
+
+def _place(names: pd.Series) -> pd.Series:
     return names.map({name: place for place, name in enumerate((*EARLY_METHODS, "random"))})
 
 
-def against_published(table, setting):
+def against_published(table: pd.DataFrame, setting: str) -> pd.DataFrame:
     """Our values beside those the paper prints in Section 5 and Appendix M.
 
+    The verdict is on our mean being the printed one within the tolerance of `NEAR`; both numbers
+    of replicates count, see `statistics.from_printed`.
+
     Args:
-        table: records of masks of the setting.
+        table: records of masks of the setting, made at profile "paper".
 
     Returns:
         data frame: quantity, method, sparsity, paper (as printed), ours (mean), std, n,
-        difference, the difference in units of our standard deviation, and whether it is within
-        the tolerances `NEAR`. Empty where the paper prints nothing for the setting.
+        difference, its 90 % interval, verdict. Empty where the paper prints nothing for the
+        setting; where it prints a bound, as "<1", ours is held to that and has no difference.
     """
     chosen = settings.get(setting)
     printed = statistics.published(
-        "frankle2021_before_training",
-        network=chosen.network,
-        dataset=chosen.dataset,
+        "frankle2021_before_training", network=chosen.network, dataset=chosen.dataset
     )
+    matching = settings.sparsity(settings.matching_level(setting)[0])
+    spoken = not variant(setting, table)
     rows = []
     for row in printed.itertuples():
-        near = table[table["sparsity"].round(3) == row.sparsity]
-        values = _measured(near, row.quantity, row.method)
-        number = pd.to_numeric(row.value, errors="coerce")
-        difference = values.mean() - number
-        matching = settings.sparsity(settings.matching_level(setting)[0])
-        near = "matching" if row.sparsity <= round(matching, 3) else "extreme"
-        tolerance = NEAR.get(row.quantity, NEAR[near])
+        values = _measured(table[table["sparsity"].round(3) == row.sparsity], row)
+        bound = str(row.value).startswith("<")
+        number = float(str(row.value).removeprefix("<"))
+        band = "matching" if row.sparsity <= round(matching, 3) else "extreme"
+        region = Region("at most", 0) if bound else Region(
+            "same", NEAR.get(row.quantity, NEAR[band])
+        )  # fmt: skip
+        effect = statistics.from_printed(values, number, chosen.replicates)
         rows.append(
             {
-                "quantity": row.quantity.replace("_", " "),
-                "method": row.method,
-                "sparsity": 100 * row.sparsity,
-                "paper": row.value,
-                "ours": values.mean(),
-                "std": values.std(),
-                "n": len(values),
-                "difference": difference,
-                "in stds": difference / values.std() if values.std() else float("nan"),
-                "within": "" if pd.isna(difference) else bool(abs(difference) <= tolerance),
+                "quantity": row.quantity.replace("_", " "), "method": row.method,
+                "sparsity": 100 * row.sparsity, "paper": row.value, "ours": values.mean(),
+                "std": values.std(), "n": effect.n,
+                "difference": float("nan") if bound else effect.mean,
+                "interval": "" if bound else spelled(effect, region, "+.4f", 1),
+                "verdict": worded(verdict(effect, region), spoken),
             }
-        )
+        )  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def replicates_of_ratio(table, method, sparsity):
+def replicates_of_ratio(table: pd.DataFrame, method: str, sparsity: float) -> pd.DataFrame:
     """Effective weights, unmodified and shuffled, and their ratio: a row a replicate.
 
     Args:
@@ -189,30 +277,18 @@ def replicates_of_ratio(table, method, sparsity):
     """
     rows = table[(table["method"] == method) & (table["sparsity"] == sparsity)]
     weights = rows.pivot(index="replicate", columns="ablation", values="effective_weights")
+    weights = weights.reindex(columns=["none", "shuffle"])
     kept = rows.groupby("replicate")["kept_weights"].first().rename("kept")
-    found = pd.concat([kept, weights[["none", "shuffle"]]], axis=1)
-    return found.assign(ratio=found["shuffle"] / found["none"])
+    found = pd.concat([kept, weights], axis=1)
+    # a network that is cut in two has no effective weights, and no ratio
+    return found.assign(ratio=found["shuffle"] / found["none"].where(found["none"] > 0))
 
 
-def _measured(table, quantity, method):
+def _measured(table: pd.DataFrame, printed) -> pd.Series:
     """One value a replicate of a printed quantity; "synflow+shuffle" is the shuffled mask."""
-    name, _, ablation = method.partition("+")
-    if quantity == "effective_parameter_ratio":
-        pairs = table[table["method"] == name].pivot(
-            index="replicate", columns="ablation", values="effective_weights"
-        )
-        return (pairs["shuffle"] / pairs["none"]).dropna() if len(pairs) else pd.Series(dtype=float)
+    name, _, ablation = printed.method.partition("+")
+    if printed.quantity == "effective_parameter_ratio":
+        return replicates_of_ratio(table, name, table["sparsity"].max())["ratio"].dropna()
     rows = table[(table["method"] == name) & (table["ablation"] == (ablation or "none"))]
-    counts = [[int(c) for c in text.split()] for text in rows["collapse"]]
-    return pd.Series([100 * c[-1] / c[0] for c in counts], dtype=float)
-
-
-def fidelity(runs, table):
-    """One sentence: how many masks there are of those wanted, on what data they were scored."""
-    data = sorted(set(table["dataset"]) - {"none"})
-    missing = len(runs) - len(table)
-    return (
-        f"{runs[0].setting}: {len(table)} of {len(runs)} masks"
-        + (f", {missing} not made" if missing else "")
-        + f"; scored on {', '.join(data) or 'no data'}."
-    )
+    counts = _cells(rows["collapse"])
+    return 100 * counts.iloc[:, -1] / counts.iloc[:, 0] if len(rows) else pd.Series(dtype=float)

@@ -1,11 +1,20 @@
-"""Statistics over replicates, and what the papers print."""
+"""Effects with their intervals, the one rule that turns them into verdicts, and printed numbers.
 
+An `Effect` is a mean and how well it is known; a `Region` is what a claim allows; `verdict` holds
+the one against the other. Below them: statistics over replicates, and the tables of what the
+papers print.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from scipy import stats
 
-from prunelib.errors import check_name
-from prunelib.runs import DENSE
+from prunelib.errors import BadValueError, check_name
+from prunelib.runs import DENSE, Curve
 
 PUBLISHED = {
     path.stem: path for path in sorted((Path(__file__).parent / "published").glob("*.csv"))
@@ -13,8 +22,194 @@ PUBLISHED = {
 
 TOLERANCES = (0.0, 0.001, 0.0025, 0.005, 0.01)
 
+VERDICTS = ("supported", "undecided", "not supported", "not run")
+# What is said instead of results that the claim does not speak of.
+ELSEWHERE = {"supported": "agrees", "not supported": "differs"}
 
-def select(table, curve):
+# Decimals that ends of intervals and bounds are compared to. The store keeps six digits of an
+# accuracy; what lies behind them is rounding, and must not decide.
+DIGITS = 6
+
+# The interval that each region allows, from its bound or bounds.
+_ENDS = {
+    "higher": lambda margin: (margin, math.inf),
+    "lower": lambda margin: (-math.inf, -margin),
+    "same": lambda margin: (-margin, margin),
+    "not lower": lambda margin: (-margin, math.inf),
+    "not higher": lambda margin: (-math.inf, margin),
+    "at most": lambda bound: (-math.inf, bound),
+    "at least": lambda bound: (bound, math.inf),
+    "between": lambda low, high: (low, high),
+}
+_MARGINS = ("higher", "lower", "same", "not lower", "not higher")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A mean over replicates and how well it is known.
+
+    `error` is its standard error, in the unit of the mean, and `freedom` the degrees of freedom
+    that this rests on; `n` counts the replicates. An exact number has the error 0. The error is
+    NaN where there are too few results to tell it, and infinite where there are results but none
+    says anything about the effect.
+    """
+
+    mean: float
+    error: float
+    freedom: float
+    n: int
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """The two ends of the t interval of the mean; both NaN where there are too few results."""
+        if self.error == 0:
+            return self.mean, self.mean
+        if math.isinf(self.error):
+            return -math.inf, math.inf
+        half = self.error * float(stats.t.ppf((1 + confidence) / 2, self.freedom))
+        return self.mean - half, self.mean + half
+
+    @property
+    def low(self) -> float:
+        """The lower end of the 95 % interval."""
+        return self.interval()[0]
+
+    @property
+    def high(self) -> float:
+        """The upper end of the 95 % interval."""
+        return self.interval()[1]
+
+
+def effect(values: Iterable[float]) -> Effect:
+    """The mean of one value a replicate; values that are NaN do not count.
+
+    Two values are the fewest that have an interval.
+    """
+    found = pd.Series(values, dtype=float).dropna()
+    error = float(found.sem()) if len(found) > 1 else math.nan
+    return Effect(float(found.mean()), error, len(found) - 1, len(found))
+
+
+def exact(value: float) -> Effect:
+    """A number without sampling error: a count, or an identity that holds or does not."""
+    return Effect(float(value), 0.0, math.inf, 1)
+
+
+def from_printed(values: Iterable[float], printed: float, replicates: int) -> Effect:
+    """How far the mean of our values lies from a printed mean of other replicates.
+
+    The printed mean was drawn as ours was, so that both numbers of replicates enter: the interval
+    is the prediction interval of a mean of `replicates` values (Hahn and Meeker, 1991, ch. 4).
+
+    Args:
+        values: ours, one a replicate, whose spread stands for both.
+        printed: the mean that a paper prints, over `replicates` values, in the same unit.
+    """
+    ours = effect(values)
+    error = ours.error * math.sqrt(1 + ours.n / replicates)
+    return Effect(ours.mean - printed, error, ours.freedom, ours.n)
+
+
+@dataclass(frozen=True)
+class Region:
+    """The effects that a claim allows, in a word and its bound, in the unit of the effect.
+
+    "higher" and "lower" by more than a smallest effect that counts; "same", "not lower" and
+    "not higher" but for a margin; "at most" and "at least" a value; "between" two.
+
+    Raises:
+        UnknownNameError: for another word. BadValueError: for a margin below zero, or bounds that
+            are too few, too many or in the wrong order.
+    """
+
+    word: str
+    bound: float
+    upper: float | None = None
+
+    def __post_init__(self):
+        check_name("region", self.word, _ENDS)
+        if self.word in _MARGINS and not self.bound >= 0:
+            raise BadValueError(f"region {self.word!r}: margin {self.bound!r} is not at least 0")
+        if (self.word == "between") != (self.upper is not None):
+            raise BadValueError(f"region {self.word!r}: 'between' takes two bounds, others one")
+        if self.word == "between" and not self.bound <= self.upper:
+            raise BadValueError(f"region 'between': {self.bound!r} is above {self.upper!r}")
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Its lowest and its highest value; where it is "higher" or "lower" these lie outside."""
+        bounds = (self.bound,) if self.upper is None else (self.bound, self.upper)
+        return _ENDS[self.word](*bounds)
+
+    @property
+    def confidence(self) -> float:
+        """Of the interval to compare with it.
+
+        0.9 for equivalence, whose two one-sided tests at 0.05 it carries out (Schuirmann, 1987).
+        """
+        return 0.9 if self.word in ("same", "between") else 0.95
+
+
+def verdict(effect: Effect, region: Region, parts: int = 1) -> str:
+    """What an effect says of a claim: the one rule.
+
+    Args:
+        effect: with an interval, which is taken at the region's own confidence.
+        region: what the claim allows.
+        parts: of how many effects this is the one looked at; the interval is widened accordingly
+            (Bonferroni). See `verdict_of_all`.
+
+    Returns:
+        "supported" where the whole interval lies inside the region, "not supported" where all of
+        it lies outside, "undecided" where it does neither, "not run" where there are too few
+        results for an interval. Ends and bounds are compared to six decimals.
+    """
+    ends = (*effect.interval(1 - (1 - region.confidence) / parts), *region.ends)
+    low, high, bottom, top = (round(end, DIGITS) for end in ends)
+    if math.isnan(low):
+        return "not run"
+    if region.word in ("higher", "lower"):
+        inside, outside = bottom < low and high < top, high <= bottom or top <= low
+    else:
+        inside, outside = bottom <= low and high <= top, high < bottom or top < low
+    return "supported" if inside else "not supported" if outside else "undecided"
+
+
+def verdict_of_all(effects: Sequence[Effect], region: Region) -> str:
+    """The verdict on a claim about all of several effects: its parts' conjunction.
+
+    It is supported where every part is, each at the full level, as an intersection-union test may
+    (Berger, 1982). One part refutes it, with an interval widened for having looked at all.
+    """
+    found = [verdict(effect, region) for effect in effects]
+    if found and set(found) == {"supported"}:
+        return "supported"
+    if "not supported" in (verdict(effect, region, len(effects)) for effect in effects):
+        return "not supported"
+    return "undecided" if found and "not run" not in found else "not run"
+
+
+def worded(verdict: str, speaks: bool) -> str:
+    """A verdict as it may be said of these results.
+
+    Args:
+        verdict: as `verdict` returns it.
+        speaks: whether the claim speaks of them. Below profile `paper`, on other data or on
+            another network it does not: results "agree" or "differ", and contradict nothing.
+    """
+    return verdict if speaks else ELSEWHERE.get(verdict, verdict)
+
+
+def spelled(effect: Effect, region: Region, form: str = "+.2f", scale: float = 100) -> str:
+    """The interval that decides, as text; empty where there is none to speak of.
+
+    Args:
+        form: how to write its ends; scale: what to multiply them by, 100 for percent.
+    """
+    ends = [scale * end for end in effect.interval(region.confidence)]
+    return " … ".join(f"{end:{form}}" for end in ends) if all(map(math.isfinite, ends)) else ""
+
+
+def select(table: pd.DataFrame, curve: Curve) -> pd.DataFrame:
     """The rows of a results table that belong to a `runs.Curve`."""
     chosen = table["method"] == curve.method
     for name in ("ablation", "prune_at", "weights_from", "init"):
@@ -22,7 +217,7 @@ def select(table, curve):
     return table[chosen]
 
 
-def over_replicates(table, curve):
+def over_replicates(table: pd.DataFrame, curve: Curve) -> pd.DataFrame:
     """Mean and standard deviation of test accuracy at each sparsity of a curve.
 
     Returns:
@@ -33,36 +228,7 @@ def over_replicates(table, curve):
     return pd.DataFrame({"mean": groups.mean(), "std": groups.std(), "n": groups.size()})
 
 
-def paired_differences(table, curve, against, sparsities):
-    """Differences of test accuracy, curve minus against, one a replicate.
-
-    Replicates share data order, augmentation and initial weights, so they are compared pairwise;
-    each replicate's value is the mean over those `sparsities` at which it has both. They need not
-    share the precision they were computed in: see `mixed_precision`.
-
-    Returns:
-        series indexed by replicate, in [-1, 1]; empty where nothing can be compared.
-    """
-    keys = ["replicate", "sparsity"]
-    ours, theirs = (select(table, c).set_index(keys)["test_accuracy"] for c in (curve, against))
-    difference = (ours - theirs).dropna()
-    difference = difference[difference.index.get_level_values("sparsity").isin(sparsities)]
-    return difference.groupby("replicate").mean()
-
-
-def mixed_precision(table, curve, against):
-    """How many of the pairs behind `paired_differences`, at all sparsities, had two precisions.
-
-    Returns:
-        (count, number of pairs).
-    """
-    keys = ["replicate", "sparsity"]
-    ours, theirs = (select(table, c).set_index(keys)["precision"] for c in (curve, against))
-    pairs = pd.concat([ours, theirs], axis=1, join="inner").set_axis(["ours", "theirs"], axis=1)
-    return int((pairs["ours"] != pairs["theirs"]).sum()), len(pairs)
-
-
-def highest_matching(table, curve, tolerance):
+def highest_matching(table: pd.DataFrame, curve: Curve, tolerance: float) -> float | None:
     """The highest sparsity at which a curve still matches the unpruned network.
 
     The paper prints no criterion. Here: the mean accuracy is at most `tolerance` below the
@@ -83,11 +249,12 @@ def highest_matching(table, curve, tolerance):
     return float(max(matching, default=0.0))
 
 
-def matching_table(table, curves, tolerances=TOLERANCES):
+def matching_table(
+    table: pd.DataFrame, curves: dict[str, Curve], tolerances: Sequence[float] = TOLERANCES
+) -> pd.DataFrame:
     """The highest matching sparsity in percent of each labelled curve, a column a tolerance.
 
     Args:
-        curves: dict from label to Curve.
         tolerances: differences of accuracies in [0, 1].
     """
     rows = {}
@@ -98,11 +265,14 @@ def matching_table(table, curves, tolerances=TOLERANCES):
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
-def published(name, **where):
+def published(name: str, **where) -> pd.DataFrame:
     """Numbers that the papers print, as a data frame; `where` selects rows by column.
 
     Args:
         name: a file of `published/`, without its ending.
+
+    Raises:
+        UnknownNameError: there is no such file; the sentence lists those there are.
     """
     check_name("published table", name, PUBLISHED)
     table = pd.read_csv(PUBLISHED[name])

@@ -19,6 +19,7 @@ from prunelib.results.records import END, MASK, START, TRAINED, Kind
 from prunelib.results.store import Store
 from prunelib.runs import EARLY_METHODS, Curve, Run
 
+WHEN = {"before training": START, "after training": END}
 PARAMETERS = ("setting", "profile", "replicates", "train")
 
 
@@ -33,10 +34,10 @@ class Form:
     draw: Callable[["Page", pd.DataFrame, str], Figure]
 
 
-def _of_masks(data, drawing, all_sparsities=False):
+def _of_masks(data, drawing, all_sparsities=False, after=False):
     def runs(page):
         levels = None if all_sparsities else settings.matching_level(page.setting)[:1]
-        return grids.mask_runs(page.setting, methods(page.setting), levels, page.replicates)
+        return grids.mask_runs(page.setting, methods(page.setting), levels, page.replicates, after)
 
     return Form((MASK,), runs, data, lambda page, numbers, title: drawing(numbers, title))
 
@@ -51,7 +52,7 @@ _WEIGHTS = Form(
     (START, END),
     lambda p: grids.weight_runs(p.setting, p.profile, replicates=p.replicates),
     lambda p: curves.weight_data(
-        {"before training": p.table(START), "after training": p.table(END)}
+        {w: t for w, k in WHEN.items() if len(t := p.table(k))}
     ),
     lambda p, data, title: draw.weights(data, title),
 )
@@ -59,7 +60,9 @@ _WEIGHTS = Form(
 FORMS: dict[int | str, Form] = {
     **{f: _ACCURACY for f, grid in grids.FIGURES.items() if grid.along == "sparsity" and f != 1},
     5: _of_masks(lambda p: curves.collapse_data(p.table(), p.sparsity), draw.collapse),
-    15: _of_masks(lambda p: curves.layer_data(p.table(), p.setting, p.sparsity), draw.layers),
+    15: _of_masks(
+        lambda p: curves.layer_data(p.table(), p.setting, p.sparsity), draw.layers, after=True
+    ),
     16: _of_masks(lambda p: curves.ratio_data(p.table()), draw.ratio, all_sparsities=True),
     "weights": _WEIGHTS,
 }
@@ -198,7 +201,7 @@ class Page:
         """Our values of a quantity beside those that the paper prints, for every setting of which
         the store holds records: see `curves.against_published`."""
         found = [
-            curves.against_published(p.store.table(p.setting), p.setting).assign(setting=p.setting)
+            curves.against_published(p.table(), p.setting).assign(setting=p.setting)
             for p in (self, *self.others())
         ]
         table = pd.concat(found, ignore_index=True).set_index("setting").reset_index()
