@@ -45,15 +45,15 @@ def _of_masks(data, drawing, all_sparsities=False, after=False):
 _ACCURACY = Form(
     (TRAINED,),
     lambda p: grids.figure_runs(p.figure, p.setting, p.profile, p.replicates),
-    lambda p: curves.accuracy_data(p.figure, p.table(), p.setting, p.profile, style.label, p.replicates),
+    lambda p: curves.accuracy_data(
+        p.figure, p.table(), p.setting, p.profile, style.label, p.replicates
+    ),
     lambda p, data, title: draw.accuracy(data, title, p.figure, p.setting, p.profile),
 )
 _WEIGHTS = Form(
     (START, END),
     lambda p: grids.weight_runs(p.setting, p.profile, replicates=p.replicates),
-    lambda p: curves.weight_data(
-        {w: t for w, k in WHEN.items() if len(t := p.table(k))}
-    ),
+    lambda p: curves.weight_data({w: t for w, k in WHEN.items() if len(t := p.table(k))}),
     lambda p, data, title: draw.weights(data, title),
 )
 # Accuracy against the sparsities 1 - 0.8^k; what is read off masks; the follow-up's weights.
