@@ -6,7 +6,6 @@ from torch import nn
 
 from prunelib.results.records import Mask, Trained, Weights
 
-
 _ORIGIN = {"device": "cpu", "dataset": "digits@0", "torch": "0", "commit": "unknown"}
 
 

@@ -110,9 +110,10 @@ def layer_data(table: pd.DataFrame, setting: str, sparsity: float) -> pd.DataFra
     Returns:
         data frame: method, layer (in order), sparsity and std in percent, n.
     """
-    methods = table["method"].drop_duplicates()
+    late = table["prune_at"] == "end"
+    methods = table["method"].where(~late, table["method"] + " after training")
     rows = []
-    for method in methods.sort_values(key=_place):
+    for method in methods.drop_duplicates().sort_values(key=_place):
         pruned = 100 * layer_sparsities(table, setting, sparsity, method)
         for layer, values in pruned.items() if len(pruned) else ():
             rows.append((method, layer, values.mean(), values.std(), len(values)))
@@ -124,11 +125,16 @@ def layer_sparsities(
 ) -> pd.DataFrame:
     """The sparsity of each layer in [0, 1], of a method's unmodified masks.
 
+    Args:
+        method: a name, or "magnitude after training", of masks of the trained network.
+
     Returns:
         data frame: a row a replicate, a column a layer, from input to output.
     """
     layers = _shapes(setting)
-    chosen = table[(table["method"] == method) & (table["sparsity"] == sparsity)]
+    name = method.removesuffix(" after training")
+    chosen = table[(table["method"] == name) & (table["sparsity"] == sparsity)]
+    chosen = chosen[(chosen["prune_at"] == "end") == (name != method)]
     kept = _cells(chosen[chosen["ablation"] == "none"]["layers"], list(layers))
     return 1 - kept / [weights for weights, _ in layers.values()]
 
@@ -286,14 +292,3 @@ def _measured(table: pd.DataFrame, printed) -> pd.Series:
     rows = table[(table["method"] == name) & (table["ablation"] == (ablation or "none"))]
     counts = _cells(rows["collapse"])
     return 100 * counts.iloc[:, -1] / counts.iloc[:, 0] if len(rows) else pd.Series(dtype=float)
-
-
-def fidelity(runs: Sequence[Run], table: pd.DataFrame) -> str:
-    """One sentence: how many masks there are of those wanted, on what data they were scored."""
-    data = sorted(set(table["dataset"]) - {"none"})
-    missing = len(runs) - len(table)
-    return (
-        f"{runs[0].setting}: {len(table)} of {len(runs)} masks"
-        + (f", {missing} not made" if missing else "")
-        + f"; scored on {', '.join(data) or 'no data'}."
-    )

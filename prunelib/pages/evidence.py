@@ -1,0 +1,77 @@
+"""Evidence: the records that a page wants, those that there are, and the sentence that says so.
+
+Figures, notebooks and the page of results say what they rest on through this one class."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from prunelib import settings
+from prunelib.results.records import Kind, Record
+from prunelib.results.store import Store
+from prunelib.runs import Run
+
+SOURCES = ("dataset", "engine", "precision", "device", "torch", "commit")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Records of one kind, of Runs of one setting and profile.
+
+    `wanted` are the Runs that it takes, without repetition; `records` has those of them that the
+    store holds.
+    """
+
+    kind: Kind
+    wanted: tuple[Run, ...]
+    records: Mapping[Run, Record]
+
+    @classmethod
+    def read(cls, runs: Iterable[Run], store: Store) -> "Evidence":
+        """What a store holds of some Runs.
+
+        Raises:
+            StoreError: a record is damaged.
+        """
+        wanted = dict.fromkeys(runs)
+        first = next(iter(wanted))
+        held = store.records(first.setting, first.profile).items()
+        return cls(store.kind, tuple(wanted), {run: rec for run, rec in held if run in wanted})
+
+    @property
+    def missing(self) -> list[Run]:
+        """The Runs that have no record, in their order."""
+        return [run for run in self.wanted if run not in self.records]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a record, with the columns of its kind."""
+        rows = [record.row() for record in self.records.values()]
+        return pd.DataFrame(rows, columns=list(self.kind.columns))
+
+    def values(self, column: str) -> list[str]:
+        """What the records have in a column, each value once, sorted; "none" left out."""
+        return sorted(set(self.table[column]) - {"none"})
+
+    @property
+    def provenance(self) -> dict:
+        """Where the numbers come from: counts, data, engine, precision, devices, commits."""
+        about = {"setting": self.wanted[0].setting, "profile": self.wanted[0].profile}
+        about |= {"records": len(self.records), "missing": len(self.missing)}
+        columns = [name for name in SOURCES if name in self.kind.columns]
+        return about | {name: self.values(name) for name in columns}
+
+    def __str__(self) -> str:
+        """One sentence: what there is of what is wanted, by which profile, on which data."""
+        first = self.wanted[0]
+        sentence = f"{first.setting}, profile {first.profile} "
+        sentence += f"({settings.get_profile(first.profile).meaning}): "
+        sentence += f"{len(self.records)} of {len(self.wanted)} {self.kind.name}"
+        if self.missing:
+            sentence += f", {len(self.missing)} not run"
+        sentence += f"; data {', '.join(self.values('dataset')) or 'none'}"
+        if "engine" in self.kind.columns and self.records:
+            how = self.table[["engine", "precision"]].drop_duplicates().itertuples(index=False)
+            sentence += "; trained " + ", ".join(sorted(f"{e} in {p}" for e, p in how))
+        return f"{sentence}."

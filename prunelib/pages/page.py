@@ -1,0 +1,277 @@
+"""Page: what every notebook does with its parameters: check them, plan, train, read, draw, and say
+what evidence there is. Which records a figure rests on, and how it is drawn, stands in `FORMS`."""
+
+import ast
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from prunelib import engine, grids, scores, settings
+from prunelib.errors import BadValueError, UnknownNameError, check_name
+from prunelib.findings import claims, curves, statistics
+from prunelib.pages import draw, style
+from prunelib.pages.evidence import Evidence
+from prunelib.paths import data_root
+from prunelib.results.records import END, MASK, START, TRAINED, Kind
+from prunelib.results.store import Store
+from prunelib.runs import EARLY_METHODS, Curve, Run
+
+WHEN = {"before training": START, "after training": END}
+PARAMETERS = ("setting", "profile", "replicates", "train")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a figure rests on and how it is made: records of some kinds; which Runs, and what
+    numbers, as functions of a `Page`; its drawing, as one of a Page, the numbers and a title."""
+
+    kinds: tuple[Kind, ...]
+    runs: Callable[["Page"], list[Run]]
+    data: Callable[["Page"], pd.DataFrame]
+    draw: Callable[["Page", pd.DataFrame, str], Figure]
+
+
+def _of_masks(data, drawing, all_sparsities=False, after=False):
+    def runs(page):
+        levels = None if all_sparsities else settings.matching_level(page.setting)[:1]
+        return grids.mask_runs(page.setting, methods(page.setting), levels, page.replicates, after)
+
+    return Form((MASK,), runs, data, lambda page, numbers, title: drawing(numbers, title))
+
+
+_ACCURACY = Form(
+    (TRAINED,),
+    lambda p: grids.figure_runs(p.figure, p.setting, p.profile, p.replicates),
+    lambda p: curves.accuracy_data(
+        p.figure, p.table(), p.setting, p.profile, style.label, p.replicates
+    ),
+    lambda p, data, title: draw.accuracy(data, title, p.figure, p.setting, p.profile),
+)
+_WEIGHTS = Form(
+    (START, END),
+    lambda p: grids.weight_runs(p.setting, p.profile, replicates=p.replicates),
+    lambda p: curves.weight_data({w: t for w, k in WHEN.items() if len(t := p.table(k))}),
+    lambda p, data, title: draw.weights(data, title),
+)
+# Accuracy against the sparsities 1 - 0.8^k; what is read off masks; the follow-up's weights.
+FORMS: dict[int | str, Form] = {
+    **{f: _ACCURACY for f, grid in grids.FIGURES.items() if grid.along == "sparsity" and f != 1},
+    5: _of_masks(lambda p: curves.collapse_data(p.table(), p.sparsity), draw.collapse),
+    15: _of_masks(
+        lambda p: curves.layer_data(p.table(), p.setting, p.sparsity), draw.layers, after=True
+    ),
+    16: _of_masks(lambda p: curves.ratio_data(p.table()), draw.ratio, all_sparsities=True),
+    "weights": _WEIGHTS,
+}
+
+
+def methods(setting: str) -> tuple[str, ...]:
+    """The methods whose masks are compared: those without data where ImageNet is not at hand."""
+    found = (*EARLY_METHODS, "random")
+    needs_imagenet = settings.get(setting).dataset == "imagenet"
+    if needs_imagenet and not (data_root() / "imagenet").is_dir():
+        return tuple(m for m in found if not scores.get(m).needs_data)
+    return found
+
+
+class Page:
+    """The parameters of a notebook, and the records behind its figure.
+
+    Args:
+        setting, profile: names; see `prunelib.settings`. Masks have the profile "paper" always.
+        replicates: how many; 0 is the profile's number.
+        train: whether to train, or make, what the store misses.
+        figure: one of `FORMS`; None where a notebook draws none.
+
+    Raises:
+        UnknownNameError, BadValueError: for a parameter that is not allowed.
+    """
+
+    def __init__(
+        self,
+        setting: str,
+        profile: str = "paper",
+        replicates: int = 0,
+        train: bool = True,
+        figure: int | str | None = None,
+    ):
+        _enter_notebook()
+        for name, value in (("setting", setting), ("profile", profile)):
+            if not isinstance(value, str):
+                raise BadValueError(f"notebook parameter {name}={value!r}: give a name, a text")
+        settings.get(setting)
+        settings.get_profile(profile)
+        if isinstance(replicates, bool) or not isinstance(replicates, int) or replicates < 0:
+            raise BadValueError(
+                f"notebook parameter replicates={replicates!r}: give a whole number, 0 for the "
+                "profile's own"
+            )
+        if not isinstance(train, bool):
+            raise BadValueError(f"notebook parameter train={train!r}: choose True or False")
+        self.form = FORMS[check_name("figure", figure, FORMS)] if figure is not None else _ACCURACY
+        self.setting, self.profile, self.figure = setting, profile, figure
+        self.replicates, self.may_train = replicates or None, train
+        self.stores = {kind: Store(kind=kind) for kind in self.form.kinds}
+        self.sparsity = settings.sparsity(settings.matching_level(setting)[0])
+
+    @property
+    def store(self) -> Store:
+        """The store of the figure's records, of its first kind."""
+        return self.stores[self.form.kinds[0]]
+
+    @property
+    def runs(self) -> list[Run]:
+        """The Runs that the figure needs."""
+        return self.form.runs(self)
+
+    def evidence(self, kind: Kind | None = None) -> Evidence:
+        """What there is of the figure's records, of one kind of `form.kinds`; the first if None."""
+        return Evidence.read(self.runs, self.stores[kind] if kind else self.store)
+
+    def table(self, kind: Kind | None = None) -> pd.DataFrame:
+        """The records of the figure's Runs, and no others: one row a record."""
+        return self.evidence(kind).table
+
+    def plan(self) -> None:
+        """Print what the figure needs, what the store has, and how long the rest will take."""
+        for store in self.stores.values():
+            print(engine.plan(self.runs, store))
+        if self._at:
+            print(f"{self._at.strip()}: {settings.matching_level(self.setting)[1]}")
+
+    def train(self) -> None:
+        """Train or make what is missing, if the parameters say so; print what was done."""
+        for kind, store in self.stores.items():
+            left = len(store.missing(self.runs))
+            if not left:
+                print(f"No {kind.name} are missing.")
+                continue
+            if not self.may_train:
+                print(f"train=False: {left} {kind.name} are left out of what follows.")
+                continue
+            if kind == TRAINED:
+                made = engine.train(self.runs, store)
+            else:
+                made = engine.measure(self.runs, store.root, kind=kind)
+            print(f"{made} {kind.name} are new.")
+
+    def data(self) -> pd.DataFrame:
+        """The numbers that the figure shows.
+
+        Raises:
+            BadValueError: there are none, as nothing of it was run.
+        """
+        data = self.form.data(self)
+        if data.empty:
+            raise BadValueError(
+                f"{self._name} of {self.setting}, profile {self.runs[0].profile}: no run of it is "
+                "in the store; run this notebook with train=True"
+            )
+        return data
+
+    def accuracies(self) -> pd.DataFrame:
+        """Print the unpruned network's mean test accuracy; return those of the figure's lines.
+
+        Returns:
+            data frame: a row a line, a column a sparsity, all in percent.
+        """
+        data = self.data()
+        unpruned = data[data["line"] == "Unpruned"]["accuracy"]
+        print("Unpruned:", f"{unpruned.iloc[0]:.1f} %" if len(unpruned) else "not run")
+        lines = data[data["line"] != "Unpruned"]
+        keys = ["panel", "line"] if lines["panel"].any() else ["line"]
+        table = lines.pivot(index=keys, columns="sparsity", values="accuracy").round(1)
+        return table.loc[lines.set_index(keys).index.unique()]
+
+    def matching(self) -> pd.DataFrame:
+        """The highest sparsity in percent at which each line of the figure matches the unpruned
+        network: a column a criterion, then what the paper prints."""
+        lines = {}
+        for panel, own in grids.FIGURES[self.figure].panels.items():
+            title = f"{style.panel_title(self.figure, panel)}, " if panel else ""
+            for curve in own:
+                lines[title + style.look(self.figure, curve).label] = curve
+        found = statistics.matching_table(self.table(), lines)
+        return found.assign(paper=[printed_matching(self.setting, c) for c in lines.values()])
+
+    def against_published(self, quantity: str) -> pd.DataFrame:
+        """Our values of a quantity beside those that the paper prints, for every setting of which
+        the store holds records: see `curves.against_published`."""
+        found = [
+            curves.against_published(p.table(), p.setting).assign(setting=p.setting)
+            for p in (self, *self.others())
+        ]
+        table = pd.concat(found, ignore_index=True).set_index("setting").reset_index()
+        return table[table["quantity"] == quantity].drop(columns="quantity")
+
+    def claims(self, *sections: str) -> pd.DataFrame:
+        """Print the highest matching sparsity; return `claims.check` of sections of the paper."""
+        table = self.store.table(self.setting, self.profile)
+        limit, source = claims.matching_sparsity(table, self.setting)
+        level = "none" if limit is None else f"{100 * limit:.1f} %"
+        print(f"Highest matching sparsity: {level} ({source})")
+        found = [claims.check(table, self.setting, self.profile, section) for section in sections]
+        return pd.concat(found, ignore_index=True)
+
+    def draw(self) -> Figure:
+        """Draw the figure, save it with its provenance, print what it rests on and a digest."""
+        data = self.data()
+        found = [self.evidence(kind) for kind in self.form.kinds]
+        on = curves.variant(self.setting, pd.concat([evidence.table for evidence in found]))
+        profile = "" if MASK in self.form.kinds else self.profile  # masks do not depend on it
+        title = f"{self._name.capitalize()}: {self.setting}{on}{self._at}"
+        fig = self.form.draw(self, data, f"{title}, profile {profile}" if profile else title)
+        name = "weights" if self.figure == "weights" else f"figure-{self.figure:02d}"
+        name = "-".join(filter(None, (name, self.setting, profile)))
+        draw.save(fig, name, data, {each.kind.name: each.provenance for each in found})
+        print(*found, f"Digest of the numbers drawn: {draw.digest(data)}", sep="\n")
+        return fig
+
+    @property
+    def _name(self):
+        return "unpruned weights" if self.figure == "weights" else f"figure {self.figure}"
+
+    @property
+    def _at(self):
+        """The sparsity, if all the figure's Runs share one."""
+        levels = {run.sparsity for run in self.runs}
+        return f" at {100 * self.sparsity:.1f} % sparsity" if levels == {self.sparsity} else ""
+
+    def others(self) -> list["Page"]:
+        """Pages of the same figure for the other settings of which the store holds records."""
+        profile = self.runs[0].profile
+        return [
+            Page(name, profile, train=False, figure=self.figure)
+            for name in settings.SETTINGS
+            if name != self.setting and self.store.path(name, profile).exists()
+        ]
+
+
+def printed_matching(setting: str, curve: Curve) -> str:
+    """The highest matching sparsities in percent that the paper prints of a curve, "" if none."""
+    method = "magnitude after training" if curve.prune_at == "end" else curve.method
+    where = {"setting": setting, "method": method, "ablation": curve.ablation}
+    printed = statistics.published("frankle2021_matching", **where)["sparsity"]
+    plain = curve.init == "he" and curve.weights_from == curve.prune_at
+    return ", ".join(f"{100 * s:.1f}" for s in printed) if plain else ""
+
+
+def _enter_notebook() -> None:
+    """In a notebook, refuse injected parameters that it does not have, and show texts whole.
+
+    papermill only warns of such parameters. It puts what it is given into a cell that begins with
+    "# Parameters".
+    """
+    cells = getattr(sys.modules["__main__"], "In", None)
+    if cells is None:
+        return
+    pd.set_option("display.max_colwidth", None)  # claims are whole sentences
+    for source in cells:
+        if source.startswith("# Parameters\n"):
+            for node in ast.parse(source).body:
+                for target in getattr(node, "targets", []):
+                    if target.id not in PARAMETERS:
+                        raise UnknownNameError("notebook parameter", target.id, PARAMETERS)
