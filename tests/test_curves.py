@@ -6,14 +6,16 @@ import pytest
 from prunelib import settings
 from prunelib.findings import curves
 from prunelib.grids import figure_runs
-from prunelib.results.store import END, MASK, START, Store
+from prunelib.results.records import END, MASK, START
+from prunelib.results.store import Store
 from prunelib.runs import Run
 
 SPARSITY = settings.sparsity(6)
 
 
-def mask(method, ablation, replicate, effective, collapse=(100,) * 21, setting="resnet20_cifar10"):
-    run = Run(setting, "paper", method, SPARSITY, ablation, replicate=replicate)
+def mask(method, ablation, replicate, effective, collapse=(100,) * 21, setting="resnet20_cifar10",
+         prune_at=0):  # fmt: skip
+    run = Run(setting, "paper", method, SPARSITY, ablation, prune_at, replicate=replicate)
     return run.record() | {
         "kept_weights": 100, "effective_weights": effective, "collapse": collapse,
         "layers": (4800 * (replicate + 1), 15000, 500), "dataset": "cifar10@0",
@@ -93,6 +95,28 @@ def test_a_network_that_is_cut_in_two_has_no_ratio(masks):
     assert ratio["ratio"] == pytest.approx(1.01)
     assert ratio["n"] == 1
     assert math.isnan(curves.replicates_of_ratio(masks, "synflow", SPARSITY)["ratio"].iloc[1])
+
+
+def test_masks_of_trained_networks_are_lines_of_figure_15_alone():
+    """Magnitude before and after training; Figures 5 and 16 and Section 5 are about the former."""
+    whole, half = (1000,) * 21, (*(1000,) * 20, 500)
+    early = [mask("magnitude", a, r, 9, half) for a in ("none", "shuffle") for r in (0, 1)]
+    late = [mask("magnitude", a, r, 8, whole, prune_at="end") for a in ("none", "shuffle")
+            for r in (0, 1)]  # fmt: skip
+    for numbers in (
+        lambda table: curves.collapse_data(table, SPARSITY),
+        lambda table: curves.ratio_data(table),
+        lambda table: curves.replicates_of_ratio(table, "magnitude", SPARSITY),
+        lambda table: curves.against_published(table, "resnet20_cifar10"),
+    ):
+        pd.testing.assert_frame_equal(
+            numbers(pd.DataFrame(early + late)), numbers(pd.DataFrame(early))
+        )
+    made = [mask("magnitude", "none", 0, 9, setting="lenet_digits", prune_at=p) for p in (0, "end")]
+    made[1]["layers"] = (9600, 30000, 1000)
+    data = curves.layer_data(pd.DataFrame(made), "lenet_digits", SPARSITY)
+    assert list(data["method"].unique()) == ["magnitude", "magnitude after training"]
+    assert data["sparsity"].tolist() == pytest.approx([75, 50, 50, 50, 0, 0])
 
 
 def test_layers_by_hand():
