@@ -149,6 +149,7 @@ def ratio_data(table: pd.DataFrame) -> pd.DataFrame:
     """
     keys = ["method", "sparsity", "replicate"]
     weights = table.pivot(index=keys, columns="ablation", values="effective_weights")
+    weights = weights.reindex(columns=["none", "shuffle"])  # also where there is only one of them
     weights = weights[weights["none"] > 0].dropna()
     ratio = (weights["shuffle"] / weights["none"]).rename("ratio")
     groups = ratio.groupby(["method", "sparsity"])

@@ -201,10 +201,10 @@ def verdicts(store: Store) -> pd.DataFrame:
         if profile == "smoke":
             continue
         table = store.table(setting, profile)
-        spoken = claims.speaks(setting, profile, table)
-        evidence = EVIDENCE[2 if setting == "lenet_digits" else 0 if spoken else 1]
-        about = {"evidence": evidence, "setting": setting, "profile": profile}
-        for section in claims.SECTIONS:
+        for section, figure in claims.SECTIONS.items():
+            spoken = claims.speaks(setting, profile, table, figure)
+            evidence = EVIDENCE[2 if setting == "lenet_digits" else 0 if spoken else 1]
+            about = {"evidence": evidence, "setting": setting, "profile": profile}
             for row in claims.check(table, setting, profile, section).to_dict("records"):
                 for band in ("matching", "extreme"):
                     own = {key: row[f"{band}: {key}"] for key in ("points", "interval", "verdict")}
