@@ -195,7 +195,7 @@ def check(table: pd.DataFrame, setting: str, profile: str, section: str) -> pd.D
     levels = settings.sparsities(setting, profile)
     matching = [s for s in levels if limit is not None and s <= limit]
     ranges = {"matching": matching, "extreme": [s for s in levels if s not in matching]}
-    is_lenet = settings.get(setting).network.startswith("lenet")
+    is_lenet = settings.get(setting).fully_connected
     spoken = speaks(setting, profile, table, SECTIONS[section])
     accuracies = Accuracies(table, 1 / curves.classes(setting))
     rows = []

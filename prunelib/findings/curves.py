@@ -93,7 +93,7 @@ def collapse_data(table: pd.DataFrame, sparsity: float) -> pd.DataFrame:
         data frame: method, ablation, threshold (s), share and std in percent, n.
     """
     rows = []
-    for (method, ablation), group in _lines(table[table["sparsity"] == sparsity]):
+    for (method, ablation), group in _lines(_early(table[table["sparsity"] == sparsity])):
         counts = _cells(group["collapse"])
         shares = 100 * counts.div(counts[0], axis=0)
         thresholds = [100 * k / (len(shares.columns) - 1) for k in shares.columns]
@@ -148,7 +148,7 @@ def ratio_data(table: pd.DataFrame) -> pd.DataFrame:
         data frame: method, sparsity in [0, 1), ratio and std over replicates, n.
     """
     keys = ["method", "sparsity", "replicate"]
-    weights = table.pivot(index=keys, columns="ablation", values="effective_weights")
+    weights = _early(table).pivot(index=keys, columns="ablation", values="effective_weights")
     weights = weights.reindex(columns=["none", "shuffle"])  # also where there is only one of them
     weights = weights[weights["none"] > 0].dropna()
     ratio = (weights["shuffle"] / weights["none"]).rename("ratio")
@@ -209,12 +209,12 @@ def layer_weights(
 
 def _cells(column: pd.Series, names: Sequence | None = None) -> pd.DataFrame:
     """The tuples in the cells of a column, a column an entry, named or numbered."""
-    values = [_numbers(cell) for cell in column]
-    return pd.DataFrame(values, index=column.index, columns=names, dtype=float)
+    return pd.DataFrame(list(column), index=column.index, columns=names, dtype=float)
 
 
-def _numbers(cell):
-    return [float(word) for word in cell.split()] if isinstance(cell, str) else cell
+def _early(table: pd.DataFrame) -> pd.DataFrame:
+    """The masks made at initialisation; those of trained networks are for Figure 15 alone."""
+    return table[table["prune_at"] == 0]
 
 
 def _lines(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
@@ -258,16 +258,14 @@ def against_published(table: pd.DataFrame, setting: str) -> pd.DataFrame:
         )  # fmt: skip
         effect = statistics.from_printed(values, number, chosen.replicates)
         rows.append(
-            {
-                "quantity": row.quantity.replace("_", " "), "method": row.method,
-                "sparsity": 100 * row.sparsity, "paper": row.value, "ours": values.mean(),
-                "std": values.std(), "n": effect.n,
-                "difference": float("nan") if bound else effect.mean,
-                "interval": "" if bound else spelled(effect, region, "+.4f", 1),
-                "verdict": worded(verdict(effect, region), spoken),
-            }
+            (row.quantity.replace("_", " "), row.method, 100 * row.sparsity, row.value,
+             values.mean(), values.std(), effect.n, float("nan") if bound else effect.mean,
+             "" if bound else spelled(effect, region, "+.4f", 1),
+             worded(verdict(effect, region), spoken))
         )  # fmt: skip
-    return pd.DataFrame(rows)
+    columns = ["quantity", "method", "sparsity", "paper", "ours", "std", "n", "difference",
+               "interval", "verdict"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
 
 
 def replicates_of_ratio(table: pd.DataFrame, method: str, sparsity: float) -> pd.DataFrame:
@@ -276,7 +274,7 @@ def replicates_of_ratio(table: pd.DataFrame, method: str, sparsity: float) -> pd
     Args:
         table: records of masks of one setting. method: a name. sparsity: one of those recorded.
     """
-    rows = table[(table["method"] == method) & (table["sparsity"] == sparsity)]
+    rows = _early(table[(table["method"] == method) & (table["sparsity"] == sparsity)])
     weights = rows.pivot(index="replicate", columns="ablation", values="effective_weights")
     weights = weights.reindex(columns=["none", "shuffle"])
     kept = rows.groupby("replicate")["kept_weights"].first().rename("kept")
@@ -290,6 +288,6 @@ def _measured(table: pd.DataFrame, printed) -> pd.Series:
     name, _, ablation = printed.method.partition("+")
     if printed.quantity == "effective_parameter_ratio":
         return replicates_of_ratio(table, name, table["sparsity"].max())["ratio"].dropna()
-    rows = table[(table["method"] == name) & (table["ablation"] == (ablation or "none"))]
+    rows = _early(table[(table["method"] == name) & (table["ablation"] == (ablation or "none"))])
     counts = _cells(rows["collapse"])
     return 100 * counts.iloc[:, -1] / counts.iloc[:, 0] if len(rows) else pd.Series(dtype=float)

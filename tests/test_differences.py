@@ -1,0 +1,194 @@
+"""Made-up accuracies whose truth is known: what is said of their differences."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from prunelib.findings.differences import Accuracies, mixed_precision
+from prunelib.findings.statistics import Region, effect, verdict
+from prunelib.runs import AFTER, EARLY_METHODS, Curve
+
+SNIP, GRASP, RANDOM = Curve("snip"), Curve("grasp"), Curve("random")
+OTHERS = [Curve(m, a) for m in EARLY_METHODS for a in ("shuffle", "reinit")]
+SPARSITIES = (0.2, 0.36, 0.488)
+
+
+def table(curves):
+    """Results: `curves` is a dict from Curve to a dict from sparsity to accuracies, one a
+    replicate, None where it was not run."""
+    return pd.DataFrame(
+        [
+            vars(curve)
+            | {"replicate": replicate, "sparsity": sparsity, "test_accuracy": accuracy}
+            | {"precision": "bf16" if curve == SNIP and replicate else "fp32"}
+            for curve, points in curves.items()
+            for sparsity, accuracies in points.items()
+            for replicate, accuracy in enumerate(accuracies)
+            if accuracy is not None
+        ]
+    )
+
+
+def between(curves, sparsities=SPARSITIES, weighted=False, pair=(SNIP, GRASP)):
+    return Accuracies(table(curves), 0.1).difference(*pair, sparsities, weighted)
+
+
+def noisy(stream, truth, spread=0.001, replicates=3):
+    """Accuracies at all sparsities that scatter about a truth."""
+    return {s: list(truth + spread * stream.normal(size=replicates)) for s in SPARSITIES}
+
+
+def test_the_spread_is_pooled_by_hand():
+    """Variances 0.0002 and 0.0008 with one degree of freedom each make 0.0005 with two; the
+    difference of two means of two has the error (0.0005 (1/2 + 1/2))^0.5."""
+    found = between({SNIP: {0.2: [0.90, 0.92]}, GRASP: {0.2: [0.80, 0.84]}})
+    assert found.effect.mean == pytest.approx(0.09)
+    assert found.effect.error == pytest.approx(0.0005**0.5)
+    assert found.effect.freedom == pytest.approx(2)
+    assert found.effect.n == 2
+    assert found.each == {0.2: pytest.approx(0.09)}
+
+
+def test_a_third_curve_lends_its_spread():
+    """A variance of 0.0005 with three degrees of freedom beside the two above: 0.0005 with five."""
+    third = [0.9 + d * 0.0005**0.5 for d in (-(1.5**0.5), 0, 0, 1.5**0.5)]
+    found = between({
+        SNIP: {0.2: [0.90, 0.92]}, GRASP: {0.2: [0.80, 0.84]}, RANDOM: {0.2: third},
+    })  # fmt: skip
+    assert found.effect.error == pytest.approx(0.0005**0.5)
+    assert found.effect.freedom == pytest.approx(5)
+
+
+def test_an_erratic_curve_keeps_its_spread_to_itself():
+    """One of ten curves falls apart in a replicate: others stay as precise as they are, and its
+    own difference is as uncertain as its own two degrees of freedom make it."""
+    stream = np.random.default_rng(1)
+    steady = {curve: noisy(stream, 0.9) for curve in (SNIP, GRASP, *OTHERS)}
+    erratic = steady | {RANDOM: {s: [0.9, 0.5, 0.7] for s in SPARSITIES}}
+    without, found = between(steady).effect, between(erratic).effect
+    assert found.error == pytest.approx(without.error)
+    assert found.freedom == without.freedom == 2 * len(steady)
+    own = between(erratic, pair=(RANDOM, SNIP)).effect
+    assert own.error == pytest.approx((0.04 / 3) ** 0.5, rel=1e-2)
+    assert own.freedom == pytest.approx(2, rel=1e-2)
+
+
+def test_ninety_five_in_a_hundred_intervals_hold_the_truth():
+    """Simulated: eight curves of three replicates, the truth two tenths of a point below."""
+    stream, hits, widths = np.random.default_rng(0), 0, []
+    for _ in range(120):
+        made = {curve: noisy(stream, 0.9) for curve in OTHERS[:6]}
+        made |= {SNIP: noisy(stream, 0.898), GRASP: noisy(stream, 0.9)}
+        found = between(made).effect
+        hits += found.low <= -0.002 <= found.high
+        widths.append(found.high - found.low)
+    assert 0.9 < hits / 120 < 0.99
+    # of a known spread: two means over three replicates and three sparsities
+    assert np.median(widths) == pytest.approx(2 * 1.96 * 0.001 * (2 / 9) ** 0.5, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("below", "spread", "lower", "same"),
+    [
+        (0.05, 0.001, "supported", "not supported"),
+        (0.003, 0.0005, "supported", "supported"),  # a difference, but a small one
+        (0.0, 0.0005, "not supported", "supported"),
+        (-0.02, 0.001, "not supported", "not supported"),
+        (0.004, 0.02, "undecided", "undecided"),
+    ],
+)
+def test_what_is_said_of_a_known_truth(below, spread, lower, same):
+    stream = np.random.default_rng(2)
+    made = {curve: noisy(stream, 0.9, spread) for curve in OTHERS}
+    made |= {SNIP: noisy(stream, 0.9 - below, spread), GRASP: noisy(stream, 0.9, spread)}
+    assert verdict(between(made, weighted=True).effect, Region("lower", 0.001)) == lower
+    assert verdict(between(made).effect, Region("same", 0.005)) == same
+
+
+def test_sparsities_where_a_network_guesses_are_left_out():
+    """At 48.8 % one replicate of GraSP has 12 %, where guessing has 10: nothing but that sparsity
+    would make a difference."""
+    made = {
+        SNIP: {0.2: [0.90, 0.91], 0.36: [0.90, 0.91], 0.488: [0.90, 0.91]},
+        GRASP: {0.2: [0.91, 0.90], 0.36: [0.90, 0.91], 0.488: [0.12, 0.91]},
+    }
+    found = between(made)
+    assert found.left_out == (0.488,)
+    assert list(found.each) == [0.2, 0.36]
+    assert found.effect.mean == pytest.approx(0)
+
+
+def test_where_both_guess_nothing_can_be_said_and_where_one_always_does_it_can():
+    guessing = {s: [0.1, 0.1, 0.11] for s in SPARSITIES}
+    stream = np.random.default_rng(3)
+    made = {GRASP: noisy(stream, 0.9), SNIP: guessing, RANDOM: guessing}
+    both = between(made, pair=(SNIP, RANDOM))
+    assert both.left_out == SPARSITIES
+    assert verdict(both.effect, Region("lower", 0.001)) == "undecided"
+    one = between(made)
+    assert one.left_out == ()
+    assert one.effect.mean == pytest.approx(-0.797, abs=0.002)
+    assert verdict(one.effect, Region("lower", 0.001)) == "supported"
+
+
+def test_too_few_replicates():
+    one, two = {0.2: [0.9]}, {0.2: [0.9, 0.91]}
+    for made in ({SNIP: one, GRASP: two}, {SNIP: two}, {SNIP: one, GRASP: one}):
+        found = between(made)
+        assert verdict(found.effect, Region("same", 0.005)) == "not run"
+        assert found.each == {}
+    assert between({SNIP: two, GRASP: two}, sparsities=(0.36,)).effect.n == 0
+    empty = Accuracies(table({SNIP: two})[:0], 0.1).difference(SNIP, GRASP, SPARSITIES)
+    assert math.isnan(empty.effect.error)
+
+
+def test_replicates_that_lack_a_sparsity_do_not_count():
+    """The third replicate was not run at 36 %, and 48.8 % has a single one of GraSP."""
+    made = {
+        SNIP: {0.2: [0.90, 0.92, 0.5], 0.36: [0.90, 0.92], 0.488: [0.5, 0.5]},
+        GRASP: {0.2: [0.80, 0.84], 0.36: [0.80, 0.84], 0.488: [0.9]},
+    }
+    found = between(made)
+    assert list(found.each) == [0.2, 0.36]
+    assert found.effect.mean == pytest.approx(0.09)
+    assert found.effect.n == 2
+
+
+def test_steps_and_initialisations_are_curves_of_their_own():
+    fixed = Curve("magnitude", init="fixed_variance")
+    made = {
+        AFTER: {0.2: [0.95, 0.96]}, Curve("magnitude"): {0.2: [0.90, 0.91]},
+        fixed: {0.2: [0.80, 0.81]},
+    }  # fmt: skip
+    assert between(made, pair=(AFTER, Curve("magnitude"))).effect.mean == pytest.approx(0.05)
+    assert between(made, pair=(fixed, Curve("magnitude"))).effect.mean == pytest.approx(-0.10)
+
+
+def test_weights_are_inverse_variances():
+    """Ten times the spread at 36 %: its difference of 0.5 counts a hundredth of the other's 0.1."""
+    made = {
+        SNIP: {0.2: [0.90, 0.91], 0.36: [0.80, 0.90]},
+        GRASP: {0.2: [0.80, 0.81], 0.36: [0.30, 0.40]},
+    }
+    plain, found = between(made), between(made, weighted=True)
+    assert plain.effect.mean == pytest.approx(0.3)
+    assert found.effect.mean == pytest.approx((100 * 0.1 + 0.5) / 101)
+    # replicates move together at both sparsities: the deviations of 0.005 and 0.05 add up
+    deviation = (100 * 0.005 + 0.05) / 101
+    assert found.effect.error == pytest.approx(2**0.5 * deviation)
+
+
+def test_paired_replicates_would_not_change_the_mean():
+    """Of complete curves the mean is that of differences replicate by replicate."""
+    stream = np.random.default_rng(4)
+    made = {SNIP: noisy(stream, 0.9), GRASP: noisy(stream, 0.8)}
+    paired = effect(np.mean([np.subtract(made[SNIP][s], made[GRASP][s]) for s in SPARSITIES], 0))
+    assert between(made).effect.mean == pytest.approx(paired.mean)
+
+
+def test_pairs_of_two_precisions_are_counted():
+    """SNIP's replicates after the first were computed in bf16; GraSP has one of them."""
+    made = table({SNIP: {0.2: [0.9, 0.9, 0.9]}, GRASP: {0.2: [0.9, 0.9]}})
+    assert mixed_precision(made, SNIP, GRASP) == (1, 2)
