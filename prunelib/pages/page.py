@@ -198,9 +198,10 @@ class Page:
         """Our values of a quantity beside those that the paper prints, for every setting of which
         the store holds records: see `curves.against_published`."""
         pages = {page.setting: page for page in (self, *self.others())}
-        found = {name: curves.against_published(p.table(), name) for name, p in pages.items()}
-        table = pd.concat(found, names=["setting"]).reset_index("setting")
-        return table[table["quantity"] == quantity].drop(columns="quantity")
+        found = [curves.against_published(p.table(), n).assign(setting=n) for n, p in pages.items()]
+        table = pd.concat([t for t in found if len(t)] or found[:1], ignore_index=True)
+        chosen = table[table["quantity"] == quantity].drop(columns="quantity")
+        return chosen.set_index("setting").reset_index()
 
     def claims(self, *sections: str) -> pd.DataFrame:
         """Print the highest matching sparsity; return `claims.check` of sections of the paper."""
