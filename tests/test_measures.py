@@ -1,13 +1,10 @@
-import pandas as pd
 import pytest
 import torch
 
 from prunelib import analysis, datasets, masks, networks, settings, training
 from prunelib.engine import measuring
-from prunelib.findings import curves
 from prunelib.grids import mask_runs, weight_runs
 from prunelib.results.store import END, MASK, START, Store
-from prunelib.runs import Run
 
 
 @pytest.fixture(scope="module")
@@ -56,75 +53,6 @@ def test_what_masks_to_make():
     assert max(run.sparsity for run in runs) == settings.sparsity(13)
 
 
-def _record(method, ablation, replicate, effective, collapse, layers="10 20"):
-    run = Run("resnet20_cifar10", "paper", method, settings.sparsity(6), ablation, 0, 0, "he",
-              replicate)  # fmt: skip
-    return run.record() | {
-        "kept_weights": 100, "effective_weights": effective, "collapse": collapse,
-        "layers": layers,
-    }  # fmt: skip
-
-
-@pytest.fixture
-def made_up():
-    """Two replicates: 31 and 33 % of 100 neurons collapsed, ratios 1.01 and 1.03."""
-    return pd.DataFrame(
-        [
-            _record("synflow", "none", 0, 100, "100 " * 20 + "31"),
-            _record("synflow", "shuffle", 0, 101, "100 " * 20 + "1"),
-            _record("synflow", "none", 1, 100, "100 " * 20 + "33"),
-            _record("synflow", "shuffle", 1, 103, "100 " * 20 + "3"),
-        ]
-    )
-
-
-def test_figure_data_by_hand(made_up):
-    collapse = curves.collapse_data(made_up, settings.sparsity(6)).set_index(
-        ["method", "ablation", "threshold"]
-    )
-    assert collapse.loc[("synflow", "none", 100.0), "share"] == pytest.approx(32)
-    assert collapse.loc[("synflow", "none", 100.0), "std"] == pytest.approx(2**0.5)
-    assert collapse.loc[("synflow", "shuffle", 100.0), "share"] == pytest.approx(2)
-    assert collapse.loc[("synflow", "none", 95.0), "share"] == 100
-    ratio = curves.ratio_data(made_up).iloc[0]
-    assert ratio["ratio"] == pytest.approx(1.02)
-    assert ratio["n"] == 2
-
-
-def test_a_network_that_is_cut_in_two_has_no_ratio(made_up):
-    made_up.loc[2, "effective_weights"] = 0
-    ratio = curves.ratio_data(made_up).iloc[0]
-    assert ratio["ratio"] == pytest.approx(1.01)
-    assert ratio["n"] == 1
-
-
-def test_layers_by_hand(digits):
-    root, _, _ = digits
-    table = Store(root, MASK).table()
-    data = curves.layer_data(table, "lenet_digits", settings.sparsity(6))
-    one = data[data["method"] == "magnitude"].set_index("layer")["sparsity"]
-    assert list(one.index) == ["layers.0", "layers.1", "layers.2"]
-    total = (one * [19200, 30000, 1000]).sum() / 50200
-    assert total == pytest.approx(73.7856, abs=0.01)
-
-
-def test_our_values_beside_the_printed(made_up):
-    shown = curves.against_published(made_up, "resnet20_cifar10")
-    assert len(shown) == 5 + 8
-    row = shown[(shown["method"] == "synflow") & (shown["quantity"] == "percent neurons pruned")]
-    assert row.iloc[0]["paper"] == "31"
-    assert row.iloc[0]["difference"] == pytest.approx(1)
-    assert row.iloc[0]["in stds"] == pytest.approx(1 / 2**0.5)
-    shuffled = shown[shown["method"] == "synflow+shuffle"].iloc[0]
-    assert shuffled["ours"] == pytest.approx(2)
-    ratios = shown[shown["quantity"] == "effective parameter ratio"].set_index(
-        ["method", "sparsity"]
-    )
-    assert ratios.loc[("synflow", 73.8), "difference"] == pytest.approx(0.02)
-    assert ratios.loc[("snip", 73.8), "n"] == 0
-    assert curves.against_published(made_up, "lenet_digits").empty
-
-
 @pytest.mark.parametrize(
     ("method", "ablation", "printed"),
     [("synflow", "none", 31), ("synflow", "shuffle", 1), ("magnitude", "none", 0)],
@@ -136,21 +64,6 @@ def test_neuron_collapse_of_resnet20_is_the_papers(method, ablation, printed):
     if ablation == "shuffle":
         mask = masks.shuffle(mask, seed=0)
     assert 100 * analysis.neuron_collapse(mask) == pytest.approx(printed, abs=2)
-
-
-@pytest.mark.parametrize(
-    ("setting", "replicates"),
-    [("resnet20_cifar10", 5), ("vgg16_cifar10", 5), ("resnet18_tinyimagenet", 3)],
-)
-def test_recorded_masks_agree_with_the_printed_values(setting, replicates):
-    """Channels within 2 points; at the highest matching sparsity ratios within 0.0005."""
-    shown = curves.against_published(Store(kind=MASK).table(setting), setting)
-    assert (shown["n"] == replicates).all()
-    neurons = shown["quantity"] == "percent neurons pruned"
-    assert shown[neurons]["difference"].abs().max() <= 2
-    matching = ~neurons & (shown["sparsity"] < shown["sparsity"].max())
-    assert matching.sum() == 4
-    assert shown[matching]["difference"].abs().max() <= 0.0005
 
 
 # ------------------------------------------------------------------- weights, before and after
@@ -214,20 +127,3 @@ def test_weights_after_training_are_those_the_plain_loop_trains(weights):
 def test_magnitude_after_training_starts_from_trained_weights(weights):
     started = first(weights, START, "magnitude", "none", "end")
     assert started["std"] != pytest.approx(first(weights, START, "magnitude", "none")["std"])
-
-
-def test_how_far_weights_move(weights):
-    data = curves.weight_data({"before training": Store(weights, START).table()})
-    assert len(data) == 6 * 2
-    assert set(data["ablation"]) == {"shuffle", "reinit"}
-    ks = data.groupby("method")["ks"].mean()
-    assert ks["magnitude"] > 0.2 > 0.05 > ks["random"]
-    assert "magnitude after training" in ks
-    layers = curves.layer_weights(
-        Store(weights, START).table(), "lenet_digits", settings.sparsity(6), "ks"
-    )
-    assert list(layers.index) == ["all layers", "layers.0", "layers.1", "layers.2"]
-    assert (
-        layers.loc["all layers", "magnitude"]
-        == first(weights, START, "magnitude", "shuffle")["ks"][0]
-    )

@@ -70,7 +70,7 @@ def test_an_interval_by_hand():
     found = effect([1.0020, 1.0022, 1.0024, math.nan])
     assert (found.n, found.freedom) == (3, 2)
     half = 4.302653 * 0.0002 / 3**0.5
-    assert (found.low, found.high) == pytest.approx((1.0022 - half, 1.0022 + half), abs=1e-9)
+    assert found.interval() == pytest.approx((1.0022 - half, 1.0022 + half), abs=1e-9)
     assert verdict(found, Region("at most", 1.0028)) == "supported"
     assert verdict(found, Region("at most", 1.0026)) == "undecided"
     assert verdict(found, Region("at most", 1.0016)) == "not supported"
@@ -188,9 +188,16 @@ def test_curves_do_not_mix_ablations_or_steps(table):
     assert statistics.over_replicates(table, AFTER).empty
 
 
-@pytest.mark.parametrize(("tolerance", "highest"), [(0.003, 0.36), (0.02 + 1e-9, 0.5904)])
+@pytest.mark.parametrize(("tolerance", "highest"), [(0.001, 0.36), (0.02, 0.5904), (0.0199, 0.36)])
 def test_matching_ends_at_the_first_sparsity_that_does_not(table, tolerance, highest):
     assert statistics.highest_matching(table[table.replicate < 2], SNIP, tolerance) == highest
+
+
+def test_rounding_does_not_decide_what_matches(rows):
+    """0.8 - 0.1 is above 0.7 by a bit."""
+    made = [(DENSE.run("lenet_digits", "paper", 0.0, 0), 0.8)]
+    made.append((SNIP.run("lenet_digits", "paper", 0.2, 0), 0.7))
+    assert statistics.highest_matching(pd.DataFrame(rows(made)), SNIP, 0.1) == 0.2
 
 
 def test_matching_without_results_is_unknown_and_with_bad_ones_zero(table):

@@ -19,7 +19,7 @@ from prunelib.runs import Curve
 # The level of Cochran's test, by which ISO 5725-2 tells which spreads do not belong in a pool.
 OUTLYING = 0.01
 
-_CURVE = ["method", "ablation", "prune_at", "weights_from", "init"]
+_OTHERS = ["ablation", "prune_at", "weights_from", "init"]  # beside the method, of a curve
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,17 @@ class Accuracies:
     """
 
     def __init__(self, table: pd.DataFrame, chance: float):
-        # steps are whole numbers or "end": pandas cannot order them as they are
-        texts = table.astype({"prune_at": str, "weights_from": str})
-        self._wide = texts.pivot(
-            index=[*_CURVE, "replicate"], columns="sparsity", values="test_accuracy"
-        ).astype(float)
-        # of each curve: a row a replicate, a column a sparsity
-        self._curves = dict(list(self._wide.groupby(level=_CURVE)))
+        accuracies = pd.DataFrame({
+            "curve": table["method"].str.cat([table[name].astype(str) for name in _OTHERS], " "),
+            "replicate": table["replicate"],
+            "sparsity": table["sparsity"],
+            "accuracy": table["test_accuracy"].astype(float),
+        })  # fmt: skip
+        # a row a curve and replicate, a column a sparsity
+        self._wide = accuracies.pivot(
+            index=["curve", "replicate"], columns="sparsity", values="accuracy"
+        )
+        self._curves = dict(list(self._wide.groupby(level="curve")))
         self._guess = 2 * chance
         self._known = {}
 
@@ -71,7 +75,9 @@ class Accuracies:
                 of its variance). A direction is then told by where it can be seen; that nothing
                 changes is a claim about the unsteady sparsities too, and all must count alike.
         """
-        keys = [tuple(str(getattr(c, name)) for name in _CURVE) for c in (curve, against)]
+        keys = [
+            " ".join(str(getattr(c, n)) for n in ("method", *_OTHERS)) for c in (curve, against)
+        ]
         pair = [self._curves.get(key, self._wide[:0]) for key in keys]
         both = [s for s in sparsities if s in self._wide and all(a[s].count() > 1 for a in pair)]
         guess = {s: sum(bool(a[s].min() <= self._guess) for a in pair) for s in both}
@@ -97,12 +103,12 @@ class Accuracies:
 
         A curve in the pool takes the pool's variance, another its own (Satterthwaite, 1946).
         """
-        spreads, pool = self._spreads(weights)
+        spreads, pool, shared = self._spreads(weights)
         pooled, terms = 0.0, []
         for key in keys:
             variance, freedom = spreads.loc[key]
             if key in pool.index:
-                pooled += _variance(pool) / (freedom + 1)
+                pooled += shared / (freedom + 1)
             else:
                 terms.append((variance / (freedom + 1), freedom))
         terms.append((pooled, pool["freedom"].sum()))
@@ -113,20 +119,23 @@ class Accuracies:
         return math.sqrt(total), total**2 / sum(parts)
 
     def _spreads(self, weights):
-        """Variance and degrees of freedom of each curve's weighted mean, and those of the pool."""
+        """Variance and degrees of freedom of each curve's weighted mean; those of the pool, and
+        the variance that it shares."""
         key = tuple(weights.items())
         if key not in self._known:
             accuracies = self._wide[weights.index].dropna()
-            groups = (accuracies @ weights).groupby(level=_CURVE)
+            groups = (accuracies @ weights).groupby(level="curve")
             spreads = pd.DataFrame({"variance": groups.var(), "freedom": groups.size() - 1})
-            lowest = accuracies.min(axis=1).groupby(level=_CURVE).min()
+            lowest = accuracies.min(axis=1).groupby(level="curve").min()
             told = spreads["freedom"] > 0
-            self._known[key] = spreads[told], _pooled(spreads[told & (lowest > self._guess)])
+            pool = _pooled(spreads[told & (lowest > self._guess)])
+            self._known[key] = spreads[told], pool, _variance(pool)
         return self._known[key]
 
 
 def _variance(spreads):
-    return (spreads["variance"] * spreads["freedom"]).sum() / spreads["freedom"].sum()
+    freedom = spreads["freedom"].sum()
+    return (spreads["variance"] * spreads["freedom"]).sum() / freedom if freedom else 0.0
 
 
 def _pooled(spreads):

@@ -68,16 +68,6 @@ class Effect:
         half = self.error * float(stats.t.ppf((1 + confidence) / 2, self.freedom))
         return self.mean - half, self.mean + half
 
-    @property
-    def low(self) -> float:
-        """The lower end of the 95 % interval."""
-        return self.interval()[0]
-
-    @property
-    def high(self) -> float:
-        """The upper end of the 95 % interval."""
-        return self.interval()[1]
-
 
 def effect(values: Iterable[float]) -> Effect:
     """The mean of one value a replicate; values that are NaN do not count.
@@ -244,7 +234,8 @@ def highest_matching(table: pd.DataFrame, curve: Curve, tolerance: float) -> flo
     pruned = over_replicates(table, curve)
     if dense.empty or pruned.empty:
         return None
-    below = pruned.index[pruned["mean"] < dense["mean"].iloc[0] - tolerance]
+    lost = (dense["mean"].iloc[0] - pruned["mean"] - tolerance).round(DIGITS)
+    below = pruned.index[lost > 0]
     matching = pruned.index[pruned.index < below.min()] if len(below) else pruned.index
     return float(max(matching, default=0.0))
 
