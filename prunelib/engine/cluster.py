@@ -125,9 +125,14 @@ def _slurm(jobs: int):
 def _on_cluster(topic, function, *args):
     from distributed import get_worker
 
+    worker = get_worker()
+    if worker.state.nthreads != 1:  # networks are drawn from the one generator of the process
+        raise PrunelibError(
+            f"a worker of the cluster has {worker.state.nthreads} threads: start workers of one "
+            "thread each (dask worker ADDRESS --nthreads 1), as many as there are cores"
+        )
     torch.set_num_threads(1)
     memory.keep()
-    worker = get_worker()
     report = Reporter(lambda amount: worker.log_event(topic, amount))
     try:
         return function(*args, advance=report)

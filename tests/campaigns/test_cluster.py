@@ -170,15 +170,31 @@ def test_where_workers_see_the_folder_a_lost_workers_group_goes_on(tmp_path):
     assert_same(results(store), results(alone))
 
 
-def test_progress_reaches_the_caller_from_remote_workers(tmp_path, capfd):
-    (tmp_path / "dask").mkdir()
-    runs = [Run("lenet_digits", "quick", replicate=r) for r in range(2)]
-    with dask(tmp_path / "dask", 1) as started:
-        moved, address = [], started.wait(1)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(cluster.Cluster, "_heard", lambda self, event: moved.append(event[1]))
-            train(runs, Store(tmp_path / "results"), cluster=address)
+@contextlib.contextmanager
+def threads(count):
+    """The address of a cluster whose one worker has so many threads, of this process."""
+    from distributed import LocalCluster
+
+    options = {"n_workers": 1, "threads_per_worker": count, "dashboard_address": None}
+    with LocalCluster(processes=False, protocol="tcp://", **options) as local:
+        yield local.scheduler_address
+
+
+def test_progress_reaches_the_caller(tmp_path, monkeypatch):
+    runs, moved = [Run("lenet_digits", "quick", replicate=r) for r in range(2)], []
+    monkeypatch.setattr(cluster.Cluster, "_heard", lambda self, event: moved.append(event[1]))
+    with threads(1) as address:
+        train(runs, Store(tmp_path), cluster=address)
     assert sum(moved) == 2 * 44
+
+
+def test_workers_of_several_threads_get_a_sentence(tmp_path):
+    """Two tasks in one process would draw their networks from one generator at a time."""
+    with (
+        threads(2) as address,
+        pytest.raises(PrunelibError, match=r"has 2 threads: .*--nthreads 1"),
+    ):
+        train([Run("lenet_digits", "smoke")], Store(tmp_path), cluster=address)
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense"])
