@@ -255,8 +255,11 @@ class Reporter:
         self.amount, self.sent = 0.0, time.monotonic()
 
 
+_busy = _ending = False
+
+
 def _start_worker(folder, parent):
-    signal.signal(signal.SIGTERM, lambda *_: jobs.TERMINATED.set())
+    signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_watch, args=(folder, parent), daemon=True).start()
     torch.set_num_threads(1)
     memory.keep()
@@ -272,10 +275,24 @@ def _watch(folder, parent):
     os._exit(1)
 
 
+def _end(number, frame):
+    """End on SIGTERM, but let a task in progress write its checkpoint first."""
+    global _ending
+    _ending = True
+    jobs.TERMINATED.set()
+    if not _busy:
+        os._exit(128 + number)
+
+
 def _in_process(folder, function, *args):
+    global _busy
+    _busy = True
     with open(folder / "progress", "ab", buffering=0) as file:
         report = Reporter(lambda amount: file.write(struct.pack("d", amount)))
         try:
             return function(*args, advance=report)
         finally:
             report.flush()
+            _busy = False
+            if _ending:
+                os._exit(128 + signal.SIGTERM)
