@@ -53,11 +53,15 @@ class Run:
                 raise BadValueError(f"{name} {step!r} is not 'end' or a step in 0 … {last - 1}")
         plain = (self.sparsity, self.ablation, self.prune_at, self.weights_from)
         if self.method == "dense" and plain != (0.0, "none", 0, 0):
-            raise BadValueError("method 'dense' is the unpruned network: it takes no sparsity, "
-                                "ablation, prune_at or weights_from")  # fmt: skip
+            raise BadValueError(
+                "method 'dense' is the unpruned network: it takes no sparsity, "
+                "ablation, prune_at or weights_from"
+            )
         if self.method == "gradual" and plain[1:] != ("none", 0, 0):
-            raise BadValueError("method 'gradual' prunes while it trains: it takes no ablation, "
-                                "prune_at or weights_from")  # fmt: skip
+            raise BadValueError(
+                "method 'gradual' prunes while it trains: it takes no ablation, "
+                "prune_at or weights_from"
+            )
 
     def __lt__(self, other):
         """Field by field; among steps "end" comes last."""
@@ -139,9 +143,16 @@ class Curve:
         """The Run at a sparsity, replicate and, where the curve has "k", step."""
         c = self.at(setting, profile, step)
         return Run(
-            setting, profile, c.method, sparsity, c.ablation, c.prune_at, c.weights_from, c.init,
+            setting,
+            profile,
+            c.method,
+            sparsity,
+            c.ablation,
+            c.prune_at,
+            c.weights_from,
+            c.init,
             replicate,
-        )  # fmt: skip
+        )
 
 
 DENSE = Curve("dense")
