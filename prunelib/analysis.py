@@ -15,8 +15,10 @@ from scipy import stats
 from torch import nn
 
 from prunelib.errors import BadValueError
-from prunelib.masks import Mask
+from prunelib.masks import Mask, kept
 from prunelib.networks import prunable
+
+THRESHOLDS = tuple(percent / 100 for percent in range(0, 101, 5))  # of neuron collapse
 
 Samples = Sequence[np.ndarray]  # flat ones
 
@@ -95,6 +97,25 @@ def effective(model: nn.Module, mask: Mask, input_shape: tuple[int, ...] | None 
         total = work(ones).sum()
         grads = torch.autograd.grad(total, [work.get_parameter(name) for name in names])
     return {name: mask[name] & (g != 0) for name, g in zip(names, grads, strict=True)}
+
+
+def read(model: nn.Module, mask: Mask) -> dict[str, int | tuple[int, ...]]:
+    """What is recorded of a mask (Figures 5, 15 and 16).
+
+    Args:
+        model: the network; its weights do not matter.
+        mask: dict from parameter name to bool tensor, True where kept.
+
+    Returns:
+        dict: kept and effective weights, the kept weights of each layer in order, and the neurons
+        with at least each of `THRESHOLDS` of their incoming weights pruned.
+    """
+    return {
+        "kept_weights": kept(mask),
+        "effective_weights": kept(effective(model, mask)),
+        "layers": tuple(int(m.sum()) for m in mask.values()),
+        "collapse": tuple(collapsed(mask, threshold) for threshold in THRESHOLDS),
+    }
 
 
 def unpruned(weights: dict[str, torch.Tensor], mask: Mask) -> list[np.ndarray]:
