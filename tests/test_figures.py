@@ -104,8 +104,8 @@ def test_a_page_of_masks_draws_them_and_says_what_they_are(results, capsys, tmp_
 
 def test_magnitude_after_training_is_a_line_of_its_own_in_figure_15(results):
     """Masks that keep 80 % of the first of LeNet's layers at initialisation, 60 % of it after."""
-    sizes = [w.numel() for w in map(networks.build("lenet_8x8").get_parameter,
-             ("layers.0.weight", "layers.1.weight", "layers.2.weight"))]  # fmt: skip
+    model = networks.build("lenet_8x8")
+    sizes = [model.get_parameter(name).numel() for name in networks.prunable(model)]
     runs = mask_runs("lenet_digits", levels=(12,), after=True)
     shares = {run: 0.6 if run.prune_at == "end" else 0.8 for run in runs}
     Store(kind=MASK).add(

@@ -140,11 +140,9 @@ def test_outside_a_notebook_a_page_leaves_pandas_as_it_is():
 
 
 def test_papermill_stops_at_an_unknown_parameter_with_one_sentence(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "papermill", PATHS[FOUR], tmp_path / "out.ipynb", "-p", "seting",
-         "lenet_mnist"],
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "papermill", PATHS[FOUR], tmp_path / "out.ipynb"]
+    wrong = ["-p", "seting", "lenet_mnist"]
+    done = subprocess.run([*command, *wrong], capture_output=True, text=True, timeout=300)
     assert done.returncode != 0
     last = [line for line in done.stderr.splitlines() if line.strip()][-1]
     assert "unknown notebook parameter 'seting'; choose from setting, profile" in last
@@ -196,14 +194,15 @@ def test_find_takes_a_beginning():
 
 
 def _nbval(path, results, figures):
-    environment = os.environ | {
-        "PRUNELIB_RESULTS": str(results), "PRUNELIB_FIGURES": str(figures),
-    }  # fmt: skip
+    places = {"PRUNELIB_RESULTS": str(results), "PRUNELIB_FIGURES": str(figures)}
+    options = ["--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider"]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "-p",
-         "no:cacheprovider", path],
-        capture_output=True, text=True, env=environment, timeout=300,
-    )  # fmt: skip
+        [sys.executable, "-m", "pytest", *options, path],
+        capture_output=True,
+        text=True,
+        env=os.environ | places,
+        timeout=300,
+    )
 
 
 def test_nbval_fails_on_one_corrupted_number(tmp_path):

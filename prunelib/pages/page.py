@@ -143,17 +143,16 @@ class Page:
         """Train or make what is missing, if the parameters say so; print what was done."""
         for kind, store in self.stores.items():
             left = len(store.missing(self.runs))
-            if not left:
-                print(f"No {kind.name} are missing.")
-                continue
-            if not self.may_train:
+            if left and self.may_train:
+                if kind == TRAINED:
+                    made = engine.train(self.runs, store)
+                else:
+                    made = engine.measure(self.runs, store.root, kind=kind)
+                print(f"{made} {kind.name} are new.")
+            elif left:
                 print(f"train=False: {left} {kind.name} are left out of what follows.")
-                continue
-            if kind == TRAINED:
-                made = engine.train(self.runs, store)
             else:
-                made = engine.measure(self.runs, store.root, kind=kind)
-            print(f"{made} {kind.name} are new.")
+                print(f"No {kind.name} are missing.")
 
     def data(self) -> pd.DataFrame:
         """The numbers that the figure shows.
