@@ -6,16 +6,18 @@ import functools
 import gzip
 import hashlib
 import http.client
+import http.server
 import io
 import itertools
 import math
 import os
 import re
 import shutil
-import urllib.request
+import threading
 import zipfile
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import numpy as np
@@ -33,8 +35,8 @@ from torchvision.transforms.v2 import functional as TF
 from prunelib import datasets, seeds, settings
 from prunelib.datasets import Dataset, augment, files
 from prunelib.errors import DatasetError, UnknownNameError
-from prunelib.paths import data_root
 
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as published
 WNIDS = ("n03", "n01", "n02")  # not in order, as in wnids.txt
 
 
@@ -63,11 +65,26 @@ def load_again(name):
     return datasets.load(name)
 
 
-def write_idx(path, values):
+def idx(values):
+    """The content of a file of MNIST's own format."""
     header = bytes([0, 0, 8, values.ndim]) + b"".join(n.to_bytes(4, "big") for n in values.shape)
-    content = header + values.numpy().tobytes()
+    return header + values.numpy().tobytes()
+
+
+def encoded(image, kind):
+    """The content of an image file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image.numpy()).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    path.write_bytes(content)
+
+
+def save(path, image):
+    write(path, encoded(image, {".png": "png", ".JPEG": "jpeg"}[path.suffix]))
 
 
 def write_mnist(root, suffix=""):
@@ -75,20 +92,16 @@ def write_mnist(root, suffix=""):
     tensors = pixels(20, 28, 28), pixels(20) % 10, pixels(7, 28, 28, seed=1), pixels(7) % 10
     names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
     for name, values in zip(names, tensors, strict=True):
-        write_idx(root / "MNIST" / "raw" / f"{name}-ubyte{suffix}", values)
+        content = gzip.compress(idx(values)) if suffix else idx(values)
+        write(root / "MNIST" / "raw" / f"{name}-ubyte{suffix}", content)
     return tensors
 
 
-def save(path, image):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image.numpy()).save(path)
-
-
-def write_cifar10(root, per_class=12):
-    """Classes cat and dog; returns the images [part][class][i] as [32, 32, 3]."""
+def write_cifar10(root, per_class=12, classes=("cat", "dog")):
+    """Returns the images [part][class][i] as [32, 32, 3]."""
     images = {
         part: {name: pixels(per_class, 32, 32, 3, seed=s) for s, name in enumerate(classes)}
-        for part, classes in (("train", ("cat", "dog")), ("test", ("cat", "dog")))
+        for part in ("train", "test")
     }
     for part, classes in images.items():
         for name, stack in classes.items():
@@ -206,12 +219,8 @@ def test_boxes_are_distributed_as_torchvisions():
 def test_boxes_lie_in_the_image_within_the_stated_ranges(height, width):
     box = augment.draw(5000, "resized_crop", height, width, replicate=0, epoch=0).box.double()
     top, left, h, w = box.unbind(1)
-    assert (top >= 0).all()
-    assert (left >= 0).all()
-    assert (h >= 1).all()
-    assert (w >= 1).all()
-    assert (top + h <= height).all()
-    assert (left + w <= width).all()
+    assert ((top >= 0) & (h >= 1) & (top + h <= height)).all()
+    assert ((left >= 0) & (w >= 1) & (left + w <= width)).all()
     # Height and width are rounded, each by at most a half.
     assert ((h + 0.5) * (w + 0.5) >= 0.1 * height * width).all()
     assert ((w + 0.5) / (h - 0.5) >= 0.8).all()
@@ -277,10 +286,9 @@ def test_streams_of_different_purpose_do_not_meet():
 
 def test_normalise_is_torchvisions():
     images = pixels(10, 3, 8, 8)
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    theirs = TF.normalize(TF.to_dtype(images, torch.float32, scale=True), mean, std)
-    torch.testing.assert_close(augment.normalise(images, mean, std), theirs, atol=2e-6, rtol=0)
-    ours = augment.normalise(images.float(), mean, std)  # as they come from a resized crop
+    theirs = TF.normalize(TF.to_dtype(images, torch.float32, scale=True), MEAN, STD)
+    torch.testing.assert_close(augment.normalise(images, MEAN, STD), theirs, atol=2e-6, rtol=0)
+    ours = augment.normalise(images.float(), MEAN, STD)  # as they come from a resized crop
     torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=0)
 
 
@@ -386,10 +394,9 @@ def test_scoring_batch_is_not_augmented(root):
     images = write_cifar10(root)["train"]
     inputs, targets = datasets.scoring_batch("resnet20_cifar10", seed=0)
     assert targets.bincount().tolist() == [10, 10]
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     for label, name in enumerate(("cat", "dog")):
         part = inputs[targets == label]
-        all_of_class = normalised(images[name], mean, std).flatten(1)
+        all_of_class = normalised(images[name], MEAN, STD).flatten(1)
         distance = torch.cdist(part.flatten(1), all_of_class, p=float("inf"))
         assert (distance.min(1).values < 1e-5).all()
         assert len(distance.argmin(1).unique()) == 10
@@ -443,7 +450,7 @@ def test_cifar10_image_folder(root):
     for part, ours in (("train", cifar.train_images), ("test", cifar.test_images)):
         written = torch.cat([images[part]["cat"], images[part]["dog"]]).permute(0, 3, 1, 2)
         assert torch.equal(ours, written)
-    assert (cifar.mean, cifar.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert (cifar.mean, cifar.std) == (MEAN, STD)
 
 
 def test_tinyimagenet(root):
@@ -530,10 +537,8 @@ def test_cache_is_ignored_when_stale_or_damaged(root, fault):
         replace(root / "cifar10-jpeg" / "train" / "cat" / "0000.png", images["cat"][0])
     elif fault == "more images":
         save(root / "cifar10-jpeg" / "train" / "dog" / "9999.png", images["cat"][0])
-    elif fault == "truncated":
-        cache.write_bytes(cache.read_bytes()[:-1000])
     else:
-        cache.write_bytes(b"nonsense" * 50 if fault == "nonsense" else b"")
+        harm(cache, {"truncated": half, "nonsense": b"nonsense" * 50, "empty": b""}[fault])
     again = load_again("cifar10")
     assert torch.equal(again.train_images[0], images["cat"][0].permute(2, 0, 1))
     assert again.train_size == (25 if fault == "more images" else 24)
@@ -564,7 +569,7 @@ def test_imagenet_folder_trains_on_crops_of_224_pixels(root):
     assert inputs.shape == (6, 3, 224, 224)
     assert inputs.dtype == torch.float32
     assert targets.tolist() == [int(i) // 3 for i in draws.order]
-    mean, std = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
+    mean, std = torch.tensor(MEAN), torch.tensor(STD)
     levels = 255 * (inputs * std[:, None, None] + mean[:, None, None])
     for image, i in zip(levels, draws.order.tolist(), strict=True):
         red, green, blue = image  # red runs with the width, green with the height
@@ -614,16 +619,13 @@ def test_imagenet_test_images_are_resized_to_256_and_cropped_at_the_centre(root)
     reference = v2.Compose([v2.Resize(256), v2.CenterCrop(224)])  # of PIL images
     for ours, i in zip(torch.cat([x for x, _ in batches]), range(6), strict=True):
         image = Image.open(root / "imagenet" / "val" / f"class{i // 3}" / f"{i}.png")
-        theirs = normalised(
-            np.array(reference(image))[None], (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-        )
+        theirs = normalised(np.array(reference(image))[None], MEAN, STD)
         assert (ours - theirs[0]).abs().max() <= 2 / 255 / 0.224
     assert [y.tolist() for _, y in imagenet.test_batches(limit=2)] == [[0, 1]]
 
 
 # ---------------------------------------------------------------------------------------- errors
 
-RAW, JPEG, TINY = "MNIST/raw/", "cifar10-jpeg/", "tiny-imagenet-200/"
 WRITE = {
     "mnist": write_mnist,
     "mnist.gz": functools.partial(write_mnist, suffix=".gz"),
@@ -631,137 +633,97 @@ WRITE = {
     "tinyimagenet": write_tinyimagenet,
     "imagenet": write_imagenet,
 }
+IDX, WNIDS_TXT = "MNIST/raw/{}-ubyte".format, "tiny-imagenet-200/wnids.txt"
+TRAIN, TEST, LABELS = IDX("train-images-idx3"), IDX("t10k-images-idx3"), IDX("t10k-labels-idx1")
+CATS, TINY = "cifar10-jpeg/train/cat", "tiny-imagenet-200"
+SHOWN, ROWS = f"{TINY}/val/images", f"{TINY}/val/val_annotations.txt"
+FOLDER, PAGE = object(), b"<html><body>moved</body></html>"
 
 
-def damage(path, keep=0.5):
-    path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+def half(content):
+    return content[: len(content) // 2]
+
+
+def more(line):
+    return lambda content: content + line
+
+
+def harm(path, harmed):
+    """Put other content at the path, what a function makes of its content, a folder, nothing."""
+    content = path.read_bytes() if path.is_file() else b""
+    if path.exists():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if harmed is FOLDER:
+        path.mkdir()
+    elif harmed is not None:
+        write(path, harmed(content) if callable(harmed) else harmed)
     return path
 
 
-def empty(path):
-    damage(path, keep=0)
-
-
-def remove(path):
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def a_folder(path):
-    remove(path)
-    path.mkdir()
-
-
-def text(path):
-    remove(path) if path.exists() else None
-    path.write_bytes(b"<html><body>moved</body></html>")
-
-
-def alter(path):
-    content = bytearray(path.read_bytes())
-    content[10:20] = b"\xff" * 10  # where the compressed data of a gzip begin
-    path.write_bytes(content)
-
-
-def huge_image(path):
-    path.write_bytes(b"P6 99999 99999 255\n")
-
-
-def halve_last_row(path):
-    damage(path, keep=0.85)
-
-
-def batches(folder):
-    """CIFAR-10's own files, with other content and so another digest."""
-    folder.mkdir()
-    for name in ("data_batch_1", "test_batch", "batches.meta"):
-        (folder / name).write_bytes(b"other bytes")
-
-
-def idx(values):
-    return lambda path: write_idx(path, values)
-
-
-def image(*shape):
-    return lambda path: save(path, pixels(*shape))
-
-
-def row(text):
-    return lambda path: path.write_text(path.read_text() + text)
-
-
-def classes(count):
-    """Classes whose names sort after those there are."""
-
-    def add(folder):
-        for part, i in itertools.product(("train", "val", "test"), range(count)):
-            if (folder / part).exists():
-                save(folder / part / f"x{i}" / "0.png", pixels(32, 32, 3))
-
-    return add
-
-
-# The dataset, what is done to it, where below the root, and the path that the sentence names.
+# The dataset, what is at the path instead, the path, and that which the sentence names if another.
 FAULTS = [
-    ("mnist", remove, "MNIST", RAW + "train-images-idx3-ubyte"),
-    ("cifar10", remove, JPEG, "cifar-10-batches-py"),
-    ("tinyimagenet", remove, TINY, TINY + "wnids.txt"),
-    ("imagenet", remove, "imagenet", "imagenet/train"),
-    ("mnist", damage, RAW + "t10k-images-idx3-ubyte", None),
-    ("mnist", empty, RAW + "train-labels-idx1-ubyte", None),
-    ("mnist", text, RAW + "train-images-idx3-ubyte", None),
-    ("mnist", a_folder, RAW + "t10k-labels-idx1-ubyte", None),
-    ("mnist", idx(pixels(20)), RAW + "train-images-idx3-ubyte", None),
-    ("mnist", idx(pixels(20, 32, 32)), RAW + "train-images-idx3-ubyte", None),
-    ("mnist", idx(pixels(0, 28, 28)), RAW + "train-images-idx3-ubyte", None),
-    ("mnist", idx(pixels(6) % 10), RAW + "t10k-labels-idx1-ubyte", None),
-    ("mnist", idx(pixels(7) * 0 + 77), RAW + "t10k-labels-idx1-ubyte", None),
-    ("mnist.gz", damage, RAW + "train-images-idx3-ubyte.gz", None),
-    ("mnist.gz", alter, RAW + "train-images-idx3-ubyte.gz", None),
-    ("mnist.gz", text, RAW + "train-images-idx3-ubyte.gz", None),
-    ("mnist.gz", a_folder, RAW + "train-images-idx3-ubyte.gz", None),
-    ("cifar10", damage, JPEG + "train/cat/0003.png", None),
-    ("cifar10", text, JPEG + "train/cat/0003.png", None),
-    ("cifar10", text, JPEG + "train/cat/text.png", None),
-    ("cifar10", image(64, 64, 3), JPEG + "train/cat/0003.png", None),
-    ("cifar10", huge_image, JPEG + "train/cat/huge.ppm", None),
-    ("cifar10", remove, JPEG + "test", None),
-    ("cifar10", text, JPEG + "test", None),
-    ("cifar10", a_folder, JPEG + "train/cat", JPEG + "train"),
-    ("cifar10", remove, JPEG + "test/cat", JPEG),  # else dog would be 1 to train and 0 to test
-    ("cifar10", classes(9), JPEG, None),
-    ("cifar10", batches, "cifar-10-batches-py", None),
-    ("cifar10", text, "cifar-10-batches-py", None),
-    ("tinyimagenet", remove, TINY + "train/n02", None),
-    ("tinyimagenet", a_folder, TINY + "train/n02/images", None),
-    ("tinyimagenet", remove, TINY + "train/n02/images/n02_3.JPEG", TINY + "train/n02"),
-    ("tinyimagenet", remove, TINY + "val/images/val_1.JPEG", None),
-    ("tinyimagenet", text, TINY + "val/images", None),
-    ("tinyimagenet", remove, TINY + "val/val_annotations.txt", None),
-    (
-        "tinyimagenet",
-        row("val_9.JPEG\tn99\t0\t0\t62\t62\n"),
-        TINY + "val/val_annotations.txt",
-        None,
-    ),
-    ("tinyimagenet", row("../val_1.JPEG\tn01\n"), TINY + "val/val_annotations.txt", TINY),
-    ("tinyimagenet", row("/etc/val_1.JPEG\tn01\n"), TINY + "val/val_annotations.txt", TINY),
-    ("tinyimagenet", halve_last_row, TINY + "val/val_annotations.txt", None),
-    ("tinyimagenet", row("../val\n"), TINY + "wnids.txt", TINY + "train/../val"),
-    ("tinyimagenet", a_folder, TINY + "wnids.txt", None),
-    ("tinyimagenet", row("".join(f"m{i}\n" for i in range(198))), TINY + "wnids.txt", None),
-    ("tinyimagenet", damage, TINY + "train/n01/images/n01_2.JPEG", None),
-    ("imagenet", remove, "imagenet/val", None),
-    ("imagenet", classes(999), "imagenet", None),
+    ("mnist", None, "MNIST", TRAIN),
+    ("cifar10", None, "cifar10-jpeg", "cifar-10-batches-py"),
+    ("tinyimagenet", None, TINY, WNIDS_TXT),
+    ("imagenet", None, "imagenet", "imagenet/train"),
+    ("mnist", half, TEST),
+    ("mnist", b"", LABELS),
+    ("mnist", PAGE, TRAIN),
+    ("mnist", FOLDER, LABELS),
+    ("mnist", idx(pixels(20)), TRAIN),
+    ("mnist", idx(pixels(20, 32, 32)), TRAIN),
+    ("mnist", idx(pixels(0, 28, 28)), TRAIN),
+    ("mnist", idx(pixels(6) % 10), LABELS),
+    ("mnist", idx(pixels(7) * 0 + 77), LABELS),
+    ("mnist.gz", half, f"{TRAIN}.gz"),
+    ("mnist.gz", lambda content: content[:10] + b"\xff" * 10 + content[20:], f"{TRAIN}.gz"),
+    ("mnist.gz", PAGE, f"{TRAIN}.gz"),
+    ("mnist.gz", FOLDER, f"{TRAIN}.gz"),
+    ("cifar10", half, f"{CATS}/0003.png"),
+    ("cifar10", PAGE, f"{CATS}/0003.png"),
+    ("cifar10", encoded(pixels(64, 64, 3), "png"), f"{CATS}/0003.png"),
+    ("cifar10", b"P6 99999 99999 255\n", f"{CATS}/huge.ppm"),
+    ("cifar10", None, "cifar10-jpeg/test"),
+    ("cifar10", PAGE, "cifar10-jpeg/test"),
+    ("cifar10", FOLDER, CATS, "cifar10-jpeg/train"),
+    # Else labels would shift: dog would be 1 in training and 0 in testing.
+    ("cifar10", None, "cifar10-jpeg/test/cat", "cifar10-jpeg"),
+    ("cifar10", b"other digest", "cifar-10-batches-py/data_batch_1", "cifar-10-batches-py"),
+    ("cifar10", PAGE, "cifar-10-batches-py"),
+    ("tinyimagenet", None, f"{TINY}/train/n02"),
+    ("tinyimagenet", FOLDER, f"{TINY}/train/n02/images"),
+    ("tinyimagenet", None, f"{TINY}/train/n02/images/n02_3.JPEG", f"{TINY}/train/n02"),
+    ("tinyimagenet", half, f"{TINY}/train/n01/images/n01_2.JPEG"),
+    ("tinyimagenet", None, f"{SHOWN}/val_1.JPEG"),
+    ("tinyimagenet", PAGE, SHOWN),
+    ("tinyimagenet", None, ROWS),
+    ("tinyimagenet", lambda content: content[:-20], ROWS),
+    ("tinyimagenet", more(b"val_9.JPEG\tn99\t0\t0\t62\t62\n"), ROWS),
+    ("tinyimagenet", more(b"../images/val_1.JPEG\tn01\n"), ROWS, SHOWN),
+    ("tinyimagenet", more(b"/etc/val_1.JPEG\tn01\n"), ROWS, SHOWN),
+    ("tinyimagenet", FOLDER, WNIDS_TXT),
+    ("tinyimagenet", b"", WNIDS_TXT),
+    ("tinyimagenet", more(b"../train/n02\n"), WNIDS_TXT, f"{TINY}/train/../train/n02"),
+    ("tinyimagenet", more(b"".join(b"m%d\n" % i for i in range(198))), WNIDS_TXT),
+    ("imagenet", None, "imagenet/val"),
 ]
 
 
-@pytest.mark.parametrize(("name", "harm", "place", "named"), FAULTS)
-def test_a_missing_or_damaged_dataset_gets_one_sentence(root, name, harm, place, named):
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault[0]}-{fault[2]}")
+def test_a_missing_or_damaged_dataset_gets_one_sentence(root, fault):
+    name, harmed, place, *named = fault
     WRITE[name](root)
-    harm(root / place)
+    harm(root / place, harmed)
     with pytest.raises(DatasetError) as caught:
         datasets.load(name.removesuffix(".gz"))
-    assert_sentence(caught.value, root / (named or place))
+    assert_sentence(caught.value, root / (named or [place])[0])
+
+
+def test_more_classes_than_the_networks_have_outputs_get_one_sentence(root):
+    write_cifar10(root, 1, [str(i) for i in range(11)])
+    with pytest.raises(DatasetError, match="the label 10, but cifar10 has the labels 0 to 9") as e:
+        datasets.load("cifar10")
+    assert_sentence(e.value, root / "cifar10-jpeg")
 
 
 def assert_sentence(error, path):
@@ -774,7 +736,7 @@ def assert_sentence(error, path):
 
 def test_a_damaged_image_of_imagenet_is_named_when_it_is_read(root):
     write_imagenet(root)
-    path = damage(root / "imagenet" / "train" / "class0" / "0.png")
+    path = harm(root / "imagenet" / "train" / "class0" / "0.png", half)
     imagenet = datasets.load("imagenet")
     with pytest.raises(DatasetError) as caught:
         imagenet.train_batch(imagenet.draws(0, 0).part(0, 6))
@@ -784,22 +746,20 @@ def test_a_damaged_image_of_imagenet_is_named_when_it_is_read(root):
 @pytest.mark.parametrize(
     ("name", "place"),
     [
-        ("mnist", RAW + "t10k-labels-idx1-ubyte"),
-        ("mnist.gz", RAW + "train-images-idx3-ubyte.gz"),
-        ("cifar10", JPEG + "train/cat/0003.png"),
-        ("cifar10", "cifar-10-batches-py/test_batch"),
-        ("tinyimagenet", TINY + "wnids.txt"),
+        ("mnist", LABELS),
+        ("mnist.gz", f"{LABELS}.gz"),
+        ("cifar10", f"{CATS}/0003.png"),
+        ("cifar10", "cifar-10-batches-py/data_batch_1"),
+        ("tinyimagenet", WNIDS_TXT),
     ],
 )
 def test_a_file_that_this_user_may_not_read_gets_one_sentence(root, monkeypatch, name, place):
     WRITE[name](root)
-    path = root / place
-    if "batches" in place:
-        batches(path.parent)
-    plainly = builtins.open
+    harm(root / place, bytes)
+    plainly = open
 
-    def refuse(file, *args, **kwargs):  # root may read whatever its mode says
-        if str(file) == str(path):
+    def refuse(file, *args, **kwargs):  # a file's mode does not keep root from reading it
+        if str(file) == str(root / place):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
         return plainly(file, *args, **kwargs)
 
@@ -807,7 +767,7 @@ def test_a_file_that_this_user_may_not_read_gets_one_sentence(root, monkeypatch,
     monkeypatch.setattr(io, "open", refuse)
     with pytest.raises(DatasetError) as caught:
         datasets.load(name.removesuffix(".gz"))
-    assert_sentence(caught.value, path if "batches" not in place else path.parent)
+    assert_sentence(caught.value, root / place.removesuffix("/data_batch_1"))
 
 
 def test_a_data_root_that_cannot_be_looked_into_gets_one_sentence(root, monkeypatch):
@@ -821,12 +781,10 @@ def test_a_data_root_that_cannot_be_looked_into_gets_one_sentence(root, monkeypa
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
 def test_altered_bytes_of_an_image_never_raise_anything_else(tmp_path, kind):
-    buffer = io.BytesIO()
-    Image.fromarray(pixels(32, 32, 3).numpy()).save(buffer, kind)
     noise = np.random.default_rng(0)
     path, raised = tmp_path / f"image.{kind}", 0
     for _ in range(100):
-        content = bytearray(buffer.getvalue())
+        content = bytearray(encoded(pixels(32, 32, 3), kind))
         for at in noise.integers(0, min(len(content), 200), 5):
             content[at] = noise.integers(256)
         path.write_bytes(content)
@@ -858,86 +816,87 @@ def test_unknown_dataset_lists_the_names(call, names):
 
 
 @pytest.fixture
-def served(root, tmp_path_factory, monkeypatch):
-    """A folder whose archives, with their true digests, are those that are downloaded."""
+def serve(root, tmp_path_factory, monkeypatch):
+    """A function that has the files of a folder downloaded, from a server on this machine."""
     folder = tmp_path_factory.mktemp("served")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setenv("no_proxy", "*")
 
     def serve(name):
-        loader, place, _ = datasets.DOWNLOADS[name]
         archives = [
-            (path.as_uri(), hashlib.md5(path.read_bytes()).hexdigest())
-            for path in sorted(folder.rglob("*.*"))
+            (
+                f"http://127.0.0.1:{server.server_port}/{path.relative_to(folder)}",
+                hashlib.md5(path.read_bytes()).hexdigest(),
+            )
+            for path in folder.rglob("*.*")
         ]
-        monkeypatch.setitem(datasets.DOWNLOADS, name, (loader, place, archives))
+        monkeypatch.setitem(datasets.DOWNLOADS, name, (*datasets.DOWNLOADS[name][:2], archives))
 
-    return folder, serve
+    serve.folder = folder
+    yield serve
+    server.shutdown()
+    server.server_close()
 
 
-def test_mnist_is_downloaded_where_it_is_not_sound(root, served):
-    folder, serve = served
-    images, *_ = write_mnist(folder, ".gz")
+def test_mnist_is_downloaded_where_it_is_not_sound(root, serve):
+    images, *_ = write_mnist(serve.folder, ".gz")
     serve("mnist")
     assert datasets.download("mnist") == root
     assert torch.equal(datasets.load("mnist").train_images, images[:, None])
-    damage(root / RAW / "t10k-images-idx3-ubyte")
+    harm(root / TEST, half)
     datasets.download("mnist")
     assert len(load_again("mnist").test_images) == 7
-    shutil.rmtree(folder)
+    shutil.rmtree(serve.folder)
     datasets.download("mnist")  # sound: nothing is asked of the server
-    assert {path.suffix for path in (root / RAW).iterdir()} == {""}, "archives are left"
+    assert {path.suffix for path in (root / TEST).parent.iterdir()} == {""}, "archives are left"
 
 
-def test_an_archive_with_another_digest_is_not_unpacked(root, served):
-    folder, serve = served
-    write_mnist(folder, ".gz")
+def test_an_archive_with_another_digest_is_not_unpacked(root, serve):
+    write_mnist(serve.folder, ".gz")
     serve("mnist")
-    damage(folder / RAW / "train-labels-idx1-ubyte.gz")
+    harm(serve.folder / f"{LABELS}.gz", gzip.compress(idx(pixels(7) % 9)))
     with pytest.raises(DatasetError, match="run 'prunelib data mnist' again"):
         datasets.download("mnist")
-    assert not (root / RAW / "train-labels-idx1-ubyte").exists()
+    assert not (root / LABELS).exists()
 
 
-def test_members_of_an_archive_stay_below_the_data_root(root, served):
-    folder, serve = served
+def test_members_of_an_archive_stay_below_the_data_root(root, serve):
     tiny = write_tinyimagenet(root / "source")
-    with zipfile.ZipFile(folder / "tiny-imagenet-200.zip", "w") as archive:
+    with zipfile.ZipFile(serve.folder / "tiny-imagenet-200.zip", "w") as archive:
         for path in tiny.rglob("*.*"):
             archive.write(path, path.relative_to(root / "source"))
-        archive.writestr(f"{'../' * 9}{root.parent}/escaped", "")
         archive.writestr("../escaped", "")
+        archive.writestr(f"{root.parent}/escaped", "")
     serve("tinyimagenet")
     datasets.download("tinyimagenet")
     assert datasets.load("tinyimagenet").train_size == 12
     assert not (root.parent / "escaped").exists()
 
 
-def test_a_download_that_fails_gets_one_sentence(root, served, monkeypatch):
-    folder, serve = served
-    write_mnist(folder, ".gz")
-    serve("mnist")
+@pytest.mark.parametrize(
+    ("where", "harmed", "reason"),
+    [
+        ("os.mkdir", PermissionError(errno.EACCES, "Permission denied"), "Permission denied"),
+        ("urllib.request.urlopen", http.client.BadStatusLine("nonsense"), "nonsense"),
+        ("shutil.disk_usage", [SimpleNamespace(free=2**30 - 1)], "less than 1 GiB"),
+    ],
+)
+def test_a_download_that_fails_gets_one_sentence(root, monkeypatch, where, harmed, reason):
+    monkeypatch.setattr(where, Mock(side_effect=harmed))
+    with pytest.raises(DatasetError, match=f"downloading 'mnist' into .*{reason}") as caught:
+        datasets.download("mnist")
+    assert_sentence(caught.value, root)
 
-    def fails():
-        with pytest.raises(DatasetError, match="downloading 'mnist' into .* failed") as caught:
-            datasets.download("mnist")
-        assert_sentence(caught.value, data_root())
-        return str(caught.value)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 2**30 - 1))
-        assert "1 GiB" in fails()
-    with monkeypatch.context() as patch:
-        (root / "file").write_text("")
-        patch.setenv("PRUNELIB_DATA", str(root / "file" / "data"))
-        assert "Not a directory" in fails()
-    with monkeypatch.context() as patch:
-        refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        patch.setattr(os, "mkdir", Mock(side_effect=refused))
-        assert "Permission denied" in fails()
-    with monkeypatch.context() as patch:
-        broken = Mock(side_effect=http.client.BadStatusLine("nonsense"))
-        patch.setattr(urllib.request, "urlopen", broken)
-        assert "nonsense" in fails()
-    datasets.download("mnist")
+def test_a_data_root_below_a_file_gets_one_sentence(root, monkeypatch):
+    """As one that cannot be written, for root too."""
+    (root / "file").write_text("")
+    monkeypatch.setenv("PRUNELIB_DATA", str(root / "file" / "data"))
+    with pytest.raises(DatasetError, match="Not a directory") as caught:
+        datasets.download("mnist")
+    assert_sentence(caught.value, root / "file" / "data")
 
 
 # ------------------------------------------------------------------------------------- real data

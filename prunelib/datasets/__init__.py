@@ -15,7 +15,7 @@ from prunelib.errors import DatasetError, check_name
 from prunelib.paths import data_root
 from prunelib.seeds import generator
 
-__all__ = ["DOWNLOADS", "LOADERS", "Dataset", "FolderDataset", "download", "load", "scoring_batch"]
+__all__ = ["DOWNLOADS", "LOADERS", "Dataset", "download", "load", "scoring_batch"]
 
 PER_CLASS = 10
 

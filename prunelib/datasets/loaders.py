@@ -44,9 +44,9 @@ def _mnist(root):
         if len(images) != len(labels):
             raise DatasetError(
                 f"{files[1]} holds {len(labels)} labels for {len(images)} images: delete both "
-                "files and run 'prunelib data mnist' to download them again"
+                "files, then run 'prunelib data mnist' to download them again"
             )
-        _check_labels("mnist", files[1], labels, 10)
+        _check_highest("mnist", files[1], int(labels.max()), 10)
         tensors += [images[:, None], labels.long()]
     return _finish("mnist", tensors, "none", (0.1307,), (0.3081,))
 
@@ -65,7 +65,7 @@ def _cifar10(root):
     if (root / CIFAR10.base_folder).exists() or not folders:
         return _cifar10_batches(root)
     listings = class_folders(folders[0], ("train", "test"))
-    _check_labels("cifar10", folders[0], [label for _, label in listings[0]], 10)
+    _check_highest("cifar10", folders[0], listings[0][-1][1], 10)
     tensors = read_listings(folders[0], listings, (3, 32, 32))
     return _finish(folders[0].name, tensors, "crop", IMAGENET_MEAN, IMAGENET_STD)
 
@@ -97,15 +97,16 @@ def _tinyimagenet(root, augmentation="resized_crop"):
     if not wnids.exists():
         raise _missing("tinyimagenet", wnids, root)
     label = {wnid: i for i, wnid in enumerate(sorted(reading(wnids.read_text, wnids).split()))}
-    _check_labels("tinyimagenet", wnids, label.values(), 200)
+    _check_highest("tinyimagenet", wnids, len(label) - 1, 200)
     text = reading(annotations.read_text, annotations) if annotations.exists() else ""
     rows = [line.split("\t") for line in sorted(text.splitlines())]
     # Names in these files are only looked up among those found, so that none leads elsewhere.
     found = sorted((folder / "train").glob("*/images/*.JPEG"))
     shown = {path.name: path for path in (folder / "val" / "images").glob("*.JPEG")}
     count = Counter(path.parts[-3] for path in found)
-    most = max(count.values(), default=1)  # all classes have as many
-    faults = [f"train/{wnid}/images" for wnid in label if count[wnid] < most]
+    most = max([1, *(count[wnid] for wnid in label)])  # all classes have as many
+    faults = [] if label else [wnids.name]
+    faults += [f"train/{wnid}/images" for wnid in label if count[wnid] < most]
     if not rows or not all(len(row) > 1 and row[1] in label for row in rows):
         faults.append("val/val_annotations.txt")
     faults += [f"val/images/{row[0]}" for row in rows if row[0] not in shown]
@@ -127,7 +128,7 @@ def _imagenet(root):
         raise _missing("imagenet", folder / "train", root)
     listings = class_folders(folder, ("train", "val"))
     (train, train_labels), (test, test_labels) = (zip(*rows, strict=True) for rows in listings)
-    _check_labels("imagenet", folder, train_labels, 1000)
+    _check_highest("imagenet", folder, train_labels[-1], 1000)
     labels = torch.tensor(train_labels), torch.tensor(test_labels)
     digest = stamp(folder, listings, times=False)
     return FolderDataset("imagenet", train, labels[0], test, labels[1], digest)
@@ -181,23 +182,18 @@ def download(name: str) -> Path:
 
 
 def _missing(name, path, root):
-    how = (
-        f"run 'prunelib data {name}' to download it, or set"
-        if name in DOWNLOADS
-        else "put it there, or set"
-    )
+    how = f"run 'prunelib data {name}' to download it" if name in DOWNLOADS else "put it there"
     return DatasetError(
-        f"dataset {name!r} not found: {path} does not exist; {how} PRUNELIB_DATA to the folder "
-        f"that holds it (now {root})"
+        f"dataset {name!r} not found: {path} does not exist; {how}, or set PRUNELIB_DATA to the "
+        f"folder that holds it (now {root})"
     )
 
 
-def _check_labels(name, path, labels, classes):
-    """Labels that the networks of a dataset have no output for end here, not in their loss."""
-    highest = int(max(labels, default=0))
-    if highest >= classes:
+def _check_highest(name, path, label, classes):
+    """A label that the networks of a dataset have no output for ends here, not in their loss."""
+    if label >= classes:
         raise DatasetError(
-            f"{path} gives the label {highest}, but {name} has the labels 0 to {classes - 1}: "
+            f"{path} gives the label {label}, but {name} has the labels 0 to {classes - 1}: "
             "replace it by a fresh copy of the dataset"
         )
 
