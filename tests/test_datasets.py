@@ -466,8 +466,7 @@ def test_tinyimagenet(root):
     test = np.stack([decoded(folder / "val" / "images" / f"val_{c}.JPEG") for c in range(3)])
     assert torch.equal(tiny.test_images, torch.from_numpy(test).permute(0, 3, 1, 2))
     grey = tiny.train_images[8]
-    assert torch.equal(grey[0], grey[1])
-    assert torch.equal(grey[0], grey[2])
+    assert torch.equal(grey, grey[:1].expand(3, -1, -1))
     assert tiny.mean == pytest.approx((train / 255).mean((0, 1, 2)))
     assert tiny.std == pytest.approx((train / 255).std((0, 1, 2)))
 
@@ -495,10 +494,7 @@ def test_fingerprint_changes_with_one_pixel_and_not_with_reloading(root):
 def test_fingerprint_changes_with_one_label(root):
     write_mnist(root)
     first = datasets.load("mnist").fingerprint
-    path = root / "MNIST" / "raw" / "train-labels-idx1-ubyte"
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
+    harm(root / LABELS, lambda content: content[:-1] + bytes([content[-1] ^ 1]))
     assert load_again("mnist").fingerprint != first
 
 
@@ -797,10 +793,10 @@ def test_altered_bytes_of_an_image_never_raise_anything_else(tmp_path, kind):
 
 
 def test_missing_data_says_where_it_was_looked_for(root):
-    with pytest.raises(DatasetError, match="PRUNELIB_DATA") as caught:
+    with pytest.raises(
+        DatasetError, match="data mnist' .*PRUNELIB_DATA .*now " + re.escape(str(root))
+    ):
         datasets.load("mnist")
-    assert f"now {root}" in str(caught.value)
-    assert "prunelib data mnist" in str(caught.value)
 
 
 @pytest.mark.parametrize(
