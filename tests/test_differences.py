@@ -75,6 +75,14 @@ def test_an_erratic_curve_keeps_its_spread_to_itself():
     assert own.freedom == pytest.approx(2, rel=1e-2)
 
 
+def test_curves_that_guess_lend_no_spread():
+    """A network that guesses has the same accuracy in every replicate."""
+    stream = np.random.default_rng(5)
+    steady = {curve: noisy(stream, 0.9) for curve in (SNIP, GRASP, *OTHERS[:4])}
+    guessing = {curve: {s: [0.1] * 3 for s in SPARSITIES} for curve in OTHERS[4:]}
+    assert between(steady | guessing).effect == between(steady).effect
+
+
 def test_ninety_five_in_a_hundred_intervals_hold_the_truth():
     """Simulated: eight curves of three replicates, the truth two tenths of a point below."""
     stream, hits, widths = np.random.default_rng(0), 0, []

@@ -171,7 +171,7 @@ def verdict_of_all(effects: Sequence[Effect], region: Region) -> str:
     (Berger, 1982). One part refutes it, with an interval widened for having looked at all.
     """
     found = [verdict(effect, region) for effect in effects]
-    if found and set(found) == {"supported"}:
+    if set(found) == {"supported"}:
         return "supported"
     if "not supported" in (verdict(effect, region, len(effects)) for effect in effects):
         return "not supported"
