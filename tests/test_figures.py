@@ -1,31 +1,53 @@
+"""Figures: what a page finds for them, what is drawn, and what is saved beside it."""
+
 import json
 import xml.etree.ElementTree as ET
 
 import pandas as pd
 import pytest
+from conftest import mask, trained, weights
+from matplotlib.colors import to_hex
 from PIL import Image
 
-from prunelib import settings
+from prunelib import networks
 from prunelib.errors import BadValueError, UnknownNameError
 from prunelib.findings import curves
-from prunelib.grids import FIGURES, figure_runs
-from prunelib.pages import draw
-from prunelib.results.store import COLUMNS, Store
-from prunelib.runs import DENSE, EARLY_METHODS, Curve
+from prunelib.grids import FIGURES, figure_runs, mask_runs, weight_runs
+from prunelib.pages import draw, style
+from prunelib.pages.evidence import Evidence
+from prunelib.pages.page import Page
+from prunelib.results.records import END, MASK, START
+from prunelib.results.store import Store
+from prunelib.runs import EARLY_METHODS, Curve
+
+ABOUT = ("lenet_digits", "quick")
+
+
+@pytest.fixture(autouse=True)
+def results(tmp_path, monkeypatch):
+    """The folder of results, empty; figures go beside it."""
+    monkeypatch.setenv("PRUNELIB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("PRUNELIB_FIGURES", str(tmp_path / "figures"))
+    return tmp_path / "results"
 
 
 @pytest.fixture
-def table(rows):
-    made = [
-        (run, 0.9 - 0.1 * run.sparsity - 0.01 * run.replicate)
-        for run in figure_runs(3, "lenet_digits", "quick", 2)
-    ]
-    made.append((Curve("snip", "shuffle").run("lenet_digits", "quick", 0.488, 0), 0.1))
-    return pd.DataFrame(rows(made), columns=list(COLUMNS))
+def data():
+    """Of Figure 3, two replicates: 90 % less a tenth of the sparsity, and a point a replicate."""
+    store = Store()
+    runs = figure_runs(3, *ABOUT, 2)
+    store.add(trained(r, 0.9 - 0.1 * r.sparsity - 0.01 * r.replicate) for r in runs)
+    store.add([trained(Curve("snip", "shuffle").run(*ABOUT, 0.488, 0), 0.1)])
+    return Page(*ABOUT, figure=3).data()
 
 
-def test_data_of_figure_3_are_means_and_deviations_in_percent(table):
-    data = curves.accuracy_data(3, table, "lenet_digits", "quick", draw.label)
+def accuracies(figure, runs):
+    """What a figure shows of some Runs that are all 90 % accurate."""
+    table = pd.DataFrame([trained(run, 0.9).row() for run in runs])
+    return curves.accuracy_data(figure, table, *ABOUT, style.label)
+
+
+def test_data_of_figure_3_are_means_and_deviations_in_percent(data):
     assert len(data) == 1 + 6 * 6
     row = data[(data["line"] == "SNIP") & (data["sparsity"] == 48.8)].iloc[0]
     assert row["remaining"] == pytest.approx(51.2)
@@ -34,117 +56,168 @@ def test_data_of_figure_3_are_means_and_deviations_in_percent(table):
     assert row["n"] == 2
 
 
-def test_replicates_beyond_those_asked_for_are_left_out(table):
-    data = curves.accuracy_data(3, table, "lenet_digits", "quick", draw.label, replicates=1)
-    assert set(data["n"]) == {1}
+def test_replicates_beyond_those_asked_for_are_left_out(data):
+    assert set(Page(*ABOUT, replicates=1, figure=3).data()["n"]) == {1}
 
 
-def test_rows_read_back_from_a_store_are_found(tmp_path, table):
-    store = Store(tmp_path)
-    store.add(table.to_dict("records"))
-    again = curves.accuracy_data(3, store.table(), "lenet_digits", "quick", draw.label)
-    pd.testing.assert_frame_equal(
-        again, curves.accuracy_data(3, table, "lenet_digits", "quick", draw.label)
+def test_a_table_of_accuracies_has_a_row_a_line(data, capsys):
+    table = Page(*ABOUT, figure=3).accuracies()
+    assert capsys.readouterr().out == "Unpruned: 89.5 %\n"
+    assert list(table.index)[:2] == ["Magnitude after training", "Magnitude"]
+    assert table.loc["SNIP", 48.8] == 84.6
+
+
+def test_evidence_is_what_is_wanted_and_what_is_there(results):
+    wanted = figure_runs(3, *ABOUT, 2)
+    store = Store()
+    store.add(trained(run, precision="bf16") for run in wanted[1:] if run.method != "grasp")
+    found = Evidence.read(wanted, store)
+    assert set(found.missing) == {wanted[0], *(run for run in wanted if run.method == "grasp")}
+    assert len(found.table) == len(found.records) == 74 - 13
+    assert str(found) == (
+        "lenet_digits, profile quick (the schedule scaled to a tenth of its iterations): 61 of 74 "
+        "trained networks, 13 not run; data digits@0; trained plain in bf16."
     )
+    about = found.provenance
+    assert (about["records"], about["missing"], about["precision"]) == (61, 13, ["bf16"])
 
 
-def test_what_is_missing_is_said(table):
-    some = table[table["method"] != "grasp"]
-    sentence = draw.fidelity(3, some, "lenet_digits", "quick", 2)
-    assert "62 of 74 runs, 12 not run" in sentence
-    assert "digits@0" in sentence
-    assert "a tenth of its iterations" in sentence
-    assert draw.provenance(3, some, "lenet_digits", "quick", 2)["runs_missing"] == 12
+def test_evidence_of_nothing(results):
+    found = Evidence.read(mask_runs("lenet_digits", levels=(6,)), Store(kind=MASK))
+    assert str(found).endswith("0 of 50 masks, 50 not run; data none.")
 
 
-def test_every_line_is_drawn_with_its_own_colour_marker_and_dash(table):
-    data = curves.accuracy_data(3, table, "lenet_digits", "quick", draw.label)
-    fig = draw.draw_accuracy(data, 3, "lenet_digits", "quick")
+def test_a_page_of_masks_draws_them_and_says_what_they_are(results, capsys, tmp_path):
+    store = Store(kind=MASK)
+    store.add(mask(run, layers=(1, 2, 3)) for run in mask_runs("lenet_digits", levels=(12,)))
+    page = Page("lenet_digits", "quick", figure=5)
+    page.plan()
+    fig = page.draw()
+    assert fig.get_suptitle() == "Figure 5: lenet_digits at 93.1 % sparsity"
+    said = capsys.readouterr().out
+    assert "50 masks needed, 50 in the store" in said
+    assert "at 93.1 % sparsity: the paper prints no highest matching sparsity here" in said
+    assert "50 of 50 masks; data digits@0" in said
+    about = json.loads((tmp_path / "figures" / "figure-05-lenet_digits.json").read_text())
+    assert about["masks"]["records"] == 50
+
+
+def test_magnitude_after_training_is_a_line_of_its_own_in_figure_15(results):
+    """Masks that keep 80 % of the first of LeNet's layers at initialisation, 60 % of it after."""
+    model = networks.build("lenet_8x8")
+    sizes = [model.get_parameter(name).numel() for name in networks.prunable(model)]
+    runs = mask_runs("lenet_digits", levels=(12,), after=True)
+    shares = {run: 0.6 if run.prune_at == "end" else 0.8 for run in runs}
+    Store(kind=MASK).add(
+        mask(run, layers=(round(share * sizes[0]), *sizes[1:])) for run, share in shares.items()
+    )
+    data = Page("lenet_digits", figure=15).data().set_index(["method", "layer"])
+    assert data.loc[("magnitude", "layers.0"), "sparsity"] == pytest.approx(20)
+    late = data.loc[("magnitude after training", "layers.0")]
+    assert (late["sparsity"], late["n"]) == (pytest.approx(40), 5)
+
+
+def test_a_page_of_weights_rests_on_both_kinds_of_records(results, capsys):
+    runs = weight_runs("lenet_digits", "quick", replicates=1)
+    Store(kind=START).add(weights(run, ks=(0.3, 0.1, 0.2)) for run in runs)
+    Store(kind=END).add(weights(run, ks=(0.6, 0.1, 0.2)) for run in runs[:20])
+    page = Page(*ABOUT, replicates=1, train=False, figure="weights")
+    page.train()
+    said = capsys.readouterr().out
+    assert "No weights before training are missing" in said
+    assert f"train=False: {len(runs) - 20} weights after training are left out" in said
+    found = page.data().groupby("when")["ks"].agg(["min", "max"])
+    assert found.values.tolist() == [[0.6, 0.6], [0.3, 0.3]]
+    page.draw()
+    assert f"20 of {len(runs)} weights after training" in capsys.readouterr().out
+
+
+def test_masks_of_which_there_is_only_a_part(results):
+    Store(kind=MASK).add([mask(mask_runs("lenet_digits", levels=(12,))[0])])
+    with pytest.raises(BadValueError, match="figure 16 of lenet_digits"):
+        Page("lenet_digits", figure=16).data()
+
+
+def test_other_settings_are_those_of_which_there_are_records(results):
+    for setting in ("lenet_digits", "vgg16_cifar10"):
+        Store(kind=MASK).add(mask(run) for run in mask_runs(setting, levels=(12,), replicates=1))
+    assert [p.setting for p in Page("lenet_digits", figure=5).others()] == ["vgg16_cifar10"]
+    assert Page("lenet_digits", figure=3).others() == []
+
+
+def test_every_line_is_drawn_with_its_own_colour_marker_and_dash(data):
+    fig = draw.accuracy(data, "Figure 3", 3, *ABOUT)
     whole = fig.axes[0]
     lines = [line for line in whole.get_lines() if len(line.get_xdata()) == 6]
+    looks = {(to_hex(a.get_color()), a.get_marker(), a.get_linestyle()) for a in lines}
     assert len(lines) == 6
-    for look in ("get_color", "get_marker"):
-        assert len({getattr(line, look)() for line in lines}) == 6
+    assert len({colour for colour, *_ in looks}) == len({marker for _, marker, _ in looks}) == 6
     left, right = whole.get_xlim()
     assert left > right  # from many weights to few
-    assert "smoke" not in fig.get_suptitle()
-    assert "profile quick" in fig.get_suptitle()
 
 
 @pytest.mark.parametrize("figure", FIGURES)
 def test_styles_of_one_figure_differ(figure):
     for panel in FIGURES[figure].panels.values():
-        looks = [draw.style(figure, curve) for curve in panel]
+        looks = [style.look(figure, curve) for curve in panel]
         for part in range(4):
             assert len({str(look[part]) for look in looks}) == len(looks)
 
 
-def test_nothing_to_draw_says_how_to_train():
-    data = curves.accuracy_data(
-        3, pd.DataFrame(columns=list(COLUMNS)), "lenet_digits", "paper", draw.label
-    )
-    with pytest.raises(BadValueError, match="prunelib run --figure 3"):
-        draw.draw_accuracy(data, 3, "lenet_digits", "paper")
+@pytest.mark.parametrize("figure", [3, 5, 15, 16, "weights"])
+def test_nothing_to_draw_says_what_to_do(figure):
+    with pytest.raises(BadValueError, match=r"of lenet_digits, profile .*train=True"):
+        Page("lenet_digits", "paper", train=False, figure=figure).draw()
 
 
-def test_saved_figures_are_complete_and_reproducible(tmp_path, monkeypatch, table):
-    monkeypatch.setenv("PRUNELIB_FIGURES", str(tmp_path))
-    data = curves.accuracy_data(3, table, "lenet_digits", "quick", draw.label)
+def test_saved_figures_are_complete_and_reproducible(tmp_path, data):
     made = []
     for _ in range(2):
-        fig = draw.draw_accuracy(data, 3, "lenet_digits", "quick")
-        draw.save(fig, "figure-03", data, {"figure": 3})
-        made.append({p.name: p.read_bytes() for p in tmp_path.iterdir()})
+        draw.save(draw.accuracy(data, "Figure 3", 3, *ABOUT), "figure-03", data, {"figure": 3})
+        made.append({p.name: p.read_bytes() for p in (tmp_path / "figures").iterdir()})
     assert made[0] == made[1]
     assert set(made[0]) == {f"figure-03.{kind}" for kind in ("png", "svg", "csv", "json")}
-    assert Image.open(tmp_path / "figure-03.png").size[0] > 1000
+    assert Image.open(tmp_path / "figures" / "figure-03.png").size[0] > 1000
     assert ET.fromstring(made[0]["figure-03.svg"]).tag.endswith("svg")
-    assert json.loads(made[0]["figure-03.json"])["digest"] == draw.digest(data)
-    assert len(pd.read_csv(tmp_path / "figure-03.csv")) == len(data)
+    assert json.loads(made[0]["figure-03.json"]) == {"figure": 3, "digest": draw.digest(data)}
+    assert len(pd.read_csv(tmp_path / "figures" / "figure-03.csv")) == len(data)
 
 
-def test_the_digest_follows_the_numbers(table):
-    data = curves.accuracy_data(3, table, "lenet_digits", "quick", draw.label)
+def test_the_digest_follows_the_numbers(data):
     changed = data.copy()
     changed.loc[5, "accuracy"] += 0.01
     assert draw.digest(changed) != draw.digest(data)
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden"])
-def test_figure_names_stay_in_their_folder(name, table):
+def test_figure_names_stay_in_their_folder(name, data):
     with pytest.raises(BadValueError, match="figure name"):
-        draw.save(None, name, table, {})
+        draw.save(None, name, data, {})
 
 
-def test_unknown_figure():
-    with pytest.raises(UnknownNameError, match="unknown figure 99"):
-        curves.accuracy_data(
-            99, pd.DataFrame(columns=list(COLUMNS)), "lenet_digits", "paper", draw.label
-        )
+@pytest.mark.parametrize("figure", [99, 1, "5"])
+def test_unknown_figure(figure):
+    with pytest.raises(UnknownNameError, match="unknown figure"):
+        Page("lenet_digits", figure=figure)
 
 
-def test_the_unpruned_network_is_a_line_with_a_band(table):
-    data = curves.accuracy_data(3, table, "lenet_digits", "quick", draw.label)
-    dense = data[data["line"] == "Unpruned"]
-    assert len(dense) == 1
-    assert dense["accuracy"].iloc[0] == pytest.approx(89.5)
-    assert DENSE.run("lenet_digits", "quick", 0.0, 0).sparsity == 0
-    assert settings.sparsities("lenet_digits", "quick")[0] > 0
+def test_the_unpruned_network_is_a_line_with_a_band(data):
+    fig = draw.accuracy(data, "Figure 3", 3, *ABOUT)
+    (line,) = [a for a in fig.axes[0].get_lines() if a.get_label().startswith("Unpruned")]
+    assert line.get_ydata() == pytest.approx([89.5, 89.5])
+    assert line.get_label() == "Unpruned (n = 2)"
 
 
 def test_figure_5_tells_shuffled_synflow_from_random():
-    looks = [draw.METHOD_STYLE[m][1] for m in (*EARLY_METHODS, "random")]
-    assert draw.VARIANT_STYLE["shuffle"][1] not in looks
+    looks = [style.METHODS[m].colour for m in (*EARLY_METHODS, "random")]
+    assert style.VARIANTS["shuffle"].colour not in looks
 
 
-def test_a_line_of_many_panels_is_named_once_and_the_legend_fits(table):
+def test_a_line_of_many_panels_is_named_once_and_the_legend_fits():
     """With two panels (Figure 12) and different numbers of replicates behind one name."""
-    runs = figure_runs(12, "lenet_digits", "quick", 2)
+    runs = figure_runs(12, *ABOUT, 2)
     runs = [r for r in runs if r.replicate == 0 or r.method in ("dense", "snip")]
-    made = pd.DataFrame([r.record() | dict.fromkeys(COLUMNS[9:], 0) | {"test_accuracy": 0.9}
-                         for r in runs])  # fmt: skip
-    data = curves.accuracy_data(12, made, "lenet_digits", "quick", draw.label)
-    fig = draw.draw_accuracy(data, 12, "lenet_digits", "quick")
+    fig = draw.accuracy(accuracies(12, runs), "Figure 12", 12, *ABOUT)
     fig.canvas.draw()
     (legend,) = fig.legends
     names = [text.get_text().split(" (")[0] for text in legend.get_texts()]
@@ -170,10 +243,7 @@ def test_the_enlarged_axis_is_never_the_larger():
 
 
 def test_panels_say_that_the_trained_network_is_pruned():
-    runs = figure_runs(9, "lenet_digits", "quick", 1)
-    made = pd.DataFrame([r.record() | dict.fromkeys(COLUMNS[9:], 0) | {"test_accuracy": 0.9}
-                         for r in runs])  # fmt: skip
-    data = curves.accuracy_data(9, made, "lenet_digits", "quick", draw.label)
-    fig = draw.draw_accuracy(data, 9, "lenet_digits", "quick")
+    data = accuracies(9, figure_runs(9, *ABOUT, 1))
+    fig = draw.accuracy(data, "Figure 9", 9, *ABOUT)
     titles = [axis.get_title() for axis in fig.axes[:4]]
     assert titles == [f"{m} after training" for m in ("Magnitude", "SNIP", "GraSP", "SynFlow")]

@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 
-from prunelib.errors import BadValueError, PrunelibError, UnknownNameError
+from prunelib.errors import BadValueError, PrunelibError, StoreError, UnknownNameError
 from prunelib.pages import notebooks
-from prunelib.pages.notebooks import Page
+from prunelib.pages.page import PARAMETERS, Page
 from prunelib.paths import project_root, results_root
 
 PATHS = notebooks.paths()
@@ -64,11 +65,11 @@ def test_every_cell_ran_in_order_without_error(notebook):
 
 def test_cells_are_short_and_parameters_plain(notebook):
     cells = [c for c in notebook.cells if c.cell_type == "code"]
-    assert max(len(c.source.splitlines()) for c in cells) <= 30
+    assert max(len(c.source.splitlines()) for c in cells) <= 20
     tagged = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
     assert len(tagged) == 1
     names = [line.split(" = ")[0] for line in tagged[0].source.splitlines()]
-    assert tuple(names) == notebooks.PARAMETERS
+    assert tuple(names) == PARAMETERS
 
 
 def test_the_form_is_the_same(notebook):
@@ -88,9 +89,24 @@ def test_the_form_is_the_same(notebook):
 
 
 def test_the_stamp_is_fresh(notebook):
-    assert notebook.metadata["prunelib"] == notebooks.stamp(notebook), (
-        "the library, the results or the cells changed since this was executed: run make notebooks"
+    assert notebook.metadata["prunelib"] == {"cells": notebooks.stamp(notebook)}, (
+        "cells changed since this was executed: run make notebooks"
     )
+
+
+def test_a_stamp_is_of_the_cells_alone():
+    notebook = nbformat.read(PATHS[FOUR], as_version=4)
+    fresh = notebooks.stamp(notebook)
+    notebook.cells[-1].outputs = []
+    notebook.metadata["kernelspec"] = {}
+    assert notebooks.stamp(notebook) == fresh
+    notebook.cells[-1].source += "\n"
+    assert notebooks.stamp(notebook) != fresh
+
+
+def test_no_notebook_decides_a_verdict(notebook):
+    """`findings.statistics` does: no code cell has the word."""
+    assert not [c for c in notebook.cells if c.cell_type == "code" and '"supported"' in c.source]
 
 
 def test_nothing_of_a_machine_is_left(notebook):
@@ -107,6 +123,8 @@ def test_nothing_of_a_machine_is_left(notebook):
         ({"replicates": -1}, "replicates=-1"),
         ({"replicates": "3"}, "replicates='3'"),
         ({"train": "no"}, "train='no'"),
+        ({"setting": 5}, "setting=5: give a name"),
+        ({"profile": ["quick"]}, "profile=.'quick'.: give a name"),
     ],
 )
 def test_bad_parameters(values, sentence):
@@ -115,12 +133,16 @@ def test_bad_parameters(values, sentence):
         Page(**given)
 
 
+def test_outside_a_notebook_a_page_leaves_pandas_as_it_is():
+    with pd.option_context("display.max_colwidth", 11):
+        Page("lenet_digits")
+        assert pd.get_option("display.max_colwidth") == 11
+
+
 def test_papermill_stops_at_an_unknown_parameter_with_one_sentence(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "papermill", PATHS[FOUR], tmp_path / "out.ipynb", "-p", "seting",
-         "lenet_mnist"],
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "papermill", PATHS[FOUR], tmp_path / "out.ipynb"]
+    wrong = ["-p", "seting", "lenet_mnist"]
+    done = subprocess.run([*command, *wrong], capture_output=True, text=True, timeout=300)
     assert done.returncode != 0
     last = [line for line in done.stderr.splitlines() if line.strip()][-1]
     assert "unknown notebook parameter 'seting'; choose from setting, profile" in last
@@ -133,8 +155,8 @@ def test_papermill_trains_and_draws(tmp_path, monkeypatch):
     made = {p.suffix for p in (tmp_path / "figures").iterdir()}
     assert made == {".png", ".svg", ".csv", ".json"}
     text = nbformat.writes(nbformat.read(tmp_path / "out.ipynb", as_version=4))
-    assert "13 runs are new." in text
-    assert "13 of 13 runs" in text
+    assert "13 trained networks are new." in text
+    assert "13 of 13 trained networks" in text
     with pytest.raises(PrunelibError, match="unknown setting 'nothing'"):
         notebooks.execute(PATHS[FOUR], tmp_path / "out2.ipynb", {"setting": "nothing"})
 
@@ -142,13 +164,27 @@ def test_papermill_trains_and_draws(tmp_path, monkeypatch):
 def test_train_false_leaves_out_and_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PRUNELIB_RESULTS", str(tmp_path))
     page = Page("lenet_digits", "smoke", train=False, figure=3)
-    page.plan()
     page.train()
-    said = capsys.readouterr().out
-    assert "13 to train" in said
-    assert "13 runs are left out" in said
-    with pytest.raises(BadValueError, match="no run of it is in the store"):
-        page.draw()
+    assert "13 trained networks are left out" in capsys.readouterr().out
+    for part in (page.accuracies, page.draw):
+        with pytest.raises(BadValueError, match="no run of it is in the store"):
+            part()
+
+
+def test_a_notebook_of_nothing_ends_with_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNELIB_RESULTS", str(tmp_path / "results"))
+    with pytest.raises(PrunelibError, match=r"cell .*: figure 4 of lenet_digits.*train=True"):
+        notebooks.execute(
+            PATHS["05_ablations"], tmp_path / "out.ipynb", {"profile": "smoke", "train": False}
+        )
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StoreError, match="cannot take the executed notebooks"):
+            notebooks.execute(PATHS[FOUR], folder / "out.ipynb")
+    assert (tmp_path / "file").read_text() == "kept"
 
 
 def test_find_takes_a_beginning():
@@ -158,14 +194,15 @@ def test_find_takes_a_beginning():
 
 
 def _nbval(path, results, figures):
-    environment = os.environ | {
-        "PRUNELIB_RESULTS": str(results), "PRUNELIB_FIGURES": str(figures),
-    }  # fmt: skip
+    places = {"PRUNELIB_RESULTS": str(results), "PRUNELIB_FIGURES": str(figures)}
+    options = ["--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider"]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "-p",
-         "no:cacheprovider", path],
-        capture_output=True, text=True, env=environment, timeout=300,
-    )  # fmt: skip
+        [sys.executable, "-m", "pytest", *options, path],
+        capture_output=True,
+        text=True,
+        env=os.environ | places,
+        timeout=300,
+    )
 
 
 def test_nbval_fails_on_one_corrupted_number(tmp_path):

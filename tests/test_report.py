@@ -1,19 +1,12 @@
 """The page of results, from a store made by hand."""
 
 import pytest
+from conftest import trained
 
 from prunelib.grids import figure_runs, table_runs
 from prunelib.pages import report
 from prunelib.paths import results_root
 from prunelib.results.store import Store
-
-
-def record(run, accuracy=0.9, loss=0.1):
-    return run.record() | {
-        "test_accuracy": accuracy, "test_loss": 0.1, "train_loss": loss, "kept_weights": 10,
-        "epochs": 1, "seconds": 1, "engine": "several", "precision": "bf16", "device": "cpu",
-        "dataset": "cifar10-jpeg@0", "torch": "2", "commit": "0",
-    }  # fmt: skip
 
 
 @pytest.fixture
@@ -22,8 +15,10 @@ def store(tmp_path):
     network diverged. Of VGG-16 the unpruned network alone."""
     runs = figure_runs(3, "resnet20_cifar10", "quick", 2)
     made = Store(tmp_path)
-    made.add(record(run) for run in runs[: 37 + 5])
-    made.add([record(table_runs(7, "vgg16_cifar10", "quick", 1)[0], loss=float("nan"))])
+    origin = {"precision": "bf16", "dataset": "cifar10-jpeg@0"}
+    made.add(trained(run, **origin) for run in runs[: 37 + 5])
+    diverged = table_runs(7, "vgg16_cifar10", "quick", 1)[0]
+    made.add([trained(diverged, train_loss=float("nan"))])
     return made
 
 
@@ -46,30 +41,42 @@ def test_what_is_not_run_names_the_settings_of_the_paper():
     assert ("Figure 3", "wrn_14_8_cifar10") not in left.index
     assert ("Figure 7", "modified_resnet18_cifar10") in left.index
     figures = left.reset_index().groupby("setting")["for"].agg(set)
-    assert figures["modified_resnet18_tinyimagenet"] == {  # Appendix L and D
-        *(f"Figure {n}" for n in (3, 4, 7, 8, 9, 13)), "Table 7",
-    }  # fmt: skip
+    modified = {f"Figure {n}" for n in (3, 4, 7, 8, 9, 13)} | {"Table 7"}  # Appendix L and D
+    assert figures["modified_resnet18_tinyimagenet"] == modified
     assert figures["lenet_mnist"] == {f"Figure {n}" for n in (3, 4, 8, 9, 11, 13)}  # Appendix K
     assert figures["resnet50_imagenet"] >= {"Figure 1", "Figure 10", "Table 3"}
     assert not figures["resnet50_imagenet"] & {"Figure 9", "Figure 12"}  # their captions
     assert left.xs("Figure 1").index.tolist() == ["resnet50_imagenet"]
 
 
-def test_what_is_contradicted_is_counted_by_what_it_rests_on(store):
-    """SNIP in fp32 10 points below random in bf16, ResNet-20 at quick, two replicates."""
-    runs = figure_runs(3, "resnet20_cifar10", "quick", 2)
-    made = [record(run, 0.8 + 0.001 * run.replicate) | {"precision": "fp32"}
-            for run in runs if run.method == "snip"]  # fmt: skip
-    made += [record(run) for run in runs if run.method == "random"]
-    other = Store(store.root / "other")
-    other.add(made)
-    found = report.verdicts(other).set_index(["claim", "subject"])
+def test_what_differs_is_counted_by_what_it_rests_on(tmp_path):
+    """SNIP in fp32 10 points below random in bf16, ResNet-20 at quick, two replicates that differ
+    by a tenth of a point."""
+    accuracies = {"snip": 0.8, "random": 0.9}
+    store = Store(tmp_path)
+    store.add(
+        trained(
+            run,
+            accuracies[run.method] + 0.001 * run.replicate,
+            precision="fp32" if run.method == "snip" else "bf16",
+        )
+        for run in figure_runs(3, "resnet20_cifar10", "quick", 2)
+        if run.method in accuracies
+    )
+    found = report.verdicts(store).set_index(["claim", "subject"])
     rows = found.loc[("early methods outperform random", "snip")]
-    assert set(rows["evidence"]) == {"The paper's networks at a lower profile"}
-    assert list(rows["verdict"]) == ["contradicted", "contradicted"]
+    assert set(rows["evidence"]) == {report.EVIDENCE[1]}
+    assert list(rows["verdict"]) == ["differs", "differs"]
     assert set(rows["mixed"]) == {"12 of 12"}
-    page = report.text(other)
-    assert "at a lower profile: 0 supported, 0 undecided, 2 contradicted" in page
+    page = report.text(store)
+    assert "at a lower profile or on other data: 2 differs" in page
+    assert "not supported" not in page
+
+
+def test_a_page_of_nothing(tmp_path):
+    page = report.text(Store(tmp_path))
+    assert "No claim has two replicates." in page
+    assert page.endswith("None: every training ended with a finite loss.\n")
 
 
 def test_masks_and_weights_are_listed_with_their_data():
@@ -91,7 +98,7 @@ def test_a_matching_sparsity_says_how_many_were_run(store):
     """SNIP at the last two of six sparsities, three points below the unpruned network."""
     runs = figure_runs(3, "resnet20_cifar10", "quick", 1)
     other = Store(store.root / "other")
-    other.add([record(runs[0]), *[record(r, 0.87) for r in runs if r.method == "snip"][-2:]])
+    other.add([trained(runs[0]), *[trained(r, 0.87) for r in runs if r.method == "snip"][-2:]])
     row = report.matching(other).set_index("method").loc["SNIP"]
     assert (row["ours (%)"], row["sparsities run"]) == ("< 96.5", "2 of 6")
 
@@ -102,6 +109,5 @@ def test_the_page_names_what_diverged_and_what_is_missing(store):
     begun, rest = page.split("## What was not begun")
     assert "| Figure 3" in begun
     assert "| Figure 3" in rest  # of other settings
-    assert "resnet20_cifar10" not in next(
-        line for line in rest.splitlines() if line.startswith("| Figure 3")
-    )  # fmt: skip
+    line = next(line for line in rest.splitlines() if line.startswith("| Figure 3"))
+    assert "resnet20_cifar10" not in line

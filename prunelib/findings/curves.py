@@ -149,6 +149,7 @@ def ratio_data(table: pd.DataFrame) -> pd.DataFrame:
     """
     keys = ["method", "sparsity", "replicate"]
     weights = _early(table).pivot(index=keys, columns="ablation", values="effective_weights")
+    weights = weights.reindex(columns=["none", "shuffle"])  # also where there is only one of them
     weights = weights[weights["none"] > 0].dropna()
     ratio = (weights["shuffle"] / weights["none"]).rename("ratio")
     groups = ratio.groupby(["method", "sparsity"])
@@ -257,16 +258,14 @@ def against_published(table: pd.DataFrame, setting: str) -> pd.DataFrame:
         )  # fmt: skip
         effect = statistics.from_printed(values, number, chosen.replicates)
         rows.append(
-            {
-                "quantity": row.quantity.replace("_", " "), "method": row.method,
-                "sparsity": 100 * row.sparsity, "paper": row.value, "ours": values.mean(),
-                "std": values.std(), "n": effect.n,
-                "difference": float("nan") if bound else effect.mean,
-                "interval": "" if bound else spelled(effect, region, "+.4f", 1),
-                "verdict": worded(verdict(effect, region), spoken),
-            }
+            (row.quantity.replace("_", " "), row.method, 100 * row.sparsity, row.value,
+             values.mean(), values.std(), effect.n, float("nan") if bound else effect.mean,
+             "" if bound else spelled(effect, region, "+.4f", 1),
+             worded(verdict(effect, region), spoken))
         )  # fmt: skip
-    return pd.DataFrame(rows)
+    columns = ["quantity", "method", "sparsity", "paper", "ours", "std", "n", "difference",
+               "interval", "verdict"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
 
 
 def replicates_of_ratio(table: pd.DataFrame, method: str, sparsity: float) -> pd.DataFrame:

@@ -51,10 +51,8 @@ def accuracy(data: pd.DataFrame, title: str, figure: int, setting: str, profile:
             whole.set_title(panel_title(figure, panel))
         if alone:
             top.set_title("The top, enlarged")
-        handles = {}
-        for axis in axes.flat:
-            for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
-                handles.setdefault(name, handle)
+        named = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes.flat]
+        handles = {name: handle for pairs in named for handle, name in pairs}
         columns = 2 if len(panels) == 2 else 4
         fig.legend(handles.values(), handles, loc="outside lower center", fontsize=9, ncols=columns)
         for axis in axes[-1]:
@@ -70,8 +68,7 @@ def collapse(data: pd.DataFrame, title: str) -> Figure:
     SynFlow's shuffled masks are drawn too, the other methods unmodified.
     """
     chosen = data[(data["ablation"] == "none") | (data["method"] == "synflow")]
-    with _axes(title) as (fig, axes):
-        axis = axes[0, 0]
+    with _axis(title) as (fig, axis):
         for (method, ablation), rows in chosen.groupby(["method", "ablation"], sort=False):
             look = METHODS[method]
             if ablation == "shuffle":
@@ -79,20 +76,17 @@ def collapse(data: pd.DataFrame, title: str) -> Figure:
             _line(axis, rows["threshold"], rows["share"], rows, look)
         axis.set_xlabel("s: at least this share of a neuron's incoming weights is pruned (%)")
         axis.set_ylabel("Neurons (%)")
-        axis.legend(fontsize=8)
     return fig
 
 
 def layers(data: pd.DataFrame, title: str) -> Figure:
     """Figure 15: the sparsity of each layer, from `curves.layer_data`."""
     names = data["layer"].unique()
-    with _axes(title, (max(6.4, 0.3 * len(names)), 4.3)) as (fig, axes):
-        axis = axes[0, 0]
+    with _axis(title, width=max(6.4, 0.3 * len(names))) as (fig, axis):
         for method, rows in data.groupby("method", sort=False):
             _line(axis, range(len(rows)), rows["sparsity"], rows, METHODS[method])
         axis.set_xticks(range(len(names)), names, rotation=90)
         axis.set_ylabel("Sparsity of the layer (%)")
-        axis.legend(fontsize=8)
     return fig
 
 
@@ -101,15 +95,12 @@ def ratio(data: pd.DataFrame, title: str) -> Figure:
 
     As in the paper the axis shows 0.99 to 1.05; values beyond are cut off.
     """
-    with _axes(title) as (fig, axes):
-        axis = axes[0, 0]
+    with _axis(title) as (fig, axis):
         for method, rows in data.groupby("method", sort=False):
             _line(axis, 100 * (1 - rows["sparsity"]), rows["ratio"], rows, METHODS[method])
         _sparsity_axis(axis, sorted(data["sparsity"].unique()))
-        axis.set_xlabel("Sparsity (%), log scale")
+        axis.set(xlabel="Sparsity (%), log scale", ylim=(0.99, 1.05))
         axis.set_ylabel("Effective weights: shuffled / unmodified")
-        axis.set_ylim(0.99, 1.05)
-        axis.legend(fontsize=8)
     return fig
 
 
@@ -143,7 +134,7 @@ def weights(data: pd.DataFrame, title: str) -> Figure:
 
 
 @contextlib.contextmanager
-def _axes(title: str, size=(6.4, 4.3), shape=(1, 1), **shared) -> Iterator:
+def _axes(title: str, size, shape=(1, 1), **shared) -> Iterator:
     """A Figure of this project's looks and its axes, a two-dimensional array."""
     with matplotlib.rc_context(RC):
         fig, axes = plt.subplots(
@@ -152,6 +143,14 @@ def _axes(title: str, size=(6.4, 4.3), shape=(1, 1), **shared) -> Iterator:
         fig.suptitle(title, fontsize=11)
         yield fig, axes
         plt.close(fig)  # a notebook shows what a cell returns; nothing else keeps the figure
+
+
+@contextlib.contextmanager
+def _axis(title: str, width=6.4) -> Iterator:
+    """A Figure of one axis, which gets a legend."""
+    with _axes(title, (width, 4.3)) as (fig, axes):
+        yield fig, axes[0, 0]
+        axes[0, 0].legend(fontsize=8)
 
 
 def _line(axis, x, y, rows, look, label=None):

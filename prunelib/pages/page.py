@@ -1,7 +1,7 @@
 """Page: what every notebook does with its parameters: check them, plan, train, read, draw, and say
 what evidence there is. Which records a figure rests on, and how it is drawn, stands in `FORMS`."""
 
-import ast
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from prunelib import engine, grids, scores, settings
-from prunelib.errors import BadValueError, UnknownNameError, check_name
+from prunelib.errors import BadValueError, check_name
 from prunelib.findings import claims, curves, statistics
 from prunelib.pages import draw, style
 from prunelib.pages.evidence import Evidence
@@ -70,11 +70,8 @@ FORMS: dict[int | str, Form] = {
 
 def methods(setting: str) -> tuple[str, ...]:
     """The methods whose masks are compared: those without data where ImageNet is not at hand."""
-    found = (*EARLY_METHODS, "random")
-    needs_imagenet = settings.get(setting).dataset == "imagenet"
-    if needs_imagenet and not (data_root() / "imagenet").is_dir():
-        return tuple(m for m in found if not scores.get(m).needs_data)
-    return found
+    known = settings.get(setting).dataset != "imagenet" or (data_root() / "imagenet").is_dir()
+    return tuple(m for m in (*EARLY_METHODS, "random") if known or not scores.get(m).needs_data)
 
 
 class Page:
@@ -99,21 +96,21 @@ class Page:
         figure: int | str | None = None,
     ):
         _enter_notebook()
-        for name, value in (("setting", setting), ("profile", profile)):
-            if not isinstance(value, str):
-                raise BadValueError(f"notebook parameter {name}={value!r}: give a name, a text")
+        whole = type(replicates) is int and replicates >= 0
+        for name, value, fits, allowed in (
+            ("setting", setting, isinstance(setting, str), "a name"),
+            ("profile", profile, isinstance(profile, str), "a name"),
+            ("replicates", replicates, whole, "a whole number, 0 for the profile's own"),
+            ("train", train, isinstance(train, bool), "True or False"),
+        ):
+            if not fits:
+                raise BadValueError(f"notebook parameter {name}={value!r}: give {allowed}")
         settings.get(setting)
         settings.get_profile(profile)
-        if isinstance(replicates, bool) or not isinstance(replicates, int) or replicates < 0:
-            raise BadValueError(
-                f"notebook parameter replicates={replicates!r}: give a whole number, 0 for the "
-                "profile's own"
-            )
-        if not isinstance(train, bool):
-            raise BadValueError(f"notebook parameter train={train!r}: choose True or False")
         self.form = FORMS[check_name("figure", figure, FORMS)] if figure is not None else _ACCURACY
         self.setting, self.profile, self.figure = setting, profile, figure
         self.replicates, self.may_train = replicates or None, train
+        self.name = "unpruned weights" if figure == "weights" else f"figure {figure}"
         self.stores = {kind: Store(kind=kind) for kind in self.form.kinds}
         self.sparsity = settings.sparsity(settings.matching_level(setting)[0])
 
@@ -146,17 +143,16 @@ class Page:
         """Train or make what is missing, if the parameters say so; print what was done."""
         for kind, store in self.stores.items():
             left = len(store.missing(self.runs))
-            if not left:
-                print(f"No {kind.name} are missing.")
-                continue
-            if not self.may_train:
+            if left and self.may_train:
+                if kind == TRAINED:
+                    made = engine.train(self.runs, store)
+                else:
+                    made = engine.measure(self.runs, store.root, kind=kind)
+                print(f"{made} {kind.name} are new.")
+            elif left:
                 print(f"train=False: {left} {kind.name} are left out of what follows.")
-                continue
-            if kind == TRAINED:
-                made = engine.train(self.runs, store)
             else:
-                made = engine.measure(self.runs, store.root, kind=kind)
-            print(f"{made} {kind.name} are new.")
+                print(f"No {kind.name} are missing.")
 
     def data(self) -> pd.DataFrame:
         """The numbers that the figure shows.
@@ -167,7 +163,7 @@ class Page:
         data = self.form.data(self)
         if data.empty:
             raise BadValueError(
-                f"{self._name} of {self.setting}, profile {self.runs[0].profile}: no run of it is "
+                f"{self.name} of {self.setting}, profile {self.runs[0].profile}: no run of it is "
                 "in the store; run this notebook with train=True"
             )
         return data
@@ -193,19 +189,18 @@ class Page:
         for panel, own in grids.FIGURES[self.figure].panels.items():
             title = f"{style.panel_title(self.figure, panel)}, " if panel else ""
             for curve in own:
-                lines[title + style.look(self.figure, curve).label] = curve
+                lines[title + style.label(self.figure, curve)] = curve
         found = statistics.matching_table(self.table(), lines)
         return found.assign(paper=[printed_matching(self.setting, c) for c in lines.values()])
 
     def against_published(self, quantity: str) -> pd.DataFrame:
         """Our values of a quantity beside those that the paper prints, for every setting of which
         the store holds records: see `curves.against_published`."""
-        found = [
-            curves.against_published(p.table(), p.setting).assign(setting=p.setting)
-            for p in (self, *self.others())
-        ]
-        table = pd.concat(found, ignore_index=True).set_index("setting").reset_index()
-        return table[table["quantity"] == quantity].drop(columns="quantity")
+        pages = {page.setting: page for page in (self, *self.others())}
+        found = [curves.against_published(p.table(), n).assign(setting=n) for n, p in pages.items()]
+        table = pd.concat([t for t in found if len(t)] or found[:1], ignore_index=True)
+        chosen = table[table["quantity"] == quantity].drop(columns="quantity")
+        return chosen.set_index("setting").reset_index()
 
     def claims(self, *sections: str) -> pd.DataFrame:
         """Print the highest matching sparsity; return `claims.check` of sections of the paper."""
@@ -222,17 +217,13 @@ class Page:
         found = [self.evidence(kind) for kind in self.form.kinds]
         on = curves.variant(self.setting, pd.concat([evidence.table for evidence in found]))
         profile = "" if MASK in self.form.kinds else self.profile  # masks do not depend on it
-        title = f"{self._name.capitalize()}: {self.setting}{on}{self._at}"
+        title = f"{self.name.capitalize()}: {self.setting}{on}{self._at}"
         fig = self.form.draw(self, data, f"{title}, profile {profile}" if profile else title)
         name = "weights" if self.figure == "weights" else f"figure-{self.figure:02d}"
         name = "-".join(filter(None, (name, self.setting, profile)))
         draw.save(fig, name, data, {each.kind.name: each.provenance for each in found})
         print(*found, f"Digest of the numbers drawn: {draw.digest(data)}", sep="\n")
         return fig
-
-    @property
-    def _name(self):
-        return "unpruned weights" if self.figure == "weights" else f"figure {self.figure}"
 
     @property
     def _at(self):
@@ -266,12 +257,8 @@ def _enter_notebook() -> None:
     "# Parameters".
     """
     cells = getattr(sys.modules["__main__"], "In", None)
-    if cells is None:
-        return
-    pd.set_option("display.max_colwidth", None)  # claims are whole sentences
-    for source in cells:
-        if source.startswith("# Parameters\n"):
-            for node in ast.parse(source).body:
-                for target in getattr(node, "targets", []):
-                    if target.id not in PARAMETERS:
-                        raise UnknownNameError("notebook parameter", target.id, PARAMETERS)
+    if cells is not None:
+        pd.set_option("display.max_colwidth", None)  # claims are whole sentences
+        injected = "".join(source for source in cells if source.startswith("# Parameters\n"))
+        for name in re.findall(r"^(\w+) = ", injected, re.MULTILINE):
+            check_name("notebook parameter", name, PARAMETERS)

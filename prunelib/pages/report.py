@@ -3,8 +3,9 @@
 Each section is a table computed from a store by a function of its own; `text` sets them on a page,
 and a test holds the committed page to the records beside it."""
 
-import functools
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,11 @@ from prunelib import grids, networks, runs, settings
 from prunelib.findings import claims, statistics
 from prunelib.pages.evidence import Evidence
 from prunelib.pages.page import printed_matching
-from prunelib.pages.style import look
+from prunelib.pages.style import label
 from prunelib.results.records import END, MASK, START
 from prunelib.results.store import Store
 
-TITLE = """# Results
+PAGE = """# Results
 
 This page is generated from the records beside it by `prunelib report`; a test holds it to them.
 
@@ -30,25 +31,33 @@ unpruned weights before and after training. What is not listed was not run.
 
 "In the paper" says whether the paper shows the figure or table for the setting. The cost of what is
 missing is in PFLOP, 10^15 floating-point operations of training; `prunelib bench` says how many
-TFLOP a machine does in a second. "Replicates complete" counts those of which nothing is missing."""
+TFLOP a machine does in a second. "Replicates complete" counts those of which nothing is missing.
 
-READ_OFF = """Records that rest on no training, or are read off the weights after it (data "none":
-the methods need none):"""
+{covered}
 
-LEFT = """## What was not begun
+Records that rest on no training, or are read off the weights after it (data "none": the methods
+need none):
+
+{read_off}
+
+## What was not begun
 
 At profile `paper`, the settings for which the paper shows the figure or table and there is no run
-of it here beyond the unpruned network."""
+of it here beyond the unpruned network.
 
-MATCHING = f"""## The highest matching sparsity
+{left}
+
+## The highest matching sparsity
 
 The highest sparsity at which a method still matches the unpruned network: mean accuracy at most
-{100 * claims.TOLERANCE:g} percentage points below the unpruned network's, there and at all lower
-sparsities that were run. The paper prints no criterion;
+{tolerance:g} percentage points below the unpruned network's, there and at all lower sparsities that
+were run. The paper prints no criterion;
 [04_at_initialization](../notebooks/04_at_initialization.ipynb) shows how the answer moves with it.
-"< 20.0": not even 20.0 %, the lowest sparsity run, matches."""
+"< 20.0": not even 20.0 %, the lowest sparsity run, matches.
 
-DIFFERENT = """## Where these results differ from the paper
+{matching}
+
+## Where these results differ from the paper
 
 Claims of Sections 4 and 5 and of Appendices G and K that the results do not support: the interval
 of the difference, averaged over the sparsities up to the highest matching one or beyond it
@@ -57,10 +66,14 @@ own data can fail to support it; others agree with it or differ. "mixed" counts 
 that were computed in two precisions; benchmarks/README.md has what that changes. Whether the code
 is at fault was looked into: magnitude on the miniature in
 [05_ablations](../notebooks/05_ablations.ipynb), GraSP and iterative SNIP on LeNet in
-[K_lenet](../notebooks/K_lenet.ipynb). All verdicts are in the notebooks."""
+[K_lenet](../notebooks/K_lenet.ipynb). All verdicts are in the notebooks.
 
-DIVERGED = "## Runs that diverged"
-FINITE = "None: every training ended with a finite loss."
+{differences}
+
+## Runs that diverged
+
+{diverged}
+"""
 
 EVIDENCE = (
     "The paper's networks by the paper's recipe",
@@ -77,18 +90,11 @@ AGAINST = ("not supported", "differs")  # the verdicts that the page lists
 
 def _grids() -> Iterator[tuple[str, grids.Grid, str, Callable[[str], list[runs.Run]]]]:
     """(name, grid, setting, function from profile to runs) of every figure and table."""
-    for kind, chosen, function in (
-        ("Figure", grids.FIGURES, grids.figure_runs),
-        ("Table", grids.TABLES, grids.table_runs),
-    ):
+    figures, tables = (grids.FIGURES, grids.figure_runs), (grids.TABLES, grids.table_runs)
+    for kind, (chosen, function) in {"Figure": figures, "Table": tables}.items():
         for number, grid in chosen.items():
             for setting in grid.about:
-                yield (
-                    f"{kind} {number}",
-                    grid,
-                    setting,
-                    functools.partial(function, number, setting),
-                )
+                yield f"{kind} {number}", grid, setting, partial(function, number, setting)
 
 
 def _pairs(store: Store) -> list[tuple[str, str]]:
@@ -117,13 +123,11 @@ def coverage(store: Store) -> pd.DataFrame:
         beyond the unpruned network, with what it was run in and the cost of what is missing.
     """
     rows, pairs = [], _pairs(store)
-    for name, grid, setting, needed_by in _grids():
-        for profile in settings.PROFILES:
-            if (setting, profile) not in pairs:
-                continue
-            found = Evidence.read(needed_by(profile), store)
-            if all(run.method == "dense" for run in found.records):
-                continue
+    for (name, grid, setting, needed_by), profile in product(_grids(), settings.PROFILES):
+        if (setting, profile) not in pairs:
+            continue
+        found = Evidence.read(needed_by(profile), store)
+        if any(run.method != "dense" for run in found.records):
             wanted, left = ({r.replicate for r in some} for some in (found.wanted, found.missing))
             about = (name, setting, "yes" if grid.shows(setting) else "no", profile)
             counts = (len(found.wanted), len(found.records), len(wanted - left))
@@ -160,8 +164,8 @@ def not_run() -> pd.DataFrame:
     rows = []
     for name, grid, setting, needed_by in _grids():
         if grid.shows(setting):
-            needed = needed_by("paper")
-            rows.append((name, setting, len(needed), cost(setting, "paper", len(needed))))
+            count = len(needed_by("paper"))
+            rows.append((name, setting, count, cost(setting, "paper", count)))
     return pd.DataFrame(rows, columns=["for", "setting", "runs", "PFLOP"])
 
 
@@ -184,7 +188,7 @@ def matching(store: Store) -> pd.DataFrame:
             highest = f"{100 * ours:.1f}" if ours else f"< {100 * run.index[0]:.1f}"
             printed = printed_matching(setting, curve) or "not printed"
             share = f"{run.index.isin(wanted).sum()} of {len(wanted)}"
-            name = look(3, curve).label
+            name = label(3, curve)
             rows.append((setting, profile, name, highest, printed, share, int(run["n"].min())))
     return pd.DataFrame(rows, columns=["setting", "profile", *HIGHEST])
 
@@ -201,10 +205,10 @@ def verdicts(store: Store) -> pd.DataFrame:
         if profile == "smoke":
             continue
         table = store.table(setting, profile)
-        spoken = claims.speaks(setting, profile, table)
-        evidence = EVIDENCE[2 if setting == "lenet_digits" else 0 if spoken else 1]
-        about = {"evidence": evidence, "setting": setting, "profile": profile}
-        for section in claims.SECTIONS:
+        for section, figure in claims.SECTIONS.items():
+            spoken = claims.speaks(setting, profile, table, figure)
+            evidence = EVIDENCE[2 if setting == "lenet_digits" else 0 if spoken else 1]
+            about = {"evidence": evidence, "setting": setting, "profile": profile}
             for row in claims.check(table, setting, profile, section).to_dict("records"):
                 for band in ("matching", "extreme"):
                     own = {key: row[f"{band}: {key}"] for key in ("points", "interval", "verdict")}
@@ -236,22 +240,13 @@ def text(store: Store) -> str:
     )
     table = store.table()
     diverged = table[~np.isfinite(table["train_loss"].astype(float))][list(runs.FIELDS)]
-    return (
-        "\n\n".join(
-            [
-                TITLE,
-                covered.to_markdown(index=False, floatfmt=",.1f"),
-                READ_OFF,
-                read_off(store.root).to_markdown(index=False),
-                LEFT,
-                left.reset_index().to_markdown(index=False, floatfmt=",.1f"),
-                MATCHING,
-                matching(store).to_markdown(index=False, disable_numparse=True),
-                DIFFERENT,
-                _differences(verdicts(store)),
-                DIVERGED,
-                diverged.to_markdown(index=False) if len(diverged) else FINITE,
-            ]
-        )
-        + "\n"
+    finite = "None: every training ended with a finite loss."
+    return PAGE.format(
+        covered=covered.to_markdown(index=False, floatfmt=",.1f"),
+        read_off=read_off(store.root).to_markdown(index=False),
+        left=left.reset_index().to_markdown(index=False, floatfmt=",.1f"),
+        tolerance=100 * claims.TOLERANCE,
+        matching=matching(store).to_markdown(index=False, disable_numparse=True),
+        differences=_differences(verdicts(store)),
+        diverged=diverged.to_markdown(index=False) if len(diverged) else finite,
     )
