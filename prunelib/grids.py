@@ -101,7 +101,7 @@ FIGURES = {
         },
         paper=(*_MAIN, *_LENET, *_MODIFIED),
     ),
-    6: Grid({"": (_LATE, *_plain(*EARLY_METHODS, "random", **_K))}, "step", _MAIN),
+    6: Grid({"": (_LATE, *_plain(*EARLY_METHODS, "random", **_K))}, "step", _NO_IMAGENET),
     7: Grid({"": _plain(*EARLY_METHODS, "random")}, "halving", SYNFLOW_RUNS, SYNFLOW_RUNS),
     8: Grid(
         {"": (AFTER, REWOUND, Curve("magnitude"), RANDOM)}, paper=(*_MAIN, *_LENET, *_MODIFIED)
@@ -111,7 +111,8 @@ FIGURES = {
         paper=(*_NO_IMAGENET, *_LENET, *_MODIFIED),
     ),
     10: Grid(
-        {method: _variants(method, _RANDOMISED, **_K) for method in EARLY_METHODS}, "step", _MAIN
+        {method: _variants(method, _RANDOMISED, **_K) for method in EARLY_METHODS}, "step",
+        _NO_IMAGENET,
     ),
     11: Grid({"": _plain("snip", "iterative_snip")}, paper=(*_MAIN, *_LENET)),
     12: Grid(

@@ -1,9 +1,8 @@
-"""What is read off masks and off results, against values computed by hand and by scipy."""
+"""What is read off masks and off results, against values computed by hand."""
 
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 from torch import nn
 
 from prunelib import analysis, masks, networks
@@ -107,14 +106,6 @@ def test_distances_by_hand():
     assert found["ks"][:3] == pytest.approx([0.75, 0.5, 0])
     assert np.isnan(found["ks"][3])
     assert np.isnan(found["wasserstein"][3])
-
-
-def test_ks_is_scipys():
-    stream = np.random.default_rng(0)
-    for n, m in ((50, 50), (7, 300), (1, 2)):
-        x, y = stream.normal(size=n).round(1), stream.normal(0.3, 2, size=m).round(1)
-        expected = stats.ks_2samp(x, y).statistic
-        assert analysis.distances([x], [y])["ks"] == pytest.approx([expected])
 
 
 def test_counting_the_pruned_weights_in_shrinks_distances_by_the_density():
