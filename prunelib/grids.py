@@ -1,6 +1,11 @@
-"""Grids: which Runs each figure and table of the paper is made of."""
+"""Grids: which Runs each figure and table of the paper is made of.
 
-from dataclasses import dataclass
+`FIGURES` and `TABLES` hold what the paper shows, as curves; `figure_runs` and `table_runs` list
+the Runs that train for them, `mask_runs` and `weight_runs` those that are only measured.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from prunelib import scores, settings
 from prunelib.errors import BadValueError, check_name
@@ -11,6 +16,8 @@ SYNFLOW_RUNS = ("vgg11_cifar10", "vgg16_cifar10", "modified_resnet18_cifar10",
 GRASP_RUNS = dict.fromkeys(("vgg19_cifar10", "wrn_32_2_cifar10"), (0.9, 0.95, 0.98)) | {
     "resnet50_imagenet": (0.6, 0.8, 0.9)
 }
+TABLE_7 = (*SYNFLOW_RUNS, "modified_resnet18_cifar10_tanaka",
+           "modified_resnet18_tinyimagenet_tanaka")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -20,19 +27,21 @@ class Grid:
     `along` is "sparsity" (1 - 0.8^k), "halving" (1 - 0.5^k), "step" (at the highest matching
     sparsity), or a dict from setting to the sparsities of a table. `paper` names the settings that
     the paper shows it for; `only` those that it can be made for, all of them if None.
+    `replicates` is the paper's number where it is not the one of the setting.
     """
 
     panels: dict[str, tuple[Curve, ...]]
     along: str | dict = "sparsity"
     paper: tuple[str, ...] = ()
     only: tuple[str, ...] | None = None
+    replicates: int | None = None
 
-    def shows(self, setting):
+    def shows(self, setting: str) -> bool:
         """Whether the paper shows it for a setting."""
         return setting in (self.along if isinstance(self.along, dict) else self.paper)
 
     @property
-    def about(self):
+    def about(self) -> tuple[str, ...]:
         """The names of the settings that it is about."""
         return (
             tuple(self.along)
@@ -40,7 +49,12 @@ class Grid:
             else self.only or tuple(settings.SETTINGS)
         )
 
-    def points(self, setting, profile):
+    def count(self, setting: str, profile: str) -> int:
+        """How many replicates it has of a setting at a profile."""
+        own = settings.get_profile(profile).replicates or self.replicates
+        return own or settings.replicates(setting, profile)
+
+    def points(self, setting: str, profile: str) -> list[tuple[float, int | str]]:
         """The (sparsity, step) of the points along each curve."""
         if self.along == "step":
             matching = settings.sparsity(settings.matching_level(setting)[0])
@@ -125,21 +139,24 @@ TABLES = {
         {"vgg16_cifar10": (0.97,)}
         | {f"{n}_cifar10": (0.95,) for n in ("vgg2_16", "wrn_14_8", "wrn_14_10", "wrn_20_8")},
     ),
-    3: Grid({"": _plain("snip")}, GRASP_RUNS),
-    5: Grid({"": _plain("grasp")}, GRASP_RUNS),
-    7: Grid({"": ()}, dict.fromkeys(SYNFLOW_RUNS, ())),
+    3: Grid({"": _plain("snip")}, GRASP_RUNS, replicates=5),
+    5: Grid({"": _plain("grasp")}, GRASP_RUNS, replicates=5),  # C.4: five, ResNet-50 too
+    7: Grid({"": ()}, dict.fromkeys(TABLE_7, ())),  # unpruned networks
 }
 
 
-def figure_runs(figure, setting, profile, replicates=None):
+def figure_runs(
+    figure: int, setting: str, profile: str, replicates: int | None = None
+) -> list[Run]:
     """The Runs a figure needs, without repetition, most valuable first.
 
-    One replicate of everything comes before the next, its unpruned network first.
+    One replicate of everything comes before the next, its unpruned network first, of every
+    initialisation in the figure: what pruning costs is a difference from the same start.
 
     Args:
         figure: a number of `FIGURES`.
         setting, profile: names.
-        replicates: how many; the profile's number by default.
+        replicates: how many; the grid's number at the profile by default.
 
     Raises:
         UnknownNameError, BadValueError: for a figure, setting, profile or number not allowed, or
@@ -149,7 +166,7 @@ def figure_runs(figure, setting, profile, replicates=None):
     return _grid_runs(f"figure {figure}", FIGURES[figure], setting, profile, replicates)
 
 
-def table_runs(table, setting, profile, replicates=None):
+def table_runs(table: int, setting: str, profile: str, replicates: int | None = None) -> list[Run]:
     """The Runs a table needs, a number of `TABLES`; else as `figure_runs`."""
     check_name("table", table, TABLES)
     return _grid_runs(f"table {table}", TABLES[table], setting, profile, replicates)
@@ -159,29 +176,40 @@ def _grid_runs(name, grid, setting, profile, replicates):
     settings.get(setting)
     if setting not in grid.about:
         raise BadValueError(f"{name} is not about {setting!r}; it has {', '.join(grid.about)}")
-    count = settings.replicates(setting, profile) if replicates is None else replicates
+    count = grid.count(setting, profile) if replicates is None else replicates
     if type(count) is not int or count < 1:
         raise BadValueError(f"replicates {count!r} is not a whole number from 1")
     points = grid.points(setting, profile)
+    curves = [curve for panel in grid.panels.values() for curve in panel]
+    inits = dict.fromkeys([DENSE.init, *(curve.init for curve in curves)])
     runs = []
     for replicate in range(count):
-        runs.append(DENSE.run(setting, profile, 0.0, replicate))
-        for panel in grid.panels.values():
-            for curve in panel:
-                runs += [curve.run(setting, profile, s, replicate, step) for s, step in points]
+        dense = [replace(DENSE, init=init) for init in inits]
+        runs += [curve.run(setting, profile, 0.0, replicate) for curve in dense]
+        for curve in curves:
+            runs += [curve.run(setting, profile, s, replicate, step) for s, step in points]
     return list(dict.fromkeys(runs))
 
 
-def mask_runs(setting, methods=(*EARLY_METHODS, "random"), levels=None, replicates=None):
+def mask_runs(
+    setting: str,
+    methods: Sequence[str] = (*EARLY_METHODS, "random"),
+    levels: Sequence[int] | None = None,
+    replicates: int | None = None,
+    after: bool = False,
+) -> list[Run]:
     """The Runs whose masks Figures 5, 15 and 16 read, unmodified and shuffled.
 
-    Nothing is trained for them: they have the profile "paper" and prune at initialisation.
+    They have the profile "paper" and prune at initialisation, so that nothing is trained for them.
+    Figure 15 also shows magnitude pruning after training (Appendix J), for which the unpruned
+    network is trained.
 
     Args:
         setting: a name.
         methods: names of methods.
         levels: which k of the sparsities 1 - 0.8^k; all that the paper considers by default.
         replicates: how many; the paper's number by default.
+        after: whether to have magnitude pruning after training, unmodified, too.
     """
     for method in methods:
         scores.get(method)
@@ -190,16 +218,22 @@ def mask_runs(setting, methods=(*EARLY_METHODS, "random"), levels=None, replicat
     if levels is not None:
         found = [settings.sparsity(level) for level in levels if level <= highest]
     count = settings.replicates(setting, "paper") if replicates is None else replicates
+    curves = [c for method in methods for c in _variants(method, ("none", "shuffle"))]
     return [
-        Run(setting, "paper", method, sparsity, ablation, replicate=replicate)
+        curve.run(setting, "paper", sparsity, replicate)
         for replicate in range(count)
-        for method in methods
+        for curve in [*curves, *([AFTER] if after else [])]
         for sparsity in found
-        for ablation in ("none", "shuffle")
     ]
 
 
-def weight_runs(setting, profile="paper", levels=(6, 12, 18), replicates=None, after=True):
+def weight_runs(
+    setting: str,
+    profile: str = "paper",
+    levels: Sequence[int] = (6, 12, 18),
+    replicates: int | None = None,
+    after: bool = True,
+) -> list[Run]:
     """The Runs whose unpruned weights are compared: unmodified, shuffled and reinitialised.
 
     Args:

@@ -1,10 +1,17 @@
-"""The paper's networks (Appendix A.1), their initialisation, and which weights are prunable."""
+"""The paper's networks (Appendix A.1): what they compute and how they begin.
 
+`NETWORKS` lists them by name and `build` makes one, initialised. `prunable` says which of its
+weights can be pruned, `flops` what training costs.
+"""
+
+import functools
 import math
 
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from prunelib.errors import check_name
 from prunelib.seeds import seed as derive_seed
@@ -13,7 +20,7 @@ from prunelib.seeds import seed as derive_seed
 class LeNet(nn.Module):
     """LeNet-300-100: two fully connected hidden layers with ReLU."""
 
-    def __init__(self, inputs=784, classes=10):
+    def __init__(self, inputs: int = 784, classes: int = 10):
         super().__init__()
         self.layers = nn.ModuleList(
             [nn.Linear(inputs, 300), nn.Linear(300, 100), nn.Linear(100, classes)]
@@ -47,7 +54,7 @@ class _Block(nn.Module):
 class CifarResNet(nn.Module):
     """The CIFAR ResNet of He et al. (2016) with 6n + 2 layers, `width` channels at first."""
 
-    def __init__(self, depth, width, classes=10):
+    def __init__(self, depth: int, width: int, classes: int = 10):
         super().__init__()
         self.conv = nn.Conv2d(3, width, 3, 1, 1, bias=False)
         self.bn = nn.BatchNorm2d(width)
@@ -68,7 +75,9 @@ class CifarResNet(nn.Module):
 class VGG(nn.Module):
     """A CIFAR VGG (Lee et al., 2019): `groups` of (convolutions, channels), pooling between."""
 
-    def __init__(self, groups, linear_layers=1, classes=10):
+    def __init__(
+        self, groups: tuple[tuple[int, int], ...], linear_layers: int = 1, classes: int = 10
+    ):
         super().__init__()
         layers, inputs = [], 3
         for g, (count, channels) in enumerate(groups):
@@ -121,19 +130,25 @@ NETWORKS = {
 }
 
 INITS = ("he", "fixed_variance")
+DEVIATION = 0.1  # of the weights, with init "fixed_variance" and batch norm
 
 
-def build(network, seed=0, init="he", stream="weights"):
+def build(network: str, seed: int = 0, init: str = "he", stream: str = "weights") -> nn.Module:
     """A freshly initialised network, on the CPU; `model.input_shape` is the shape of one input.
 
     He initialisation (Appendix A.3, "Kaiming normal"): fan-in, gain sqrt 2, on every convolution
     and linear layer; biases keep PyTorch's default; batch norm has gamma uniform in [0, 1] and
     beta 0 (Appendix D.4).
 
-    Fixed-variance initialisation (Section 5): every weight from N(0, 1). LeNet has no batch norm
-    and does not train from there; its weights are N(0, 1) times one constant for all layers, the
-    geometric mean of their He standard deviations, which leaves the scale of the logits as it is.
-    One constant cannot change what a global ranking of magnitudes prunes.
+    Fixed-variance initialisation (Section 5): every weight from one normal distribution, whatever
+    its layer. The paper says variance 1, the authors' code has a standard deviation of 0.1, and so
+    has this project, for networks with batch norm. To a global ranking of magnitudes the constant
+    is nothing, but to training it matters, with batch norm too: the effective step falls with the
+    squared norm of the weights, and the output layer is not normalised. Over 70 iterations the
+    loss of an unpruned ResNet-20 went from 2.80 to 1.82 with He initialisation and from 2.49 to
+    1.85 with 0.1; with N(0, 1) it went from 8.60 to 2.05, and the convolutions did not move. LeNet
+    has no batch norm and does not train from N(0, 1) at all; its constant is the geometric mean of
+    its layers' He standard deviations, which leaves the scale of the logits as it is.
 
     Args:
         network: a name of `NETWORKS`.
@@ -156,9 +171,9 @@ def build(network, seed=0, init="he", stream="weights"):
                 nn.init.kaiming_normal_(layer.weight)
             else:
                 nn.init.normal_(layer.weight)
-        if init == "fixed_variance" and not norms:
+        if init == "fixed_variance":
             deviations = [math.sqrt(2 / layer.weight[0].numel()) for layer in layers]
-            scale = math.prod(deviations) ** (1 / len(deviations))
+            scale = DEVIATION if norms else math.prod(deviations) ** (1 / len(deviations))
             for layer in layers:
                 layer.weight.data.mul_(scale)
         for norm in norms:
@@ -168,7 +183,7 @@ def build(network, seed=0, init="he", stream="weights"):
     return model
 
 
-def prunable(model):
+def prunable(model: nn.Module) -> list[str]:
     """Names of the prunable parameters, in the order of the layers.
 
     The weight of every convolution and linear layer, the first and the last included; never
@@ -179,3 +194,23 @@ def prunable(model):
         for name, module in model.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
     ]
+
+
+@functools.cache
+def flops(network: str) -> int:
+    """Floating-point operations of training on one image, forward and backward pass.
+
+    They are counted on the meta device, which knows shapes and computes nothing. Only matrix
+    products and convolutions count.
+
+    Args:
+        network: a name of `NETWORKS`; raises UnknownNameError for another.
+    """
+    check_name("network", network, NETWORKS)
+    constructor, shape = NETWORKS[network]
+    with torch.device("meta"):
+        model, inputs = constructor(), torch.empty(2, *shape)  # batch norm needs two images
+        targets = torch.empty(2, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter:
+        F.cross_entropy(model(inputs), targets).backward()
+    return counter.get_total_flops() // 2

@@ -1,4 +1,9 @@
-"""Run, a point in the space of the paper's experiments; Curve, a line of a figure."""
+"""Run, a point in the space of the paper's experiments; Curve, a line of a figure.
+
+A Run says everything that a trained network depends on; what it needs from another Run, the
+states of its unpruned network, it names as its parent. A Curve is what the Runs along a line
+share, and makes them.
+"""
 
 from dataclasses import asdict, dataclass, fields, replace
 
@@ -62,26 +67,41 @@ class Run:
         return [(isinstance(value, str), value) for value in vars(self).values()]
 
     @classmethod
-    def recorded(cls, method, **values):
-        """The Run of a record, whose method need not be registered where it is read."""
-        known = method in (*scores.UNSCORED, *scores.METHODS)
-        run = cls(method=method if known else "random", **values)
-        object.__setattr__(run, "method", method)
+    def recorded(cls, **values) -> "Run":
+        """The Run of a record, whose method and setting need not be known where it is read.
+
+        The other fields are checked as ever, but for the last step of an unknown setting.
+        """
+        stand_in = {}
+        if values["method"] not in (*scores.UNSCORED, *scores.METHODS):
+            if not (values["method"] and values["method"].isprintable()):
+                raise BadValueError(f"method {values['method']!r} is not a method's name")
+            stand_in["method"] = "random"
+        if values["setting"] not in settings.SETTINGS:
+            if not values["setting"].isidentifier():  # it becomes the name of a folder
+                raise BadValueError(f"setting {values['setting']!r} is not a setting's name")
+            stand_in["setting"] = next(iter(settings.SETTINGS))
+            for name in ("prune_at", "weights_from"):
+                if type(values[name]) is int:
+                    stand_in[name] = min(values[name], 1)
+        run = cls(**values | stand_in)
+        for name in stand_in:
+            object.__setattr__(run, name, values[name])
         return run
 
     @property
-    def parent(self):
+    def parent(self) -> "Run | None":
         """The dense run whose weights this one needs, or None."""
         if not self.parent_steps:
             return None
         return Run(self.setting, self.profile, init=self.init, replicate=self.replicate)
 
     @property
-    def parent_steps(self):
+    def parent_steps(self) -> set[int | str]:
         """The steps of the dense run whose states this one needs."""
         return {self.prune_at, self.weights_from} - {0}
 
-    def record(self):
+    def record(self) -> dict[str, str | int | float]:
         """The fields as a dict, in order."""
         return asdict(self)
 
@@ -105,7 +125,7 @@ class Curve:
     weights_from: int | str = 0
     init: str = "he"
 
-    def at(self, setting, profile, step=0):
+    def at(self, setting: str, profile: str, step: int | str = 0) -> "Curve":
         """The same curve with its steps as numbers: "k" is `step`."""
         known = {"k": step, "rewind": settings.schedule(setting, profile).rewind_step}
         steps = {
@@ -113,7 +133,10 @@ class Curve:
         }
         return replace(self, **steps)
 
-    def run(self, setting, profile, sparsity, replicate, step=0):
+    def run(
+        self, setting: str, profile: str, sparsity: float, replicate: int, step: int | str = 0
+    ) -> Run:
+        """The Run at a sparsity, replicate and, where the curve has "k", step."""
         c = self.at(setting, profile, step)
         return Run(
             setting, profile, c.method, sparsity, c.ablation, c.prune_at, c.weights_from, c.init,

@@ -1,4 +1,8 @@
-"""Appendix A as data: settings, profiles, sparsities, and the schedule they give."""
+"""Appendix A as data: settings, profiles, sparsities, and the schedule they give.
+
+`SETTINGS` and `PROFILES` are the tables, `STEPS` says when Figures 6 and 10 prune. A setting is
+what the paper trains and a profile how much of it; the functions answer for a pair of names.
+"""
 
 from dataclasses import dataclass
 
@@ -12,6 +16,7 @@ class Setting:
     Epochs, learning-rate drops and warm-up are in epochs; `rewind_step` is in iterations.
     `matching` is the k of the highest matching sparsity, 1 - 0.8^k, where the paper prints one
     (Section 4, footnote 2), and `highest` the k of the highest sparsity it considers.
+    `fully_connected` is true of LeNet, which the paper keeps apart for that reason (Appendix K).
     """
 
     name: str
@@ -30,6 +35,7 @@ class Setting:
     replicates: int = 5
     matching: int | None = None
     highest: int = 18
+    fully_connected: bool = False
     appears: str = "main body"
 
 
@@ -43,22 +49,25 @@ def _cifar10(name, network, appears, **changes):
 
 def _tinyimagenet(name, network, dataset, **changes):
     # Warm-up: in the authors' code, not in the table.
-    return Setting(
-        name, network, dataset, epochs=200, batch_size=256, learning_rate=0.2, drops=(100, 150),
-        iterations_per_epoch=391, rewind_step=1000, warmup_epochs=5, replicates=3, **changes,
-    )  # fmt: skip
+    row = {
+        "epochs": 200, "batch_size": 256, "learning_rate": 0.2, "drops": (100, 150),
+        "iterations_per_epoch": 391, "rewind_step": 1000, "warmup_epochs": 5, "replicates": 3,
+    }  # fmt: skip
+    return Setting(name, network, dataset, **(row | changes))
 
 
 def _lenet(name, network, dataset, iterations_per_epoch, appears):
     return Setting(
         name, network, dataset, epochs=40, batch_size=128, learning_rate=0.1, drops=(),
         iterations_per_epoch=iterations_per_epoch, rewind_step=0, momentum=0.0, weight_decay=0.0,
-        appears=appears,
+        fully_connected=True, appears=appears,
     )  # fmt: skip
 
 
 # The recipes of Appendices B to D that the table leaves out are those of VGG-16, as D.3 says of
 # VGG-11 and VGG-16; modified ResNet-18 on CIFAR-10 takes its learning rate and batch from Table 7.
+# The two "tanaka" rows have the recipes that Table 7 says Tanaka et al. report; what it leaves out,
+# and the shares of the schedule at which the rate drops, they have from modified ResNet-18's own.
 SETTINGS = {
     s.name: s
     for s in (
@@ -88,11 +97,45 @@ SETTINGS = {
             "modified_resnet18_cifar10", "modified_resnet18_10", "Appendix D", batch_size=256,
             learning_rate=0.2, iterations_per_epoch=196,
         ),
+        _cifar10(
+            "modified_resnet18_cifar10_tanaka", "modified_resnet18_10", "Appendix D, Table 7",
+            learning_rate=0.01, drop_factor=0.2,
+        ),
+        _tinyimagenet(
+            "modified_resnet18_tinyimagenet_tanaka", "modified_resnet18", "modified_tinyimagenet",
+            appears="Appendix D, Table 7", epochs=100, batch_size=128, learning_rate=0.01,
+            drops=(50, 75), iterations_per_epoch=782,
+        ),
     )
 }  # fmt: skip
 
 
-def get(name):
+# The iterations at which Figures 6 and 10 prune, besides the first and the last: those that the
+# text prints (Section 6, Appendix F.2), with the rewinding step, and this project's between them,
+# the drops of the learning rate included, as the figures do not print theirs.
+STEPS = {
+    "resnet20_cifar10": (
+        (1000, 5000, 25_000),
+        (250, 500, 2000, 3500, 10_000, 15_000, 20_000, 31_280, 40_000, 46_920, 55_000),
+    ),
+    "vgg16_cifar10": (
+        (2000, 10_000, 26_000),
+        (250, 500, 1000, 5000, 15_000, 20_000, 23_000, 31_280, 40_000, 46_920, 55_000),
+    ),
+    "resnet18_tinyimagenet": (
+        (1000, 4000, 36_000),
+        (250, 500, 2000, 8000, 15_000, 22_000, 30_000, 39_100, 50_000, 58_650, 70_000),
+    ),
+    "resnet50_imagenet": (
+        (6255,),
+        (1251, 2502, 4000, 10_000, 15_000, 25_000, 37_530, 56_000, 75_060, 87_500, 100_080),
+    ),
+}  # fmt: skip
+# Of other schedules, as shares of them.
+SHARES = (.004, .008, .016, .05, .08, .16, .24, .32, .4, .5, .6, .7, .8, .9)  # fmt: skip
+
+
+def get(name: str) -> Setting:
     """The setting of that name; raises UnknownNameError, which lists the names."""
     check_name("setting", name, SETTINGS)
     return SETTINGS[name]
@@ -102,9 +145,9 @@ def get(name):
 class Profile:
     """How faithful a run is: the share of the schedule, the sparsities, the replicates.
 
-    `levels` are the k of the sparsities 1 - 0.8^k, `halvings` those of 1 - 0.5^k (Figure 7);
-    `steps` the steps at which Figures 6 and 10 prune, as shares of the schedule (the paper does
-    not print them). `iterations` replaces `scale` where it is given. `replicates` None means the
+    `levels` are the k of the sparsities 1 - 0.8^k, `halvings` those of 1 - 0.5^k (Figure 7). Of
+    the steps of Figures 6 and 10, every `thinning`-th of those that the paper does not print is
+    there. `iterations` replaces `scale` where it is given. `replicates` None means the
     paper's number. `test_examples` None means the whole test set; otherwise that many, evenly
     spaced.
     """
@@ -113,7 +156,7 @@ class Profile:
     scale: float
     levels: tuple[int, ...]
     halvings: tuple[int, ...]
-    steps: tuple[float, ...]
+    thinning: int
     replicates: int | None = None
     iterations: int | None = None
     test_examples: int | None = None
@@ -124,53 +167,60 @@ PROFILES = {
     p.name: p
     for p in (
         Profile(
-            "paper", 1.0, tuple(range(1, 19)), tuple(range(1, 11)),
-            (0, .004, .008, .016, .032, .08, .16, .24, .32, .4, .5, .6, .7, .8, .9, 1),
+            "paper", 1.0, tuple(range(1, 19)), tuple(range(1, 11)), 1,
             meaning="the schedule and the replicates of Appendix A",
         ),
         Profile(
-            "quick", 0.1, (3, 6, 9, 12, 15, 18), (2, 4, 6, 8, 10), (0, .016, .08, .24, .5, .75, 1),
-            replicates=3,
+            "quick", 0.1, (3, 6, 9, 12, 15, 18), (2, 4, 6, 8, 10), 3, replicates=3,
             meaning="the schedule scaled to a tenth of its iterations",
         ),
         Profile(
-            "smoke", 0.0, (6, 15), (2, 8), (0, .5, 1), replicates=1, iterations=10,
+            "smoke", 0.0, (6, 15), (2, 8), 15, replicates=1, iterations=10,
             test_examples=500, meaning="ten iterations, to see that everything runs",
         ),
     )
 }  # fmt: skip
 
 
-def get_profile(name):
+def get_profile(name: str) -> Profile:
     """The profile of that name; raises UnknownNameError, which lists the names."""
     check_name("profile", name, PROFILES)
     return PROFILES[name]
 
 
-def sparsity(level, base=0.8):
+def sparsity(level: int, base: float = 0.8) -> float:
     """The sparsity 1 - base^level, to six digits (Section 3; Figure 7 has base 0.5)."""
     return round(1 - base**level, 6)
 
 
-def sparsities(setting, profile):
+def sparsities(setting: str, profile: str) -> list[float]:
     """The sparsities of a setting's figures at a profile, ascending."""
     highest = get(setting).highest
     return [sparsity(level) for level in get_profile(profile).levels if level <= highest]
 
 
-def halvings(profile):
+def halvings(profile: str) -> list[float]:
     """The sparsities of Figure 7 at a profile, ascending (Appendix D.4)."""
     return [sparsity(level, 0.5) for level in get_profile(profile).halvings]
 
 
-def steps(setting, profile):
-    """The steps at which Figures 6 and 10 prune: iterations, ascending, and "end"."""
+def steps(setting: str, profile: str) -> list[int | str]:
+    """The steps at which Figures 6 and 10 prune: iterations, ascending, and "end".
+
+    The numbers of `STEPS`, or for other settings shares of the schedule, scaled as the profile
+    scales the schedule; the rewinding step is among them, exactly that of `schedule`.
+    """
+    s, thinning = get(setting), get_profile(profile).thinning
+    full = s.epochs * s.iterations_per_epoch
     last = schedule(setting, profile).iterations
-    found = dict.fromkeys(round(share * last) for share in get_profile(profile).steps)
-    return [step if step < last else "end" for step in found]
+    shares = tuple(round(share * full) for share in SHARES)
+    printed, between = STEPS.get(setting, ((s.rewind_step,), shares))
+    chosen = {0, *printed, *between[thinning // 2 :: thinning]}
+    found = sorted({round(last / full * step) for step in chosen})
+    return [*(step for step in found if step < last), "end"]
 
 
-def matching_level(setting):
+def matching_level(setting: str) -> tuple[int, str]:
     """The k of the highest matching sparsity, 1 - 0.8^k, and where it is from.
 
     The one that the paper prints; 93.1 % (k = 12) where it prints none.
@@ -184,7 +234,7 @@ def matching_level(setting):
     return 12, "the paper prints no highest matching sparsity here"
 
 
-def replicates(setting, profile):
+def replicates(setting: str, profile: str) -> int:
     """How many replicates a figure of this setting has at this profile."""
     return get_profile(profile).replicates or get(setting).replicates
 
@@ -208,12 +258,12 @@ class Schedule:
     rewind_step: int
     test_examples: int | None
 
-    def learning_rate_at(self, step):
+    def learning_rate_at(self, step: int) -> float:
         """The learning rate of iteration `step`, counted from 0."""
         rate = self.learning_rate * self.drop_factor ** sum(step >= d for d in self.drops)
         return rate * min(1.0, (step + 1) / self.warmup) if self.warmup else rate
 
-    def gradual_sparsity(self, step, final):
+    def gradual_sparsity(self, step: int, final: float) -> float | None:
         """The sparsity that gradual pruning prunes to after `step` iterations; None if to none.
 
         final * (1 - (1 - t)^3) as in Zhu and Gupta (2018), t from 0 to 1 over the first half of
@@ -226,12 +276,12 @@ class Schedule:
         return final * (1 - (1 - (100 * step // half) / 100) ** 3)
 
     @property
-    def epochs(self):
+    def epochs(self) -> float:
         """The length in epochs, which a scaled schedule need not end whole."""
         return self.iterations / self.iterations_per_epoch
 
 
-def schedule(setting, profile):
+def schedule(setting: str, profile: str) -> Schedule:
     """The schedule of a setting at a profile.
 
     Args:

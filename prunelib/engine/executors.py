@@ -1,197 +1,252 @@
-"""Workers: a pool of processes of one thread each, with one progress bar, that ends cleanly."""
+"""Where tasks run: in this process, or in processes of this machine; `cluster` has a third place.
+
+Each place is an executor of `concurrent.futures`, with what a campaign needs beside `submit`: how
+many tasks run at a time (`workers`), how much progress they have reported (`counted`), a way to let
+them pause (`stop`), one to go on with fewer (`shrink`), and an end (`close`). `results` is the one
+loop over all of them: it moves the progress bar, keeps the budget, and lets what is in training be
+checkpointed when the caller is interrupted.
+
+A worker is deaf to Ctrl-C, as its caller hears it too; on SIGTERM, which batch systems send before
+they kill, it checkpoints what it trains. It ends with its caller, however that ends.
+"""
 
 import contextlib
-import ctypes
 import math
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-import types
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 
-import cloudpickle
 import torch
+from tqdm.auto import tqdm
 
-from prunelib import scores
-from prunelib.errors import PrunelibError
+from prunelib.engine import jobs, memory
+from prunelib.errors import BadValueError, PrunelibError
 
 POLL = 0.5  # seconds between looks at the workers
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
-_MMAP_MAX = 65536  # its default
+GRACE = 10  # seconds for which workers may go on, to write checkpoints, when they should stop
+DIED = "a worker died, perhaps for want of memory: what is finished is kept; "
 
 
-class Pool:
-    """Workers in processes of one thread each; one worker works in this process, unless it must
-    be possible to kill it.
+class Here:
+    """This process, one task at a time; on a CPU with one thread, as in every other place."""
 
-    `workers` says how many there are.
-    """
+    workers = ahead = 1
 
-    def __init__(self, workers, killable=False):
-        self.workers, self.killable = workers, killable
+    def __init__(self):
+        self.count = 0.0
 
-    def __enter__(self):
-        self.executor, self.counter = None, None
-        if self.workers > 1 or self.killable:
-            self._start()
-        return self
-
-    def _start(self):
-        context = multiprocessing.get_context("spawn")
-        self.counter = context.Value("d", 0.0)
-        methods = cloudpickle.dumps(scores.METHODS)  # those a user registered travel along
-        self.executor = ProcessPoolExecutor(
-            self.workers, context, _start_worker, (self.counter, methods)
-        )
-
-    def __exit__(self, *error):
-        if self.executor:
-            if error[0] is not None:  # nobody waits for tasks that would run for hours
-                self._kill()
-            self.executor.shutdown(cancel_futures=True)
-
-    def _kill(self):
-        for process in list((self.executor._processes or {}).values()):
-            process.kill()
-
-    def run(self, function, tasks, bar, *arguments, until=math.inf):
-        """Call function(task, *arguments, advance) for every task; yields results as they come.
-
-        If a worker dies, as the system ends one when memory is short, there are half as many from
-        then on, and the results that did not come yet never come: look what is missing.
-
-        Args:
-            function: of a module, so that workers find it; `advance(amount)` moves the bar.
-            bar: a tqdm progress bar.
-            until: seconds since the epoch; workers that then still work are killed.
-
-        Raises:
-            PrunelibError: the only worker died, or what the function raised.
-        """
-        if not self.executor:
-            for task in tasks:
-                yield function(task, *arguments, bar.update)
-            return
+    def submit(self, function: Callable, *args) -> Future:
+        """Call function(*args, advance=…) now."""
+        future, threads = Future(), torch.get_num_threads()
+        torch.set_num_threads(1)
         try:
-            with _spawning():
-                pending = {
-                    self.executor.submit(_in_worker, function, task, *arguments) for task in tasks
-                }
-            base = bar.n - self._counted()
-            with _interruptible() as interrupted:
-                while pending:
-                    ended, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
-                    if interrupted:
-                        raise KeyboardInterrupt
-                    bar.update(base + self._counted() - bar.n)
-                    for future in sorted(ended, key=_broke):
-                        yield future.result()
-                    if pending and time.time() > until:
-                        self._kill()
-                        return
-        except BrokenProcessPool:
-            self._go_on_with_fewer(bar)
+            future.set_result(function(*args, advance=self._advance))
+        except Exception as error:
+            future.set_exception(error)
+        finally:
+            torch.set_num_threads(threads)
+        return future
 
-    def _counted(self):
-        return self.counter.get_obj().value  # without the lock, which a dead worker may hold
+    def _advance(self, amount):
+        self.count += amount
+        self.moved()
 
-    def _go_on_with_fewer(self, bar):
-        died = "a worker process died, perhaps for want of memory: what is finished is kept; "
-        if self.workers == 1:
-            raise PrunelibError(
-                f"{died}it was the only one: give the same command again, where there is more"
-            ) from None
-        self.executor.shutdown()
-        before, self.workers = self.workers, self.workers // 2
-        bar.write(f"{died}going on with {self.workers} of {before} workers", file=sys.stderr)
+    def moved(self):
+        """Called at every progress; `results` puts the bar's motion here."""
+
+    def counted(self) -> float:
+        return self.count
+
+    def share(self, content):
+        return content
+
+    def stop(self, name):
+        jobs.stop(name)
+
+    def close(self, kill=False):
+        pass
+
+
+class Processes:
+    """Processes of this machine, of one thread each: two threads in one process wait for each
+    other far longer than two processes do."""
+
+    def __init__(self, workers: int):
+        self.workers = workers
         self._start()
 
+    def _start(self):
+        import loky  # starts processes that do not import the caller's script, unlike the standard
+        from loky.backend.context import get_context
 
-def _broke(future):
-    return isinstance(future.exception(), BrokenProcessPool)
+        # progress, and whether to stop; a lock is needed as several workers add to it
+        self.shared = get_context("loky").Array("d", 2)
+        self.executor = loky.ProcessPoolExecutor(
+            self.workers, initializer=_start_worker, initargs=(self.shared, os.getpid()),
+            env={"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"},  # datasets and kept memory are no leak
+        )  # fmt: skip
 
+    @property
+    def ahead(self):
+        return 2 * self.workers
 
-@contextlib.contextmanager
-def _interruptible():
-    """Ctrl-C fills the list that this yields: raised inside the executor, it could leave a lock
-    held, and its threads would wait for that for ever."""
-    interrupted = []
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-    before = signal.signal(signal.SIGINT, lambda *_: interrupted.append(True))
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
+    def submit(self, function, *args):
+        with _deaf():
+            return self.executor.submit(_in_process, function, *args)
 
+    def counted(self):
+        return self.shared.get_obj()[0]  # without the lock, which a dead worker may hold
 
-@contextlib.contextmanager
-def _spawning():
-    """Workers started here do not import the calling script, which so needs no guard, and are
-    deaf to Ctrl-C: their parent hears it and ends them."""
-    main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
-    signals = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+    def share(self, content):
+        return content
 
+    def stop(self, name):
+        self.shared.get_obj()[1] = 1
 
-_counter = None
+    def shrink(self, bar):
+        """Go on with half as many, after one has died; PrunelibError where it was the only one."""
+        self.executor.shutdown(kill_workers=True)
+        if self.workers == 1:
+            raise PrunelibError(
+                f"{DIED}it was the only one: give the same command again, where there is more"
+            ) from None
+        before, self.workers = self.workers, self.workers // 2
+        bar.write(f"{DIED}going on with {self.workers} of {before}", file=sys.stderr)
+        self._start()
 
-
-def _start_worker(counter, methods):
-    global _counter
-    _counter = counter
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    keep_memory()
-    scores.METHODS.update(cloudpickle.loads(methods))
+    def close(self, kill=False):
+        self.executor.shutdown(kill_workers=kill)
 
 
-def keep_memory(large=True):
-    """Let freed memory be used again: glibc gives large tensors back to the system at once, and
-    has every page of the next one cleared, half of the time of a stack of 64 LeNets.
+def results(
+    place, calls: Iterable[tuple], bar: tqdm, name: str = "", until: float = math.inf
+) -> Iterator:
+    """Call function(*arguments, advance) in a place for each of `calls`; results as they come.
+
+    If a worker dies, as the system ends one when memory is short, the results that did not come
+    yet never come: look what is missing.
 
     Args:
-        large: whether to keep tensors above 32 MiB too, a limit of glibc's.
+        place: one of the classes above.
+        calls: a function of a module, so that workers find it, and its arguments.
+        bar: moved by what the calls report.
+        name: of the job that is stopped when this process is told to end.
+        until: seconds since the epoch; what still works then is stopped, and killed if need be.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: on Ctrl-C or SIGTERM, when what was in training is
+            checkpointed or has had `GRACE` seconds for it; a second Ctrl-C does not wait.
+        PrunelibError: the only worker died, or what a function raised.
     """
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-        mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
-        mallopt(_M_MMAP_MAX, 0 if large else _MMAP_MAX)
+    base, left, pending = bar.n - place.counted(), iter(calls), set()
+    place.moved = lambda: bar.update(base + place.counted() - bar.n)
+    try:
+        with _told_to_end(place, name, bar) as told:
+            while True:
+                while len(pending) < place.ahead and not told:
+                    call = next(left, None)
+                    if call is None:
+                        break
+                    pending.add(place.submit(*call))
+                if not pending:
+                    break
+                ended, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
+                place.moved()
+                for future in sorted(ended, key=_failed):  # what is finished, before what is not
+                    yield future.result()
+                now = time.time()
+                if pending and now > (min(until, told[1] + GRACE) if told else until):
+                    place.stop(name)
+                    place.close(kill=True)
+                    break
+        if told:
+            raise KeyboardInterrupt if told[0] == signal.SIGINT else SystemExit(128 + told[0])
+    except (BrokenProcessPool, CancelledError):
+        place.shrink(bar)
+
+
+def _failed(future):
+    return future.cancelled() or future.exception() is not None
 
 
 @contextlib.contextmanager
-def scoring():
-    """Where a worker scores: large tensors go back to the system. Their sizes differ more than in
-    training, and kept they leave holes: GraSP on modified ResNet-18 took 20 GiB in place of 14."""
-    if _counter is None:  # this is no worker
-        yield
+def _told_to_end(place, name, bar):
+    """Yields a list that is filled with the signal and its time on Ctrl-C or SIGTERM, and then
+    stops the job. Raised as an exception at any point, a signal could leave a lock of the executor
+    held, for which its threads would wait for ever; and training would lose what it had done."""
+    told: list[float] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield told
         return
-    keep_memory(large=False)
+
+    def handler(number, frame):
+        if told:
+            raise KeyboardInterrupt
+        told[:] = [number, time.time()]
+        place.stop(name)
+        bar.write(
+            "stopping: what is in training is checkpointed first; Ctrl-C again does not wait",
+            file=sys.stderr,
+        )
+
+    before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield told
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+@contextlib.contextmanager
+def _deaf():
+    """Processes started here do not hear Ctrl-C: their caller does, and stops them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
-        keep_memory()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with_parent():
-    multiprocessing.parent_process().join()
-    os._exit(1)  # a killed parent cannot end its workers
+def check_workers(workers: int | None, device: str) -> int:
+    """The number of workers: by default one a core, and one on a GPU."""
+    if workers is None:
+        return 1 if device == "cuda" else os.cpu_count()
+    if type(workers) is not int or workers < 1:
+        raise BadValueError(f"workers={workers!r}: give a whole number from 1")
+    return workers
 
 
-def _in_worker(function, *arguments):
-    return function(*arguments, _advance)
+# --------------------------------------------------------------------------------- in the workers
+
+_shared = None
 
 
-def _advance(amount):
-    with _counter.get_lock():
-        _counter.value += amount
+def _start_worker(shared, parent):
+    global _shared
+    _shared = shared
+    signal.signal(signal.SIGTERM, lambda *_: jobs.TERMINATED.set())
+    threading.Thread(target=_watch, args=(shared, parent), daemon=True).start()
+    torch.set_num_threads(1)
+    memory.keep()
+
+
+def _watch(shared, parent):
+    """End with the parent, as one that is killed cannot end its workers; stop when it says so."""
+    while os.getppid() == parent:
+        if shared.get_obj()[1]:
+            jobs.TERMINATED.set()
+        time.sleep(POLL)
+    os._exit(1)
+
+
+def _in_process(function, *args):
+    def advance(amount):
+        with _shared.get_lock():
+            _shared.get_obj()[0] += amount
+
+    return function(*args, advance=advance)

@@ -1,17 +1,29 @@
-"""How fast this machine trains: model-images a second, of the plain loop or a fused program."""
+"""How fast this machine trains and scores: calibrations of a second or two, on noise.
+
+`stretch` measures training in model-images a second, of the plain loop or of a program; `width` and
+`estimate` decide by it how many networks are trained as one program and how long Runs take;
+`compare` is what `prunelib bench` prints.
+"""
 
 import functools
+import math
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
-from torch.utils.flop_counter import FlopCounterMode
+from tqdm.auto import tqdm
 
-from prunelib import datasets, masks, networks, settings, training
-from prunelib.engine import programs
+from prunelib import datasets, masks, networks, scores, settings, training
+from prunelib.engine import executors, groups, memory, programs
+from prunelib.errors import PrunelibError
+from prunelib.results.records import TRAINED
+from prunelib.results.store import Store
+from prunelib.runs import Run
 
+STACK = 32  # LeNets in one program on a CPU: 64 are no faster and take more memory
+UNITS = (("s", 1, 100), ("min", 60, 6000), ("h", 3600, 3.6e5), ("days", 86400, math.inf))
 LEAST = 1.0  # seconds that a timed stretch of training takes at least
 EXAMPLES = 2000  # of the synthetic dataset that is trained on
 LARGEST = 5e11  # floating-point operations of an iteration that is measured on a CPU
@@ -31,22 +43,22 @@ class Speed:
     tflops: float
 
 
-def summary(setting, count, precision, pairs):
+def summary(setting: str, count: int, precision: str, pairs: list[tuple[float, float]]) -> Speed:
     """A Speed from pairs of model-images a second, plain loop and engine."""
     speed = statistics.median(engine for _, engine in pairs)
     return Speed(
         setting, count, precision, statistics.median(plain for plain, _ in pairs), speed,
         statistics.median(engine / plain for plain, engine in pairs),
-        speed * flops(setting) / 1e12,
+        speed * networks.flops(settings.get(setting).network) / 1e12,
     )  # fmt: skip
 
 
-def speed(setting, count, precision, device):
+def speed(setting: str, count: int, precision: str, device: str) -> float:
     """Model-images a second of a program of `count` networks: one stretch after a warm-up."""
     return stretch(setting, count, precision, device)()
 
 
-def stretch(setting, count, precision, device):
+def stretch(setting: str, count: int, precision: str | None, device: str) -> Callable[[], float]:
     """A function that trains for `LEAST` seconds or more and returns model-images a second.
 
     It trains on made-up images in the setting's batch size (on a CPU large networks in smaller
@@ -60,7 +72,7 @@ def stretch(setting, count, precision, device):
     chosen = settings.get(setting)
     batch = chosen.batch_size
     if device == "cpu":
-        batch = max(1, min(batch, int(LARGEST / flops(setting))))
+        batch = max(1, min(batch, int(LARGEST / networks.flops(settings.get(setting).network))))
     dataset = _synthetic(chosen, batch).to(device)
     schedule = replace(
         settings.schedule(setting, "paper"), iterations=10**9, test_examples=1,
@@ -112,10 +124,129 @@ def _synthetic(setting, batch):
 
 
 @functools.cache
-def flops(setting):
-    """Floating-point operations of training on one image, forward and backward pass."""
-    model = networks.build(settings.get(setting).network)
-    inputs = torch.rand(2, *model.input_shape)
-    with FlopCounterMode(display=False) as counter:
-        F.cross_entropy(model(inputs), torch.zeros(2, dtype=torch.long)).backward()
-    return counter.get_total_flops() / 2
+def width(setting: str, device: str, precision: str) -> int:
+    """How many networks of a setting are trained as one program.
+
+    On a CPU convolutional networks gain nothing from company. On a GPU the number is doubled as
+    long as a short measurement finds that it pays and the memory holds.
+    """
+    first = STACK if settings.get(setting).fully_connected else 1
+    if device == "cpu":
+        return first
+    best, fastest, count = first, 0.0, first
+    while count <= 32 * first:
+        try:
+            found = speed(setting, count, precision, device)
+        except RuntimeError as error:
+            if not memory.is_lacking(error):
+                raise
+            break
+        finally:
+            torch.cuda.empty_cache()
+        if found < 1.05 * fastest:
+            break
+        best, fastest, count = count, found, 2 * count
+    return best
+
+
+def iterations(runs: list[Run]) -> int:
+    """How many iterations training these Runs takes in all."""
+    return sum(settings.schedule(run.setting, run.profile).iterations for run in runs)
+
+
+def compare(
+    setting: str, count: int, device: str, precision: str, workers: int, repetitions: int
+) -> Speed:
+    """The plain loop in this process beside the engine's programs in its workers, all at a time."""
+    place = executors.Processes(workers)
+    try:
+
+        def together():
+            calls = [(_stretch_of_worker, setting, count, precision, device)] * workers
+            with tqdm(disable=True) as bar:
+                speeds = list(executors.results(place, calls, bar))
+            if len(speeds) < workers:
+                raise PrunelibError("a worker died in the measurement: give fewer workers")
+            return sum(speeds)
+
+        together()  # starts them and warms them
+        plain = stretch(setting, 1, None, device)
+        pairs = [(plain(), together()) for _ in range(repetitions)]
+    finally:
+        place.close()
+    return summary(setting, count, precision, pairs)
+
+
+_kept_stretch = functools.cache(stretch)  # a worker keeps its program
+
+
+def _stretch_of_worker(*about, advance):
+    return _kept_stretch(*about)()
+
+
+def estimate(runs: list[Run], store: Store, device: str, precision: str) -> str:
+    """How long it takes to make what a store records of Runs, of one setting and profile."""
+    setting, profile = runs[0].setting, runs[0].profile
+    workers = executors.check_workers(None, device)
+    trained = dict.fromkeys(run.parent for run in runs if run.parent)
+    if store.kind == TRAINED:
+        trained |= dict.fromkeys(runs)
+    seconds, said = _scoring(runs), f"{workers} at a time"
+    if trained:
+        found = groups.first(
+            [replace(run, prune_at=0, weights_from=0) for run in trained], TRAINED, (), [],
+            lambda name: width(name, device, precision), workers,
+        )  # fmt: skip
+        size = max(len(task.runs) for task in found)
+        rate = _alone(lambda: speed(setting, size, precision, device))
+        schedule = settings.schedule(setting, profile)
+        seconds += len(trained) * schedule.iterations * schedule.batch_size / rate
+        workers = min(workers, len(found))
+        said = f"{rate:,.0f} images/s a process, {workers} of them, in {precision}"
+    seconds /= workers
+    unit, size = next((unit, size) for unit, size, limit in UNITS if seconds < limit)
+    time_ = max(1, seconds) / size
+    return f"about {time_:,.{int(time_ < 10)}f} {unit} on this machine: {said}"
+
+
+def _scoring(runs: list[Run]) -> float:
+    """Seconds of one worker in which the masks of these Runs are made, from one scoring of noise by
+    each method: one-shot methods rank once for all sparsities of a replicate."""
+    counts: dict[str, set] = {}
+    for run in runs:
+        if run.method not in scores.UNSCORED:
+            one_shot = scores.get(run.method).iterations == 1
+            key = replace(run, ablation="none", sparsity=0.0 if one_shot else run.sparsity)
+            counts.setdefault(run.method, set()).add((key, run.ablation == "invert"))
+    setting = runs[0].setting
+    return sum(
+        len(keys) * scores.get(method).iterations * _alone(lambda m=method: _score(setting, m))
+        for method, keys in counts.items()
+    )
+
+
+@functools.cache
+def _score(setting: str, method: str) -> float:
+    """Seconds that one scoring and one removal take, on at most 100 examples, times how many of
+    those a scoring batch has."""
+    chosen = settings.get(setting)
+    model = networks.build(chosen.network)
+    classes = model(torch.zeros(2, *model.input_shape)).shape[1]
+    whole, measured = datasets.PER_CLASS * classes, min(100, datasets.PER_CLASS * classes)
+    batch = (torch.rand(measured, *model.input_shape), torch.randint(0, classes, (measured,)))
+    began = time.perf_counter()
+    ranking = masks.rank(model, method, batch)
+    scored = time.perf_counter()
+    masks.remove(ranking, 0.5)
+    removed = time.perf_counter() - scored
+    return (scored - began) * (whole / measured if scores.get(method).needs_data else 1) + removed
+
+
+def _alone(function: Callable[[], float]) -> float:
+    """Call a measurement with one thread, as a worker has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return function()
+    finally:
+        torch.set_num_threads(threads)

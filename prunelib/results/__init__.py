@@ -1,0 +1,1 @@
+"""Records of Runs, and the store that keeps them."""

@@ -1,0 +1,220 @@
+"""A campaign: carry out what a store misses, and record each result when it comes.
+
+One process decides what is to be done, hands tasks to workers and writes what they return; it holds
+the lock of what it writes, so that a second campaign on the same results waits for it. Whatever
+happens to a worker, or to this process, the store and the folder of states say what is left to do.
+"""
+
+import functools
+import math
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import cloudpickle
+import torch
+from tqdm.auto import tqdm
+
+from prunelib import datasets, scores, settings
+from prunelib.engine import executors, groups, jobs, speed, tasks
+from prunelib.engine.checkpoints import Folder, State
+from prunelib.errors import BadValueError, DatasetError, check_name
+from prunelib.paths import write_atomically
+from prunelib.precision import PRECISIONS, default_precision
+from prunelib.results.records import END, TRAINED
+from prunelib.results.store import Store
+from prunelib.runs import Run
+
+
+def run(
+    runs: list[Run],
+    store: Store,
+    workers: int | None = None,
+    device: str | None = None,
+    progress: bool = True,
+    precision: str | None = None,
+    minutes: float | None = None,
+    output: Path | None = None,
+    cluster: str | None = None,
+) -> int:
+    """Carry out the Runs that a store misses; the arguments are those of `engine.train`."""
+    device, precision = check_device(device), check_precision(precision, device)
+    workers = workers if cluster else executors.check_workers(workers, device)
+    if minutes is not None and not minutes > 0:
+        raise BadValueError(f"minutes={minutes!r}: give a number above 0")
+    deadline = math.inf if minutes is None else time.time() + 60 * minutes
+    if not store.missing(runs):
+        return 0
+    store.check_writable()
+    if output:
+        Store(output, store.kind).check_writable()
+    pairs = {(run.setting, run.profile) for run in runs}
+    with store.hold(pairs, lambda sentence: print(f"prunelib: {sentence}", file=sys.stderr)):
+        missing = store.missing(runs)
+        job = make_job(missing, store, device, precision, deadline)
+        with _place(workers, cluster, killable=minutes is not None) as place:
+            return _Campaign(runs, store, job, place, output, progress).run()
+
+
+@contextmanager
+def _place(workers, cluster, killable):
+    """Where tasks run; what still runs when an error ends this is not waited for."""
+    if cluster:
+        from prunelib.engine.cluster import Cluster
+
+        place = Cluster(cluster, workers)
+    elif workers > 1 or killable:
+        place = executors.Processes(workers)
+    else:
+        place = executors.Here()
+    try:
+        yield place
+    except BaseException:
+        place.close(kill=True)
+        raise
+    place.close()
+
+
+def make_job(
+    runs: list[Run], store: Store, device: str, precision: str, deadline: float = math.inf
+) -> jobs.Job:
+    """What the tasks of these Runs have in common.
+
+    Raises:
+        DatasetError: data that they need are missing, damaged or incomplete.
+    """
+    data = {}
+    for name in dict.fromkeys(run.setting for run in runs if needs_data(run, store)):
+        setting = settings.get(name)
+        data[setting.dataset] = check_data(setting).fingerprint
+    own = {n: m for n, m in scores.METHODS.items() if m.function.__module__ != scores.__name__}
+    folder = store.root / ".checkpoints"
+    return jobs.Job(
+        uuid.uuid4().hex, device, precision, data, folder, _token(folder), deadline,
+        cloudpickle.dumps(own),
+    )  # fmt: skip
+
+
+def _token(folder: Path) -> str:
+    """What the folder's file "token" holds: written once, and the same for all campaigns."""
+    path = folder / "token"
+    if not path.exists():
+        write_atomically(path, uuid.uuid4().hex)
+    return path.read_text()
+
+
+def needs_data(run: Run, store: Store) -> bool:
+    """Whether a dataset is needed for what a store records of a Run."""
+    return store.kind in (TRAINED, END) or tasks.needs_data(run)
+
+
+def check_data(setting: settings.Setting) -> datasets.Dataset:
+    """The dataset of a setting; DatasetError if it is missing, or has too few examples for the
+    schedule."""
+    dataset = datasets.load(setting.dataset)
+    whole = setting.iterations_per_epoch * setting.batch_size
+    if not whole - setting.batch_size < dataset.train_size < whole + setting.batch_size:
+        raise DatasetError(
+            f"dataset {dataset.name!r} has {dataset.train_size} training examples, {setting.name} "
+            f"has {setting.iterations_per_epoch} batches of {setting.batch_size} an epoch: the "
+            "dataset is incomplete; unpack or download it again"
+        )
+    return dataset
+
+
+def check_device(device: str | None) -> str:
+    """A GPU if there is one and none is named."""
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if check_name("device", device, ("cpu", "cuda")) == "cuda" and not torch.cuda.is_available():
+        raise BadValueError("device 'cuda': PyTorch finds no GPU on this machine; use 'cpu'")
+    return device
+
+
+def check_precision(precision: str | None, device: str) -> str:
+    """`precision.default_precision` if none is named."""
+    return check_name("precision", precision or default_precision(device), PRECISIONS)
+
+
+class _Campaign:
+    """What is wanted, where it is recorded, and where it is carried out."""
+
+    def __init__(self, runs, store, job, place, output, progress):
+        self.runs, self.store, self.job, self.place = runs, store, job, place
+        self.output = Store(output, store.kind) if output else None
+        self.progress = progress
+        self.folder: Folder = job.checkpoints()
+        self.width: Callable[[str], int] = functools.partial(
+            speed.width, device=job.device, precision=job.precision
+        )
+        self.recorded = 0
+
+    def run(self) -> int:
+        """Go through what is missing until nothing is, or the budget is spent."""
+        missing = self.store.missing(self.runs)
+        total, work = len(missing), self._work(missing)
+        with self._bar(work, self.store.kind) as bar:
+            while missing and time.time() < self.job.deadline:
+                bar.update(work - self._work(missing) - bar.n)  # back, where a worker died
+                workers, gained = self.place.workers, 0
+                for wave in (groups.first, groups.second):
+                    bar.set_description(f"{total - len(missing)}/{total} {self.store.kind.name}")
+                    gained += self._wave(wave, missing, bar, total)
+                missing = self.store.missing(self.runs)
+                if not gained and self.place.workers == workers:
+                    break
+            if not missing:
+                bar.update(work - bar.n)
+        self.folder.begun(self.runs, self.store.missing)  # removes what is not needed any more
+        return self.recorded
+
+    def _wave(self, wave, missing, bar, total) -> int:
+        """Carry out the tasks of a wave; returns how many records and states it brought."""
+        if time.time() >= self.job.deadline:
+            return 0
+        found = wave(
+            missing, self.store.kind, self._there(missing),
+            self.folder.begun(missing, self.store.missing), self.width, self.place.workers,
+        )  # fmt: skip
+        dense = [task for task in found if task.kind != self.store.kind]
+        gained = 0
+        if dense:  # networks that are trained for their states, in iterations rather than records
+            runs = [run for task in dense for run in task.runs]
+            with self._bar(speed.iterations(runs), TRAINED) as own:
+                own.set_description("unpruned networks first")
+                gained += sum(self._keep(done) for done in self._results(dense, own))
+        for done in self._results([task for task in found if task not in dense], bar):
+            gained += self._keep(done)
+            bar.set_description(f"{min(total, self.recorded)}/{total} {self.store.kind.name}")
+        return gained
+
+    def _results(self, found, bar):
+        calls = ((tasks.carry_out, task, self.job, *self._contents(task)) for task in found)
+        until = self.job.deadline + executors.GRACE
+        return executors.results(self.place, calls, bar, self.job.name, until)
+
+    def _there(self, runs) -> set[State]:
+        return {state for state in groups.starts(runs) if self.folder.read(*state) is not None}
+
+    def _contents(self, task):
+        """The dense states that a task starts from, read when it is handed out."""
+        return [self.place.share(self.folder.read(*state)) for state in task.starts]
+
+    def _keep(self, done: jobs.Done) -> int:
+        """Write what a task has returned; the store first, whatever becomes of the rest."""
+        for state, content in done.states.items():
+            self.folder.write(*state, content)
+        self.store.add(done.records)
+        self.recorded += len(done.records)
+        if self.output:
+            self.output.add(done.records)
+        return len(done.records) + len(done.states)
+
+    def _work(self, runs) -> int:
+        return speed.iterations(runs) if self.store.kind == TRAINED else len(runs)
+
+    def _bar(self, total, kind):
+        unit = "it" if kind == TRAINED else f" {kind.name}"
+        return tqdm(total=total, disable=not self.progress, unit=unit, unit_scale=True)

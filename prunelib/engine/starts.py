@@ -1,0 +1,94 @@
+"""Where a Run starts: the network whose weights it trains, and the mask it trains them under.
+
+`Starts` makes both from seeds, and from states of dense networks where a Run needs weights from
+later in training. What several Runs share, a ranking or a mask, is computed once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from prunelib import datasets, masks, networks, scores, settings
+from prunelib.engine.checkpoints import State, Tensors
+from prunelib.errors import PrunelibError
+from prunelib.runs import Run
+
+Mask = dict[str, torch.Tensor]
+
+
+class Starts:
+    """Initial weights and masks of Runs.
+
+    Args:
+        states: state dicts of dense networks, by dense Run and step.
+        device: where networks are scored and trained, "cpu" or "cuda".
+    """
+
+    def __init__(self, states: Mapping[State, Tensors], device: str = "cpu"):
+        self.states, self.device = states, device
+        self.masks: dict[Run, Mask] = {}
+        self.rankings: dict[Run, Mask] = {}
+
+    def start(self, run: Run) -> tuple[nn.Module, Mask]:
+        """The network that a run trains, its weights in place, and its mask.
+
+        Raises:
+            PrunelibError: the state of a dense network that the run needs is not among `states`.
+        """
+        if run.method in scores.UNSCORED:
+            model = self._network(run, 0)
+            return model, masks.full(model)
+        mask = self._mask(run)
+        if run.ablation == "shuffle":
+            mask = masks.shuffle(mask, run.replicate)
+        if run.ablation == "reinit":
+            network = settings.get(run.setting).network
+            model = networks.build(network, run.replicate, run.init, "reinit")
+            return model.to(self.device), mask
+        return self._network(run, run.weights_from), mask
+
+    def _mask(self, run: Run) -> Mask:
+        """The mask before the ablation that shuffles it."""
+        invert = run.ablation == "invert"
+        key = replace(run, ablation="invert" if invert else "none", weights_from=0)
+        if key not in self.masks:
+            if scores.get(run.method).iterations == 1:
+                ranking = self._ranking(key)
+                self.masks[key] = masks.remove(ranking, run.sparsity, seed=run.replicate)
+            else:
+                model = self._network(run, run.prune_at)
+                self.masks[key] = masks.prune(
+                    model, run.method, run.sparsity, self._batch(run), invert=invert,
+                    seed=run.replicate,
+                )  # fmt: skip
+        return self.masks[key]
+
+    def _ranking(self, run: Run) -> Mask:
+        """What a one-shot method ranks weights by: the same for all sparsities."""
+        key = replace(run, sparsity=0.0)
+        if key not in self.rankings:
+            model = self._network(run, run.prune_at)
+            self.rankings[key] = masks.rank(
+                model, run.method, self._batch(run), run.ablation == "invert", run.replicate
+            )
+        return self.rankings[key]
+
+    def _batch(self, run: Run) -> tuple[torch.Tensor, torch.Tensor] | None:
+        if not scores.get(run.method).needs_data:
+            return None
+        inputs, targets = datasets.scoring_batch(run.setting, run.replicate)
+        return inputs.to(self.device), targets.to(self.device)
+
+    def _network(self, run: Run, step: int | str) -> nn.Module:
+        """A fresh copy of the dense network at a step of its training."""
+        model = networks.build(settings.get(run.setting).network, run.replicate, run.init)
+        if step != 0:
+            if (run.parent, step) not in self.states:
+                raise PrunelibError(
+                    f"the state of {run.setting}'s unpruned network, replicate {run.replicate}, at "
+                    f"step {step} is not there: train it with prunelib.engine.train first"
+                )
+            model.load_state_dict(self.states[run.parent, step])
+        return model.to(self.device)
