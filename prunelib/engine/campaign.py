@@ -160,7 +160,7 @@ class _Campaign:
                 bar.update(work - self._work(missing) - bar.n)  # back, where a worker died
                 workers, gained = self.place.workers, 0
                 for wave in (groups.first, groups.second):
-                    bar.set_description(f"{total - len(missing)}/{total} {self.store.kind.name}")
+                    bar.set_description(f"{self.recorded}/{total} {self.store.kind.name}")
                     gained += self._wave(wave, missing, bar, total)
                 missing = self.store.missing(self.runs)
                 if not gained and self.place.workers == workers:
@@ -187,7 +187,7 @@ class _Campaign:
                 gained += sum(self._keep(done) for done in self._results(dense, own))
         for done in self._results([task for task in found if task not in dense], bar):
             gained += self._keep(done)
-            bar.set_description(f"{min(total, self.recorded)}/{total} {self.store.kind.name}")
+            bar.set_description(f"{self.recorded}/{total} {self.store.kind.name}")
         return gained
 
     def _results(self, found, bar):
@@ -216,5 +216,5 @@ class _Campaign:
         return speed.iterations(runs) if self.store.kind == TRAINED else len(runs)
 
     def _bar(self, total, kind):
-        unit = "it" if kind == TRAINED else f" {kind.name}"
+        unit = "it" if kind == TRAINED else "record"
         return tqdm(total=total, disable=not self.progress, unit=unit, unit_scale=True)

@@ -2,13 +2,12 @@
 
 import contextlib
 import math
-import time
 import uuid
 
 import torch
 
 from prunelib.engine import jobs, memory
-from prunelib.engine.executors import POLL
+from prunelib.engine.executors import Reporter
 from prunelib.errors import PrunelibError
 
 JOIN = 300  # seconds to wait for the first worker
@@ -97,17 +96,9 @@ def _on_cluster(topic, function, *args):
 
     torch.set_num_threads(1)
     memory.keep()
-    worker, told, amount_left = get_worker(), time.monotonic(), 0.0
-
-    def advance(amount):
-        nonlocal told, amount_left
-        amount_left += amount
-        if time.monotonic() > told + POLL:  # LeNets do hundreds of iterations a second
-            worker.log_event(topic, amount_left)
-            told, amount_left = time.monotonic(), 0.0
-
+    worker = get_worker()
+    report = Reporter(lambda amount: worker.log_event(topic, amount))
     try:
-        return function(*args, advance=advance)
+        return function(*args, advance=report)
     finally:
-        if amount_left:
-            worker.log_event(topic, amount_left)
+        report.flush()

@@ -13,14 +13,19 @@ they kill, it checkpoints what it trains. It ends with its caller, however that 
 import contextlib
 import math
 import os
+import shutil
 import signal
+import struct
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm.auto import tqdm
 
@@ -81,13 +86,13 @@ class Processes:
         self._start()
 
     def _start(self):
-        import loky  # starts processes that do not import the caller's script, unlike the standard
-        from loky.backend.context import get_context
+        import loky  # its processes do not import the caller's script, unlike the standard pool's
 
-        # progress, and whether to stop; a lock is needed as several workers add to it
-        self.shared = get_context("loky").Array("d", 2)
+        # Workers append what they have done to one file, which takes no lock that a worker could
+        # die with; another file tells them to stop.
+        self.folder = Path(tempfile.mkdtemp(prefix="prunelib-"))
         self.executor = loky.ProcessPoolExecutor(
-            self.workers, initializer=_start_worker, initargs=(self.shared, os.getpid()),
+            self.workers, initializer=_start_worker, initargs=(self.folder, os.getpid()),
             env={"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"},  # datasets and kept memory are no leak
         )  # fmt: skip
 
@@ -97,20 +102,21 @@ class Processes:
 
     def submit(self, function, *args):
         with _deaf():
-            return self.executor.submit(_in_process, function, *args)
+            return self.executor.submit(_in_process, self.folder, function, *args)
 
     def counted(self):
-        return self.shared.get_obj()[0]  # without the lock, which a dead worker may hold
+        path = self.folder / "progress"
+        return float(np.fromfile(path).sum()) if path.exists() else 0.0
 
     def share(self, content):
         return content
 
     def stop(self, name):
-        self.shared.get_obj()[1] = 1
+        (self.folder / "stop").touch()
 
     def shrink(self, bar):
         """Go on with half as many, after one has died; PrunelibError where it was the only one."""
-        self.executor.shutdown(kill_workers=True)
+        self.close(kill=True)
         if self.workers == 1:
             raise PrunelibError(
                 f"{DIED}it was the only one: give the same command again, where there is more"
@@ -121,6 +127,7 @@ class Processes:
 
     def close(self, kill=False):
         self.executor.shutdown(kill_workers=kill)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def results(
@@ -223,30 +230,45 @@ def check_workers(workers: int | None, device: str) -> int:
 
 # --------------------------------------------------------------------------------- in the workers
 
-_shared = None
+
+class Reporter:
+    """Passes progress on now and then: LeNets do hundreds of iterations a second."""
+
+    def __init__(self, send: Callable[[float], None]):
+        self.send, self.amount, self.sent = send, 0.0, time.monotonic()
+
+    def __call__(self, amount: float) -> None:
+        self.amount += amount
+        if time.monotonic() > self.sent + POLL:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.amount:
+            self.send(self.amount)
+        self.amount, self.sent = 0.0, time.monotonic()
 
 
-def _start_worker(shared, parent):
-    global _shared
-    _shared = shared
+def _start_worker(folder, parent):
     signal.signal(signal.SIGTERM, lambda *_: jobs.TERMINATED.set())
-    threading.Thread(target=_watch, args=(shared, parent), daemon=True).start()
+    threading.Thread(target=_watch, args=(folder, parent), daemon=True).start()
     torch.set_num_threads(1)
     memory.keep()
 
 
-def _watch(shared, parent):
+def _watch(folder, parent):
     """End with the parent, as one that is killed cannot end its workers; stop when it says so."""
     while os.getppid() == parent:
-        if shared.get_obj()[1]:
+        if (folder / "stop").exists():
             jobs.TERMINATED.set()
         time.sleep(POLL)
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 
-def _in_process(function, *args):
-    def advance(amount):
-        with _shared.get_lock():
-            _shared.get_obj()[0] += amount
-
-    return function(*args, advance=advance)
+def _in_process(folder, function, *args):
+    with open(folder / "progress", "ab", buffering=0) as file:
+        report = Reporter(lambda amount: file.write(struct.pack("d", amount)))
+        try:
+            return function(*args, advance=report)
+        finally:
+            report.flush()
