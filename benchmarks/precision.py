@@ -22,8 +22,8 @@ def accuracies(store, wanted, precision):
     for key in {(run.setting, run.profile) for run in wanted}:
         found |= store.records(*key)
     return pd.Series(
-        {r: 100 * found[r]["test_accuracy"] for r in wanted
-         if r in found and found[r]["precision"] == precision}
+        {r: 100 * found[r].test_accuracy for r in wanted
+         if r in found and found[r].precision == precision}
     )  # fmt: skip
 
 

@@ -21,18 +21,18 @@ def main(setting, profile, rows, seed):
     recorded = Store().records(setting, profile)
     chosen = random.Random(seed).sample(sorted(recorded), rows)
     again = Store(project_root() / "out" / "repeat")
-    for precision in sorted({recorded[run]["precision"] for run in chosen}):
-        those = [run for run in chosen if recorded[run]["precision"] == precision]
+    for precision in sorted({recorded[run].precision for run in chosen}):
+        those = [run for run in chosen if recorded[run].precision == precision]
         engine.train(those, again, precision=precision)
     found = again.records(setting, profile)
     table = pd.DataFrame(
         [
             run.record()
             | {
-                "precision": recorded[run]["precision"],
-                "recorded (%)": 100 * recorded[run]["test_accuracy"],
-                "again (%)": 100 * found[run]["test_accuracy"],
-                "same kept weights": recorded[run]["kept_weights"] == found[run]["kept_weights"],
+                "precision": recorded[run].precision,
+                "recorded (%)": 100 * recorded[run].test_accuracy,
+                "again (%)": 100 * found[run].test_accuracy,
+                "same kept weights": recorded[run].kept_weights == found[run].kept_weights,
             }
             for run in chosen
         ]

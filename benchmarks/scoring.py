@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from prunelib import masks, networks, scores, settings
-from prunelib.engine import executors
+from prunelib.engine import memory
 
 SPARSITY = settings.sparsity(12)
 
@@ -29,7 +29,7 @@ def seconds(repetitions, function, *arguments):
 
 def main(names, methods, repetitions):
     torch.set_num_threads(1)
-    executors.keep_memory(large=False)  # as `executors.scoring`
+    memory.keep(large=False)  # as `memory.scoring`
     rows = []
     for name in names:
         network = settings.get(name).network

@@ -1,13 +1,16 @@
 """Errors that a user can act on: one sentence that names the value and the way out."""
 
+from collections.abc import Iterable
+from typing import Any
+
 
 class PrunelibError(Exception):
     """Base of every error this package raises on bad input; its text is one clear sentence."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
 
-    def _render_traceback_(self):
+    def _render_traceback_(self) -> list[str]:
         """Show only the sentence in a notebook: the call stack says nothing a user can mend."""
         return [f"{type(self).__name__}: {self}"]
 
@@ -15,8 +18,7 @@ class PrunelibError(Exception):
 class UnknownNameError(PrunelibError, KeyError):
     """A name that is not in a table of names."""
 
-    def __init__(self, kind, name, allowed):
-        allowed = list(allowed)
+    def __init__(self, kind: str, name: Any, allowed: Iterable):
         super().__init__(f"unknown {kind} {name!r}; choose from {', '.join(map(str, allowed))}")
 
     def __reduce__(self):  # an error raised in a worker process travels with its sentence
@@ -41,14 +43,14 @@ def _rebuild(cls, sentence):
     return error
 
 
-def check_name(kind, name, allowed):
+def check_name(kind: str, name: Any, allowed: Iterable) -> Any:
     """Return `name` if it is one of `allowed`; raise UnknownNameError otherwise."""
     if name not in allowed:
         raise UnknownNameError(kind, name, allowed)
     return name
 
 
-def check_sparsity(sparsity):
+def check_sparsity(sparsity: Any) -> float:
     """Return `sparsity` as a float in [0, 1); raise BadValueError otherwise."""
     if isinstance(sparsity, bool) or not isinstance(sparsity, int | float) or not 0 <= sparsity < 1:
         raise BadValueError(

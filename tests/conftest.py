@@ -6,35 +6,47 @@ from torch import nn
 
 from prunelib.results.records import Mask, Trained, Weights
 
-
 _ORIGIN = {"device": "cpu", "dataset": "digits@0", "torch": "0", "commit": "unknown"}
 
 
 def trained(run, accuracy=0.9, **changes):
     """The record of a trained network, with columns changed by name."""
     results = {
-        "test_accuracy": accuracy, "test_loss": 0.1, "train_loss": 0.1, "kept_weights": 100,
-        "epochs": 1.0, "seconds": 2.0, "engine": "plain", "precision": "fp32",
-    }  # fmt: skip
+        "test_accuracy": accuracy,
+        "test_loss": 0.1,
+        "train_loss": 0.1,
+        "kept_weights": 100,
+        "epochs": 1.0,
+        "seconds": 2.0,
+        "engine": "plain",
+        "precision": "fp32",
+    }
     return Trained(run=run, **results | _ORIGIN | changes)
 
 
 def mask(run, **changes):
     """The record of a mask of two layers, with columns changed by name."""
     results = {
-        "kept_weights": 30, "effective_weights": 30, "layers": (10, 20),
-        "collapse": (100,) + 20 * (0,), "seconds": 2.0,
-    }  # fmt: skip
+        "kept_weights": 30,
+        "effective_weights": 30,
+        "layers": (10, 20),
+        "collapse": (100,) + 20 * (0,),
+        "seconds": 2.0,
+    }
     return Mask(run=run, **results | _ORIGIN | changes)
 
 
 def weights(run, **changes):
     """The record of the weights of two layers, with columns changed by name."""
     results = {
-        "mean": (0.0, 0.1, -0.1), "std": (1.0, 1.1, 0.9), "kurtosis": (0.0, 0.5, -0.5),
-        "wasserstein": (0.0, 0.0, 0.0), "ks": (0.0, 0.0, 0.0), "seconds": 2.0,
+        "mean": (0.0, 0.1, -0.1),
+        "std": (1.0, 1.1, 0.9),
+        "kurtosis": (0.0, 0.5, -0.5),
+        "wasserstein": (0.0, 0.0, 0.0),
+        "ks": (0.0, 0.0, 0.0),
+        "seconds": 2.0,
         "precision": "fp32",
-    }  # fmt: skip
+    }
     return Weights(run=run, **results | _ORIGIN | changes)
 
 

@@ -2,28 +2,27 @@
 
 import contextlib
 import csv
+import fcntl
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
+from conftest import mask, trained, weights
 
-from prunelib import networks, scores
-from prunelib.errors import StoreError
-from prunelib.results.store import COLUMNS, Store, write_atomically
+from prunelib import networks, paths, scores, settings
+from prunelib.errors import BadValueError, PrunelibError, StoreError
+from prunelib.paths import write_atomically
+from prunelib.results.records import END, KINDS, MASK, START, TRAINED, Mask, Trained, Weights
+from prunelib.results.store import Store
 from prunelib.runs import Run
 
-
-def record(run, **changes):
-    return run.record() | {
-        "test_accuracy": 0.9128, "test_loss": 0.25, "train_loss": 0.125, "kept_weights": 25100,
-        "epochs": 40.0, "seconds": 1.5, "engine": "stacked", "precision": "fp32",
-        "device": "cpu x86_64", "dataset": "digits@0123456789abcdef", "torch": "2.11.0",
-        "commit": "0123456789",
-    } | changes  # fmt: skip
+COLUMNS = TRAINED.columns
 
 
 def run(sparsity=0.5, method="snip", **fields):
@@ -46,7 +45,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def filled(store):
-    store.add(record(r) for r in RUNS)
+    store.add(trained(r) for r in RUNS)
     return store
 
 
@@ -62,19 +61,62 @@ def test_records_come_back(store):
         {"kept_weights": 0, "epochs": 0.909091, "seconds": 0.000123456},
         {},
     ]
-    written = [record(r, **c) for r, c in zip(RUNS, results, strict=True)]
+    written = [trained(r, **c) for r, c in zip(RUNS, results, strict=True)]
     store.add(written)
+    found = store.records("lenet_digits", "paper")
+    assert found.keys() == set(RUNS)
+    for record in written:
+        assert found[record.run].words() == record.words()  # as words, since nan is not itself
+        assert [type(v) for v in found[record.run].row().values()] == [
+            type(v) for v in record.row().values()
+        ]
+    assert [(r.prune_at, r.weights_from) for r in found] == [
+        (0, 0),
+        ("end", "end"),
+        (0, 0),
+        (0, 0),
+        (7, 7),
+    ]
     table = store.table("lenet_digits", "paper")
-    assert list(table.columns) == list(COLUMNS)
-    expected = {Run(**{k: r[k] for k in RUNS[0].record()}): r for r in written}
-    found = {Run(**{k: r[k] for k in RUNS[0].record()}): r for r in table.to_dict("records")}
-    assert found.keys() == expected.keys()
-    for key, row in expected.items():
-        for name, value in row.items():
-            assert found[key][name] == value or (math.isnan(found[key][name]) and math.isnan(value))
-    assert [(r.prune_at, r.weights_from) for r in store.records("lenet_digits", "paper")] == [
-        (0, 0), ("end", "end"), (0, 0), (0, 0), (7, 7),
-    ]  # fmt: skip
+    assert tuple(table.columns) == COLUMNS
+    assert table["test_accuracy"].tolist() == [0, 0.9, 1, 0.9, 0.9]
+    assert table["device"].tolist()[1] == 'NVIDIA "H200", one'
+
+
+def test_a_file_is_written_in_this_form(store):
+    store.add([trained(run(1 - 0.8**7), 1 / 3, test_loss=math.nan, seconds=123456.7, epochs=4e-7)])
+    assert store.path("lenet_digits", "paper").read_text() == (
+        "setting,profile,method,sparsity,ablation,prune_at,weights_from,init,replicate,"
+        "test_accuracy,test_loss,train_loss,kept_weights,epochs,seconds,engine,precision,device,"
+        "dataset,torch,commit\n"
+        "lenet_digits,paper,snip,0.7902847999999999,none,0,0,he,0,0.333333,nan,0.1,100,4e-07,123457,plain,"
+        "fp32,cpu,digits@0,0,unknown\n"
+    )
+
+
+def test_counts_and_numbers_are_read_once(tmp_path):
+    masks, ends = Store(tmp_path, MASK), Store(tmp_path, END)
+    masks.add([mask(run(), layers=[300, 20], collapse=(7,) * 21)])
+    ends.add([weights(run(), mean=(0.25, -1e-7, math.nan))])
+    assert ",300 20,7 7 7" in masks.path("lenet_digits", "paper").read_text()
+    assert ",0.25 -1e-07 nan," in ends.path("lenet_digits", "paper").read_text()
+    (found,) = masks.records("lenet_digits", "paper").values()
+    assert (found.layers, found.collapse) == ((300, 20), (7,) * 21)
+    assert masks.table()["layers"].tolist() == [(300, 20)]
+    (found,) = ends.records("lenet_digits", "paper").values()
+    assert found.mean[:2] == (0.25, -1e-7)
+    assert math.isnan(found.mean[2])
+    assert Store(tmp_path, START).table().empty
+
+
+def test_what_is_committed_is_written_again_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.delenv("PRUNELIB_RESULTS", raising=False)
+    for kind in KINDS:
+        Store(tmp_path, kind).merge(paths.results_root())
+    committed = sorted(paths.results_root().glob("*/*.csv"))
+    assert committed
+    for path in committed:
+        assert (tmp_path / path.relative_to(paths.results_root())).read_bytes() == path.read_bytes()
 
 
 def test_a_table_equals_itself_read_again_by_another(filled):
@@ -83,9 +125,9 @@ def test_a_table_equals_itself_read_again_by_another(filled):
 
 @pytest.mark.parametrize("sparsity", [0.1234567890123, 1 - 0.8**7, 1e-7, 1 / 3])
 def test_a_run_is_found_again_whatever_its_sparsity(store, sparsity):
-    store.add([record(run(sparsity))])
+    store.add([trained(run(sparsity))])
     assert store.missing([run(sparsity)]) == []
-    store.add([record(run(sparsity))])
+    store.add([trained(run(sparsity))])
     assert len(store.table()) == 1
 
 
@@ -96,7 +138,7 @@ def test_missing_keeps_the_order(filled):
 
 def test_a_record_is_never_overwritten(filled):
     before = lines(filled)
-    filled.add([record(RUNS[1], test_accuracy=0.0), record(run(0.9), test_accuracy=0.5)])
+    filled.add([trained(RUNS[1], test_accuracy=0.0), trained(run(0.9), test_accuracy=0.5)])
     after = lines(filled)
     assert set(before) < set(after)
     assert len(after) == len(before) + 1
@@ -104,10 +146,11 @@ def test_a_record_is_never_overwritten(filled):
 
 def test_one_file_a_setting_and_profile(store):
     other = Run("lenet_mnist", "quick", "snip", 0.5)
-    store.add([record(RUNS[1]), record(other)])
+    store.add([trained(RUNS[1]), trained(other)])
     assert sorted(p.relative_to(store.root).as_posix() for p in store.root.glob("*/*.csv")) == [
-        "lenet_digits/paper.csv", "lenet_mnist/quick.csv",
-    ]  # fmt: skip
+        "lenet_digits/paper.csv",
+        "lenet_mnist/quick.csv",
+    ]
     assert len(store.table()) == 2
     assert list(store.table("lenet_mnist")["profile"]) == ["quick"]
     assert list(store.table(profile="paper")["setting"]) == ["lenet_digits"]
@@ -118,16 +161,19 @@ def test_one_file_a_setting_and_profile(store):
 def test_the_file_does_not_depend_on_the_order_of_adding(store, tmp_path):
     """So that diffs show what is new, a line each; replicate 10 comes after replicate 2."""
     for r in RUNS:
-        store.add([record(r)])
+        store.add([trained(r)])
     other = Store(tmp_path / "other")
     for r in RUNS[::-1]:
-        other.add([record(r)])
+        other.add([trained(r)])
     assert lines(store) == lines(other)
     rows = list(csv.DictReader(lines(store)))
     assert [(r["method"], r["prune_at"], r["replicate"]) for r in rows] == [
-        ("dense", "0", "0"), ("magnitude", "end", "0"), ("snip", "0", "0"), ("snip", "0", "2"),
+        ("dense", "0", "0"),
+        ("magnitude", "end", "0"),
+        ("snip", "0", "0"),
+        ("snip", "0", "2"),
         ("snip", "7", "10"),
-    ]  # fmt: skip
+    ]
 
 
 def test_an_empty_store(store):
@@ -135,6 +181,54 @@ def test_an_empty_store(store):
     assert store.records("lenet_digits", "paper") == {}
     assert store.missing(RUNS) == list(RUNS)
     assert not store.root.exists()  # looking makes nothing
+
+
+# ------------------------------------------------------------------------ values that do not fit
+
+MISFITS = [
+    (Trained, "test_accuracy", 95, "a number from 0 to 1"),
+    (Trained, "test_accuracy", math.nan, "a number from 0 to 1"),
+    (Trained, "test_accuracy", "high", "a number from 0 to 1"),
+    (Trained, "test_accuracy", None, "a number from 0 to 1"),
+    (Trained, "test_loss", -0.5, "a number from 0, or nan"),
+    (Trained, "kept_weights", 25100.5, "a whole number from 0"),
+    (Trained, "kept_weights", -1, "a whole number from 0"),
+    (Trained, "seconds", math.inf, "a number from 0"),
+    (Trained, "epochs", math.nan, "a number from 0"),
+    (Trained, "precision", "fp8", "one of fp32, tf32, bf16"),
+    (Trained, "device", "cpu\n", "text on one line"),
+    (Trained, "torch", 2.11, "text on one line"),
+    (Trained, "speed", 3, "no column of this name"),
+    (Mask, "layers", (10, -1), "whole numbers from 0"),
+    (Mask, "collapse", (), "whole numbers from 0"),
+    (Weights, "ks", (0.1, "low"), "numbers"),
+    (Weights, "precision", "fp8", "one of fp32, tf32, bf16"),
+]
+
+
+@pytest.mark.parametrize(("record", "column", "value", "allowed"), MISFITS)
+def test_a_record_with_a_value_that_does_not_fit_is_not_made(record, column, value, allowed):
+    make = {Trained: trained, Mask: mask, Weights: weights}[record]
+    named = {(10, -1): -1, (0.1, "low"): "low"}.get(value, value)
+    with pytest.raises(BadValueError) as error:
+        make(run(), **{column: value})
+    assert str(error.value) == f"{column} is {named!r}, expected {allowed}"
+
+
+def test_a_record_lacks_nothing_and_stays_as_it_is():
+    with pytest.raises(BadValueError, match=r"^device is missing, expected text on one line$"):
+        Mask(run=run(), layers=[1], kept_weights=1, effective_weights=1, collapse=[1], seconds=1)
+    with pytest.raises(BadValueError, match=r"^run is 'snip', expected a Run$"):
+        trained("snip")
+    with pytest.raises(ValueError, match="frozen"):
+        trained(run()).test_accuracy = 0.5
+
+
+def test_a_record_of_another_kind_is_refused(filled):
+    before = lines(filled)
+    with pytest.raises(BadValueError, match="is no record of trained networks"):
+        filled.add([mask(run(0.9))])
+    assert lines(filled) == before
 
 
 # --------------------------------------------------------------------------------------- damage
@@ -149,7 +243,7 @@ def swap(column, value):
 
 
 SWAPS = {
-    "setting": "lenet_mnits", "profile": "fast", "ablation": "shuffled", "init": "xavier",
+    "setting": "../digits", "profile": "fast", "ablation": "shuffled", "init": "xavier",
     "sparsity": "1.5", "prune_at": "later", "weights_from": "100000", "replicate": "-1",
     "test_accuracy": "91.28", "test_loss": "-0.5", "train_loss": "low", "kept_weights": "25100.5",
     "epochs": "forty", "seconds": "-2", "method": "",
@@ -163,9 +257,19 @@ def test_a_damaged_value_is_named(filled, column):
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("test_accuracy", "nan"), ("test_accuracy", ""), ("sparsity", "nan"), ("replicate", "1.0"),
-     ("kept_weights", "nan"), ("method", "sn\x07ip")],
-)  # fmt: skip
+    [
+        ("test_accuracy", "nan"),
+        ("test_accuracy", ""),
+        ("sparsity", "nan"),
+        ("replicate", "1.0"),
+        ("kept_weights", "nan"),
+        ("method", "sn\x07ip"),
+        ("precision", "fp8"),
+        ("seconds", "inf"),
+        ("replicate", "9" * 5000),
+        ("test_accuracy", "high"),
+    ],
+)
 def test_other_damaged_values(filled, column, value):
     assert_damaged(filled, swap(column, value), [value] if value.isprintable() else ["method"])
 
@@ -179,6 +283,7 @@ def test_other_damaged_values(filled, column, value):
         (lambda row: "<<<<<<< HEAD", ["1 values, expected 21"]),
         (lambda row: '"' + ",".join(row), ["values, expected 21"]),
         (swap("setting", "lenet_mnist"), ["belongs in", "lenet_mnist"]),
+        (swap("setting", "lenet_mnits"), ["belongs in", "lenet_mnits"]),
     ],
 )
 def test_a_damaged_line_is_named(filled, damage, words):
@@ -199,14 +304,16 @@ def assert_refused(store, path, line, words):
     for touch in (
         lambda: store.table(),
         lambda: store.missing(RUNS),
-        lambda: store.add([record(run(0.9))]),
+        lambda: store.add([trained(run(0.9))]),
         lambda: store.records("lenet_digits", "paper"),
     ):
         with pytest.raises(StoreError) as error:
             touch()
         text = str(error.value)
-        for word in (str(path), f"line {line}:", "delete that line", *words):
+        for word in (f"{path}, line {line}:", f"restore the file (git checkout {path}) or", *words):
             assert word in text
+        assert ("delete that line" in text) == (line > 1 and "cut off" not in text)
+        assert ("move the file away" in text) == (line == 1)
         assert "\n" not in text
         assert path.read_bytes() == before
 
@@ -223,7 +330,13 @@ def test_a_file_that_is_cut_off(filled, cut):
     """A cut of 1 takes the end of the last line only, one of 4 leaves a plausible commit."""
     path = filled.path("lenet_digits", "paper")
     path.write_bytes(path.read_bytes()[:-cut])
-    assert_refused(filled, path, 6, [])
+    assert_refused(filled, path, 6, ["cut off", "delete that last line, and the runs"])
+
+
+def test_a_file_that_is_cut_off_at_an_empty_line(filled):
+    path = filled.path("lenet_digits", "paper")
+    path.write_bytes(path.read_bytes() + b"\r")
+    assert_refused(filled, path, 7, ["cut off"])
 
 
 def test_binary_junk(filled):
@@ -262,11 +375,11 @@ def test_a_method_registered_elsewhere_is_no_damage(filled):
         return {n: model.get_parameter(n) for n in networks.prunable(model)}
 
     own = run(method="users_own", prune_at="end")
-    filled.add([record(own)])
+    filled.add([trained(own)])
     del scores.METHODS["users_own"]
     assert list(filled.table()["method"]).count("users_own") == 1
     assert filled.missing(RUNS) == []
-    filled.add([record(run(0.9))])
+    filled.add([trained(run(0.9))])
     assert len(filled.table()) == 7
     assert own in filled.records("lenet_digits", "paper")
 
@@ -278,11 +391,11 @@ def test_a_write_that_fails_leaves_the_old_file(filled, full_disk):
     path = filled.path("lenet_digits", "paper")
     before = path.read_bytes()
     with full_disk(100), pytest.raises(StoreError) as error:
-        filled.add([record(run(0.9))])
+        filled.add([trained(run(0.9))])
     assert f"{path} cannot be written" in str(error.value)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["paper.csv"]  # and no half of a new one
-    filled.add([record(run(0.9))])
+    filled.add([trained(run(0.9))])
     assert len(filled.table()) == 6
 
 
@@ -303,64 +416,184 @@ def test_a_place_that_cannot_be_a_store(tmp_path):
     store = Store(tmp_path / "file")
     for touch in (
         lambda: store.missing(RUNS),
-        lambda: store.add([record(RUNS[0])]),
-        lambda: store.claim(RUNS).__enter__(),
+        lambda: store.add([trained(RUNS[0])]),
+        lambda: store.hold([("lenet_digits", "paper")]).__enter__(),
     ):
         with pytest.raises(StoreError, match=r"cannot be (read|written)"):
             touch()
 
 
-# --------------------------------------------------------------------------------------- claims
+def test_a_store_tells_before_anything_is_trained_whether_it_can_be_written(tmp_path):
+    store = Store(tmp_path / "new" / "results")
+    store.check_writable()
+    assert list(store.root.iterdir()) == []
+    (tmp_path / "file").write_text("mine")
+    for root, sentence in (
+        ("file", f"^{tmp_path / 'file'} is a file, .* name another place, or move the file away$"),
+        ("file/below", f"^{tmp_path / 'file/below'}.* cannot be written"),
+    ):
+        with pytest.raises(StoreError, match=sentence):
+            Store(tmp_path / root).check_writable()
+    assert (tmp_path / "file").read_text() == "mine"
 
-CLAIMING = """
-import sys, time
-from prunelib.runs import Run
-from prunelib.results.store import Store
-runs = [Run("lenet_digits", "paper", "snip", s) for s in (0.5, 0.75)]
-with Store(sys.argv[1]).claim(runs) as (claimed, _):
-    print(len(claimed), flush=True)
-    time.sleep(600)
-"""
+
+def test_a_store_in_a_place_where_nobody_may_write():
+    with pytest.raises(StoreError, match=r"^/proc/results.* cannot be written"):
+        Store("/proc/results").check_writable()
 
 
-def test_another_process_claim_is_respected_until_it_is_killed(store):
+# ------------------------------------------------------------------------------ several processes
+
+PAIRS = [("lenet_digits", "paper"), ("lenet_mnist", "quick")]
+
+
+@contextlib.contextmanager
+def process(code, store):
+    """Another process that runs `code` with `store`; it is killed at the end."""
+    code = (
+        "import sys, time\nfrom conftest import trained\nfrom prunelib.runs import Run\n"
+        f"from prunelib.results.store import Store\nstore = Store(sys.argv[1])\n{code}"
+    )
     other = subprocess.Popen(
-        [sys.executable, "-c", CLAIMING, str(store.root)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(store.root)],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])},
     )
     try:
-        assert other.stdout.readline() == "2\n"
-        wanted = [run(0.5), run(0.25), run(0.75)]
-        with store.claim(wanted) as (claimed, _):
-            assert claimed == [run(0.25)]
-        other.send_signal(signal.SIGKILL)
-        other.wait()
-        with store.claim(wanted) as (claimed, _):
-            assert claimed == wanted
+        yield other
     finally:
         other.kill()
         other.communicate()
 
 
-def test_a_claim_tells_what_is_missing_from_what_is_recorded_and_ends_with_its_block(filled):
-    with filled.claim([*RUNS, run(0.9)]) as (claimed, recorded):
-        assert claimed == [run(0.9)]
-        assert recorded == list(RUNS)
-        with Store(filled.root).claim([run(0.9), run(0.8)]) as (others, _):
-            assert others == [run(0.8)]
-    with contextlib.suppress(KeyboardInterrupt), filled.claim([run(0.9)]):
-        os.kill(os.getpid(), signal.SIGINT)
-    with Store(filled.root).claim([run(0.9)]) as (claimed, _):
-        assert claimed == [run(0.9)]
+def is_held(store, setting, profile):
+    """Whether the system would refuse the lock of a file to another process."""
+    with open(store.root / ".locks" / f"{setting}.{profile}.lock") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
-def test_records_of_a_method_that_is_not_registered_here_are_merged(store, tmp_path):
-    """A user's own method is known where its runs were trained, not to the command line."""
-    own = record(Run.recorded(
-        "mine", setting="lenet_digits", profile="smoke", sparsity=0.5, ablation="none",
-        prune_at=0, weights_from=0, init="he", replicate=0,
-    ))  # fmt: skip
+def test_a_campaign_waits_for_another_and_a_killed_one_frees_its_files(store, tmp_path):
     away = Store(tmp_path / "away")
-    away.add([own])
+    away.add([trained(run())])
+    hold = f"with store.hold({PAIRS}):\n    print('held', flush=True)\n    time.sleep(600)"
+    with process(hold, store) as other:
+        assert other.stdout.readline() == "held\n"
+        sentences = []
+
+        def waiting(sentence):
+            sentences.append(sentence)
+            other.kill()
+
+        with store.hold([("lenet_digits", "quick")], waiting):  # is free
+            assert sentences == []
+        with store.hold(PAIRS[1:], waiting):
+            assert sentences == [
+                f"{store.path(*PAIRS[1])} is held by another campaign (process {other.pid} on "
+                f"host {socket.gethostname()}): waiting for it to end"
+            ]
+    with process(hold, store) as other:
+        other.stdout.readline()
+        assert store.merge(away.root, waiting) == 1
+        assert str(store.path(*PAIRS[0])) in sentences[1]
+    assert store.missing([run()]) == []
+
+
+def test_a_campaign_may_add_to_what_it_holds(store):
+    """By another instance of the store too, and hold it twice; then it is free for others."""
+    with store.hold(PAIRS, pytest.fail):
+        with Store(store.root).hold(PAIRS[::-1], pytest.fail):
+            store.add([trained(run())])
+        assert all(is_held(store, *pair) for pair in PAIRS)
+        Store(store.root).add([trained(run(0.9))])
+        assert all(is_held(store, *pair) for pair in PAIRS)
+    assert not any(is_held(store, *pair) for pair in PAIRS)
+    assert len(store.table()) == 2
+
+
+def test_what_is_interrupted_holds_nothing(store):
+    with contextlib.suppress(KeyboardInterrupt), store.hold(PAIRS):
+        os.kill(os.getpid(), signal.SIGINT)
+    assert not any(is_held(store, *pair) for pair in PAIRS)
+
+
+def test_processes_and_threads_that_add_at_one_time_lose_nothing(store):
+    add = (
+        "print('ready', flush=True)\nsys.stdin.readline()\n"
+        "for replicate in range({}, {}):\n"
+        "    store.add([trained(Run('lenet_digits', 'paper', replicate=replicate))])"
+    )
+    with process(add.format(0, 20), store) as first, process(add.format(20, 40), store) as second:
+        for other in (first, second):
+            assert other.stdout.readline() == "ready\n"
+        for other in (first, second):
+            other.stdin.write("go\n")
+            other.stdin.flush()
+        with ThreadPoolExecutor(2) as pool:
+            runs = [Run("lenet_digits", "paper", replicate=r) for r in range(40, 80)]
+            list(pool.map(lambda r: Store(store.root).add([trained(r)]), runs))
+        assert (first.wait(60), second.wait(60)) == (0, 0)
+    assert sorted(store.table()["replicate"]) == list(range(80))
+
+
+# -------------------------------------------------------------------- names that are not known here
+
+
+def test_records_of_a_method_and_a_setting_not_known_here_are_read_and_merged(tmp_path):
+    """A user's own are known where their runs were trained, not to the command line."""
+    own = Run.recorded(
+        setting="my_own",
+        profile="smoke",
+        method="mine",
+        sparsity=0.5,
+        ablation="none",
+        prune_at=200000,
+        weights_from="end",
+        init="he",
+        replicate=0,
+    )
+    store, away = Store(tmp_path / "here"), Store(tmp_path / "away")
+    away.add([trained(own)])
     assert store.merge(away.root) == 1
     assert store.merge(away.root) == 0
-    assert store.table()["method"].tolist() == ["mine"]
+    assert list(store.records("my_own", "smoke")) == [own]
+    assert store.missing([own, run()]) == [run()]
+    table = store.table()
+    assert table[["setting", "method"]].to_numpy().tolist() == [["my_own", "mine"]]
+    assert table[["prune_at", "weights_from"]].to_numpy().tolist() == [[200000, "end"]]
+    assert store.path("my_own", "smoke").read_bytes() == away.path("my_own", "smoke").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"setting": "../up"},
+        {"sparsity": 1.0},
+        {"method": ""},
+        {"init": "xavier"},
+        {"prune_at": -1},
+        {"prune_at": "later"},
+        {"replicate": -1},
+        {"profile": "fast"},
+    ],
+)
+def test_what_is_known_of_an_unknown_setting_is_checked(value):
+    fields = {
+        "setting": "my_own",
+        "profile": "smoke",
+        "method": "mine",
+        "sparsity": 0.5,
+        "ablation": "none",
+        "prune_at": 0,
+        "weights_from": 0,
+        "init": "he",
+        "replicate": 0,
+    }
+    assert "my_own" not in settings.SETTINGS
+    with pytest.raises(PrunelibError, match=f"{next(iter(value.values()))!r}"):
+        Run.recorded(**fields | value)

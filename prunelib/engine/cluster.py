@@ -1,8 +1,11 @@
 """The workers of a Dask cluster as a place where tasks run; imported only where one is named."""
 
 import contextlib
+import hashlib
 import math
+import shutil
 import uuid
+from concurrent.futures import CancelledError
 
 import torch
 
@@ -10,7 +13,8 @@ from prunelib.engine import jobs, memory
 from prunelib.engine.executors import Reporter
 from prunelib.errors import PrunelibError
 
-JOIN = 300  # seconds to wait for the first worker
+PATIENCE = 30  # seconds to wait for the scheduler
+JOIN = 300  # and for the first worker, which may be in a queue
 
 
 class Cluster:
@@ -33,15 +37,16 @@ class Cluster:
             ) from None
         self.queue = _slurm(jobs or 1) if address == "slurm" else None
         try:
-            self.client = distributed.Client(self.queue or address, timeout=30)
+            self.client = distributed.Client(self.queue or address, timeout=PATIENCE)
             self.client.wait_for_workers(1, timeout=JOIN)
         except (OSError, ValueError, TimeoutError) as error:
             self.close()
             raise PrunelibError(
                 f"no Dask cluster answers at {address!r} ({error or 'no worker came'}): start a "
-                "scheduler (dask scheduler) and workers (dask worker ADDRESS --nthreads 1), and "
-                "give the scheduler's address, as tcp://host:8786"
+                "scheduler (dask scheduler) and workers (dask worker ADDRESS --nthreads 1) where "
+                "this package is installed, and give the scheduler's address, as tcp://host:8786"
             ) from None
+        self.shared: dict[bytes, object] = {}
         self.count, self.topic = 0.0, f"prunelib-{uuid.uuid4().hex}"
         self.client.subscribe_topic(self.topic, self._heard)
         self.executor = self.client.get_executor(pure=False)
@@ -60,15 +65,30 @@ class Cluster:
         return self.count
 
     def share(self, content):
-        """Send a state to every worker once, rather than with every task through the scheduler."""
-        return self.client.scatter(content, broadcast=True, hash=True)
+        """Send a state to every worker once, rather than with every task through the scheduler; so
+        it outlives the loss of one of them."""
+        key = hashlib.sha256(content).digest()
+        if key not in self.shared:
+            self.shared[key] = self.client.scatter(content, broadcast=True)
+        return self.shared[key]
 
     def stop(self, name):
         with contextlib.suppress(Exception):  # the cluster may be what has failed
-            self.client.run(jobs.stop, name)
+            self.client.run(jobs.stop, name, wait=False)
 
-    def shrink(self, bar):
-        """Nothing: the scheduler has given the tasks of a lost worker to others already."""
+    def lost(self, error, bar):
+        """The scheduler gives the tasks of a lost worker to others; what reaches the caller is that
+        a state was lost with all that had it, or that a task has taken several workers along."""
+        from distributed import KilledWorker
+
+        if isinstance(error, KilledWorker):
+            raise PrunelibError(
+                "several workers of the cluster died over the same group, perhaps for want of "
+                "memory: what is finished is kept; give the workers more, and the same command "
+                "again"
+            ) from None
+        self.shared.clear()
+        return isinstance(error, CancelledError)
 
     def close(self, kill=False):
         if hasattr(self, "executor"):
@@ -80,13 +100,24 @@ class Cluster:
 
 
 def _slurm(jobs: int):
+    """Jobs of one worker or more each, as Dask's configuration says; so many are kept alive."""
+    if shutil.which("sbatch") is None:
+        raise PrunelibError(
+            "cluster 'slurm': there is no sbatch here; run this where jobs are sent"
+        )
     try:
         from dask_jobqueue import SLURMCluster
+
+        cluster = SLURMCluster()
     except ImportError:
         raise PrunelibError(
             "Slurm needs the packages of the extra 'cluster': run pip install 'prunelib[cluster]'"
         ) from None
-    cluster = SLURMCluster()
+    except ValueError as error:
+        raise PrunelibError(
+            f"{error}: say how jobs are made in Dask's configuration, jobqueue.slurm in "
+            "~/.config/dask/jobqueue.yaml (cores: 1 and memory at least)"
+        ) from None
     cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)  # one that is cancelled is replaced
     return cluster
 
@@ -94,9 +125,14 @@ def _slurm(jobs: int):
 def _on_cluster(topic, function, *args):
     from distributed import get_worker
 
+    worker = get_worker()
+    if worker.state.nthreads != 1:  # networks are drawn from the one generator of the process
+        raise PrunelibError(
+            f"a worker of the cluster has {worker.state.nthreads} threads: start workers of one "
+            "thread each (dask worker ADDRESS --nthreads 1), as many as there are cores"
+        )
     torch.set_num_threads(1)
     memory.keep()
-    worker = get_worker()
     report = Reporter(lambda amount: worker.log_event(topic, amount))
     try:
         return function(*args, advance=report)

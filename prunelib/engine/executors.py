@@ -1,10 +1,10 @@
 """Where tasks run: in this process, or in processes of this machine; `cluster` has a third place.
 
 Each place is an executor of `concurrent.futures`, with what a campaign needs beside `submit`: how
-many tasks run at a time (`workers`), how much progress they have reported (`counted`), a way to let
-them pause (`stop`), one to go on with fewer (`shrink`), and an end (`close`). `results` is the one
-loop over all of them: it moves the progress bar, keeps the budget, and lets what is in training be
-checkpointed when the caller is interrupted.
+many tasks run at a time (`workers`), how much progress they have reported (`counted`), how they are
+let pause (`stop`), what is done when a worker is lost (`lost`), and an end (`close`). `results` is
+the one loop over all of them: it moves the progress bar, keeps the budget, and lets what is in
+training be checkpointed when the caller is interrupted.
 
 A worker is deaf to Ctrl-C, as its caller hears it too; on SIGTERM, which batch systems send before
 they kill, it checkpoints what it trains. It ends with its caller, however that ends.
@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -73,6 +73,10 @@ class Here:
     def stop(self, name):
         jobs.stop(name)
 
+    def lost(self, error, bar) -> bool:
+        """Whether an error says that a worker died; then what is left of the place goes on."""
+        return False
+
     def close(self, kill=False):
         pass
 
@@ -114,8 +118,9 @@ class Processes:
     def stop(self, name):
         (self.folder / "stop").touch()
 
-    def shrink(self, bar):
-        """Go on with half as many, after one has died; PrunelibError where it was the only one."""
+    def lost(self, error, bar):
+        if not isinstance(error, BrokenProcessPool):
+            return False
         self.close(kill=True)
         if self.workers == 1:
             raise PrunelibError(
@@ -124,6 +129,7 @@ class Processes:
         before, self.workers = self.workers, self.workers // 2
         bar.write(f"{DIED}going on with {self.workers} of {before}", file=sys.stderr)
         self._start()
+        return True
 
     def close(self, kill=False):
         self.executor.shutdown(kill_workers=kill)
@@ -173,8 +179,9 @@ def results(
                     break
         if told:
             raise KeyboardInterrupt if told[0] == signal.SIGINT else SystemExit(128 + told[0])
-    except (BrokenProcessPool, CancelledError):
-        place.shrink(bar)
+    except Exception as error:
+        if not place.lost(error, bar):
+            raise
 
 
 def _failed(future):
@@ -248,8 +255,11 @@ class Reporter:
         self.amount, self.sent = 0.0, time.monotonic()
 
 
+_busy = _ending = False
+
+
 def _start_worker(folder, parent):
-    signal.signal(signal.SIGTERM, lambda *_: jobs.TERMINATED.set())
+    signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_watch, args=(folder, parent), daemon=True).start()
     torch.set_num_threads(1)
     memory.keep()
@@ -265,10 +275,24 @@ def _watch(folder, parent):
     os._exit(1)
 
 
+def _end(number, frame):
+    """End on SIGTERM, but let a task in progress write its checkpoint first."""
+    global _ending
+    _ending = True
+    jobs.TERMINATED.set()
+    if not _busy:
+        os._exit(128 + number)
+
+
 def _in_process(folder, function, *args):
+    global _busy
+    _busy = True
     with open(folder / "progress", "ab", buffering=0) as file:
         report = Reporter(lambda amount: file.write(struct.pack("d", amount)))
         try:
             return function(*args, advance=report)
         finally:
             report.flush()
+            _busy = False
+            if _ending:
+                os._exit(128 + signal.SIGTERM)

@@ -4,92 +4,81 @@ Each is a frozen pydantic model that refuses a bad value, whether it is made by 
 from a file. A `Kind` says in which files of a store the records of one model lie.
 """
 
+import contextlib
 import functools
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    InstanceOf,
-    ValidationError,
-)
+from annotated_types import Predicate
+from pydantic import BaseModel, BeforeValidator, Field, InstanceOf, ValidationError
 
 from prunelib.errors import BadValueError
 from prunelib.paths import project_root
 from prunelib.precision import PRECISIONS
 from prunelib.runs import FIELDS, Run
 
-
-def _from_0_or_nan(value: float) -> float:
-    if value < 0:
-        raise ValueError
-    return value
-
-
-def _words(value: Any) -> Any:
-    return value.split() if isinstance(value, str) else value
-
-
+# Each description says what fits, in the sentence of a value that does not.
 Count = Annotated[int, Field(ge=0, description="a whole number from 0")]
-Counts = Annotated[
-    tuple[Count, ...],
-    BeforeValidator(_words),
-    Field(min_length=1, description="whole numbers from 0 with spaces between"),
-]
-Numbers = Annotated[
-    tuple[float, ...],
-    BeforeValidator(_words),
-    Field(min_length=1, description="numbers with spaces between"),
-]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1")]
+Share = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number from 0")]
 Loss = Annotated[
-    float, AfterValidator(_from_0_or_nan), Field(description="a number from 0, or nan")
+    float, Predicate(lambda loss: not loss < 0), Field(description="a number from 0, or nan")
 ]
 Text = Annotated[str, Field(pattern=r"^\PC*$", description="text on one line")]
 Precision = Annotated[Literal[PRECISIONS], Field(description=f"one of {', '.join(PRECISIONS)}")]
+_words = BeforeValidator(lambda value: value.split() if isinstance(value, str) else value)
+Counts = Annotated[
+    tuple[Count, ...], _words, Field(min_length=1, description="whole numbers from 0")
+]
+Numbers = Annotated[tuple[float, ...], _words, Field(min_length=1, description="numbers")]
+
+_READERS = {"sparsity": float, "prune_at": int, "weights_from": int, "replicate": int}
 
 
-class Record(BaseModel):
-    """What was found of a Run; the fields beside `run` are the columns of its results, in order.
+class Record(BaseModel, frozen=True, extra="forbid"):
+    """What was found of a Run, and where.
 
     Raises:
         BadValueError: when made with a value that does not fit; the sentence names it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     run: Annotated[InstanceOf[Run], Field(description="a Run")]
+    device: Text
+    dataset: Text
+    torch: Text
+    commit: Text
 
     def __init__(self, **values: Any):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise BadValueError(self._sentence(error)) from None
-
-    @classmethod
-    def _sentence(cls, error: ValidationError) -> str:
-        first = error.errors(include_url=False, include_context=False)[0]
-        name = str(first["loc"][0])
-        if first["type"] == "extra_forbidden":
-            return f"{name} is no column of {cls.__name__}: it has {', '.join(cls.results())}"
-        found = "missing" if first["type"] == "missing" else repr(first["input"])
-        return f"{name} is {found}, expected {cls.model_fields[name].description}"
+            first = error.errors(include_url=False, include_context=False)[0]
+            name = str(first["loc"][0])
+            found = "missing" if first["type"] == "missing" else repr(first["input"])
+            field = type(self).model_fields.get(name)
+            allowed = field.description if field else "no column of this name"
+            raise BadValueError(f"{name} is {found}, expected {allowed}") from None
 
     @classmethod
     def results(cls) -> tuple[str, ...]:
-        """The names of the columns beside those of the Run."""
-        return tuple(name for name in cls.model_fields if name != "run")
+        """The columns beside the fields of the Run: what was found, then where."""
+        where = [name for name in Record.model_fields if name != "run"]
+        return (*(name for name in cls.model_fields if name not in Record.model_fields), *where)
+
+    def row(self) -> dict[str, Any]:
+        """The fields of the Run, then the results, in the order of the columns."""
+        run = {name: getattr(self.run, name) for name in FIELDS}
+        return run | {name: getattr(self, name) for name in self.results()}
+
+    def words(self) -> list[str]:
+        """The row as it is written: results to six digits; the Run in full, to be found again."""
+        return [str(v) if name in FIELDS else _text(v) for name, v in self.row().items()]
 
     @classmethod
     def parse(cls, words: Iterable[str]) -> Self:
-        """The record of a line of a file: a word for each column, the fields of the Run first.
+        """The record whose row is written so.
 
         Raises:
             PrunelibError: too few words or too many, or one that does not fit.
@@ -98,18 +87,17 @@ class Record(BaseModel):
         if len(words) != len(columns):
             raise BadValueError(f"it has {len(words)} values, expected {len(columns)}")
         values = dict(zip(columns, words, strict=True))
-        return cls(run=_run(**{name: values.pop(name) for name in FIELDS}), **values)
+        run = {name: values.pop(name) for name in FIELDS}
+        for name, read in _READERS.items():
+            with contextlib.suppress(ValueError):  # what is no number is left for Run to name
+                run[name] = read(run[name])
+        return cls(run=Run.recorded(**run), **values)
 
-    def words(self) -> list[str]:
-        """The record as a line of a file: results to six digits, the Run in full, so that it is
-        found again."""
-        run = [str(getattr(self.run, name)) for name in FIELDS]
-        return run + [_text(getattr(self, name)) for name in self.results()]
 
-    def row(self) -> dict[str, Any]:
-        """The fields of the Run, then the results, in the order of the columns."""
-        run = {name: getattr(self.run, name) for name in FIELDS}
-        return run | {name: getattr(self, name) for name in self.results()}
+def _text(value):
+    if isinstance(value, tuple):
+        return " ".join(map(_text, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 class Trained(Record):
@@ -123,10 +111,6 @@ class Trained(Record):
     seconds: Amount
     engine: Text
     precision: Precision
-    device: Text
-    dataset: Text
-    torch: Text
-    commit: Text
 
 
 class Mask(Record):
@@ -141,10 +125,6 @@ class Mask(Record):
     layers: Counts
     collapse: Counts
     seconds: Amount
-    device: Text
-    dataset: Text
-    torch: Text
-    commit: Text
 
 
 class Weights(Record):
@@ -162,29 +142,6 @@ class Weights(Record):
     ks: Numbers
     seconds: Amount
     precision: Precision
-    device: Text
-    dataset: Text
-    torch: Text
-    commit: Text
-
-
-def _run(**words: str) -> Run:
-    """The Run of a line; a word that is no number is left for Run to name."""
-
-    def parsed(read, word):
-        try:
-            return read(word)
-        except ValueError:
-            return word
-
-    readers = {"sparsity": float, "prune_at": int, "weights_from": int, "replicate": int}
-    return Run.recorded(**words | {n: parsed(read, words[n]) for n, read in readers.items()})
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, tuple):
-        return " ".join(map(_text, value))
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)

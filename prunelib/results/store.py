@@ -69,7 +69,9 @@ class Store:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise StoreError(f"{path} cannot be read: {error}") from None
+            raise StoreError(
+                f"{path} cannot be read ({error}): mend that and give the same command again"
+            ) from None
         try:
             reader = csv.reader(io.StringIO(content.decode()))
             lines = list(reader)
@@ -80,10 +82,9 @@ class Store:
         if not lines or tuple(lines[0]) != self.kind.columns:
             raise _damaged(path, 1, f"the header is not {','.join(self.kind.columns)}")
         if not content.endswith(b"\n"):
-            raise _damaged(
-                path, len(lines), f"the file is cut off after {lines[-1][-1]!r}",
-                "delete that last line, and the runs that are lost are computed again",
-            )  # fmt: skip
+            what = f"the file is cut off after {content.decode()[-20:]!r}"
+            way_out = "delete that last line, and the runs that are lost are computed again"
+            raise _damaged(path, len(lines), what, way_out)
         return lines[1:]
 
     def table(self, setting: str | None = None, profile: str | None = None) -> pd.DataFrame:

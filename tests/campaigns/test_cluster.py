@@ -1,0 +1,221 @@
+"""Campaigns on a Dask cluster: a scheduler and workers as processes of their own on loopback, which
+share no folder with the caller, are killed, and join while it works."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from prunelib import engine
+from prunelib.engine import cluster, executors
+from prunelib.errors import PrunelibError
+from prunelib.grids import figure_runs
+from prunelib.results.store import Store
+from prunelib.runs import FIELDS, Run
+
+pytest.importorskip("distributed")
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="folders are hidden by /proc"),
+]
+
+# Each process sees another folder under this name: the caller's is not the workers'.
+HIDDEN = Path("/proc/self/cwd/results")
+# Workers do this before anything else: they import what they need, and checkpoint all the time.
+PRELOAD = "from prunelib.engine import tasks, trainer\ntrainer.SAVE = 0\n"
+
+
+class Dask:
+    """A scheduler and workers below a folder."""
+
+    def __init__(self, folder):
+        self.folder, self.processes = folder, []
+        (folder / "preload.py").write_text(PRELOAD)
+        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0")
+        self.workers = []
+
+    def _start(self, kind, *arguments):
+        home = self.folder / f"{kind}-{len(self.processes)}"
+        home.mkdir()
+        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *arguments]
+        command += ["--scheduler-file", str(self.folder / "scheduler.json"), "--no-dashboard"]
+        with open(home / "log", "w") as log:
+            process = subprocess.Popen(
+                command, cwd=home, stdout=log, stderr=log,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def join(self):
+        """One more worker."""
+        preload = str(self.folder / "preload.py")
+        worker = self._start("worker", "--nthreads", "1", "--no-nanny", "--preload", preload)
+        self.workers.append(worker)
+        return worker
+
+    def wait(self, count):
+        """The scheduler's address, when so many workers are there."""
+        from distributed import Client
+
+        file = self.folder / "scheduler.json"
+        while not file.exists():
+            assert self.scheduler.poll() is None
+            time.sleep(0.1)
+        with Client(scheduler_file=str(file), timeout=120) as client:
+            client.wait_for_workers(count, timeout=180)
+            return client.scheduler.address
+
+
+@contextlib.contextmanager
+def dask(folder, workers):
+    started = Dask(folder)
+    try:
+        for _ in range(workers):
+            started.join()
+        started.wait(workers)
+        yield started
+    finally:
+        for process in started.processes:
+            process.kill()
+            process.wait()
+
+
+def train(runs, store, **options):
+    return engine.train(runs, store, device="cpu", precision="fp32", progress=False, **options)
+
+
+def results(store):
+    """What a store holds, without the time it took."""
+    table = store.table().drop(columns=["seconds"])
+    return {tuple(row[: len(FIELDS)]): row for row in table.itertuples(index=False, name=None)}
+
+
+def assert_same(found, expected):
+    """Results are equal but for rounding, which depends on how many networks are stacked."""
+    assert found.keys() == expected.keys()
+    for key, row in expected.items():
+        for value, other in zip(found[key], row, strict=True):
+            assert value == (
+                pytest.approx(other, rel=1e-3, abs=0.01) if isinstance(other, float) else other
+            )
+
+
+@pytest.mark.timeout(600)
+def test_a_campaign_on_a_cluster_survives_a_worker_and_gives_the_local_table(tmp_path, monkeypatch):
+    """Figures 3 and 8, so that children need the states of their parents; one of four workers is
+    killed with -9 as soon as there are results, and another joins."""
+    runs = [run for f in (3, 8) for run in figure_runs(f, "lenet_digits", "quick")]
+    wanted = list(dict.fromkeys(runs))
+    local = Store(tmp_path / "local")
+    began = time.monotonic()
+    assert train(runs, local, workers=4) == len(wanted)
+    seconds = time.monotonic() - began
+    (tmp_path / "caller").mkdir()
+    monkeypatch.chdir(tmp_path / "caller")
+    (tmp_path / "dask").mkdir()
+    with dask(tmp_path / "dask", 4) as started:
+        store, killed = Store(HIDDEN), []
+        write = Store.add
+
+        def add(self, records):
+            write(self, records)
+            if not killed:
+                killed.append(started.workers[0])
+                killed[0].kill()
+                started.join()
+
+        monkeypatch.setattr(Store, "add", add)
+        began = time.monotonic()
+        assert train(runs, store, cluster=started.wait(4)) == len(wanted)
+        cluster_seconds = time.monotonic() - began
+        assert killed[0].wait() == -9
+        files = {p.name for p in started.folder.rglob("*") if p.suffix in (".csv", ".safetensors")}
+    assert not files  # workers have left nothing: they see no folder of the caller's
+    assert_same(results(store), results(local))
+    assert cluster_seconds < 1.3 * seconds
+
+
+@pytest.mark.timeout(300)
+def test_where_workers_see_the_folder_a_lost_workers_group_goes_on(tmp_path):
+    """One worker is killed in the middle of a long group; the next begins where it was."""
+    run = Run("lenet_digits", "paper", "magnitude", 0.5)
+    store = Store(tmp_path / "results")
+    (tmp_path / "dask").mkdir()
+    progress = []
+    with dask(tmp_path / "dask", 1) as started:
+        address = started.wait(1)
+        unfinished = store.root / ".checkpoints" / "lenet_digits" / "paper" / "unfinished"
+        place_moved = cluster.Cluster.counted
+
+        def counted(self):
+            if not progress and any(unfinished.glob("[0-9a-f]*.safetensors")):
+                started.workers[0].kill()
+                progress.append(place_moved(self))
+                started.join()
+            return place_moved(self)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cluster.Cluster, "counted", counted)
+            assert train([run], store, cluster=address) == 1
+        log = (started.folder / "worker-2" / "log").read_text()
+    assert progress, log
+    assert not list(unfinished.glob("*.safetensors"))
+    alone = Store(tmp_path / "alone")
+    train([run], alone, workers=1)
+    assert_same(results(store), results(alone))
+
+
+@contextlib.contextmanager
+def threads(count):
+    """The address of a cluster whose one worker has so many threads, of this process."""
+    from distributed import LocalCluster
+
+    options = {"n_workers": 1, "threads_per_worker": count, "dashboard_address": None}
+    with LocalCluster(processes=False, protocol="tcp://", **options) as local:
+        yield local.scheduler_address
+
+
+def test_progress_reaches_the_caller(tmp_path, monkeypatch):
+    runs, moved = [Run("lenet_digits", "quick", replicate=r) for r in range(2)], []
+    monkeypatch.setattr(cluster.Cluster, "_heard", lambda self, event: moved.append(event[1]))
+    with threads(1) as address:
+        train(runs, Store(tmp_path), cluster=address)
+    assert sum(moved) == 2 * 44
+
+
+def test_workers_of_several_threads_get_a_sentence(tmp_path):
+    """Two tasks in one process would draw their networks from one generator at a time."""
+    with (
+        threads(2) as address,
+        pytest.raises(PrunelibError, match=r"has 2 threads: .*--nthreads 1"),
+    ):
+        train([Run("lenet_digits", "smoke")], Store(tmp_path), cluster=address)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense"])
+def test_a_cluster_that_does_not_answer_gets_a_sentence(tmp_path, monkeypatch, address):
+    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    with pytest.raises(PrunelibError, match=f"no Dask cluster answers at '{address}'"):
+        train([Run("lenet_digits", "smoke")], Store(tmp_path), cluster=address)
+
+
+def test_without_slurm_or_the_extra_a_sentence_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(PrunelibError, match="no sbatch here"):
+        train([Run("lenet_digits", "smoke")], Store(tmp_path), cluster="slurm")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(PrunelibError, match=r"pip install 'prunelib\[cluster\]'"):
+        train([Run("lenet_digits", "smoke")], Store(tmp_path), cluster="tcp://127.0.0.1:1")
+
+
+def test_executors_have_one_interface():
+    """What a campaign asks of a place, every place has."""
+    asked = ("submit", "counted", "share", "stop", "lost", "close")
+    for place in (executors.Here, executors.Processes, cluster.Cluster):
+        assert all(callable(getattr(place, name)) for name in asked)
+        assert hasattr(place, "ahead")
