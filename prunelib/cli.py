@@ -55,10 +55,7 @@ ProfileName = Annotated[
 Figures = Annotated[
     list[int] | None,
     _number(
-        int,
-        "--figure",
-        "-f",
-        help="repeat for several: 1, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14",
+        int, "--figure", "-f", help="repeat for several: 1, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14"
     ),
 ]
 Tables = Annotated[
@@ -89,8 +86,7 @@ Method = Annotated[
     ),
 ]
 Sparsity = Annotated[
-    float | None,
-    _number(float, "--sparsity", help="with --method: fraction to prune, in [0, 1)"),
+    float | None, _number(float, "--sparsity", help="with --method: fraction to prune, in [0, 1)")
 ]
 Ablation = Annotated[str, typer.Option(help="with --method: none, shuffle, reinit, invert")]
 Replicates = Annotated[
@@ -315,9 +311,7 @@ def report() -> None:
 
 
 @app.command()
-def data(
-    names: Annotated[list[str], typer.Argument(help="mnist, cifar10, tinyimagenet")],
-) -> None:
+def data(names: Annotated[list[str], typer.Argument(help="mnist, cifar10, tinyimagenet")]) -> None:
     """Download datasets into the data root, every file checked against its known digest."""
     from prunelib import datasets
 
