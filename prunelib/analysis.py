@@ -1,8 +1,13 @@
-"""What is read off one mask: layerwise proportions, collapse, effective and unpruned weights."""
+"""What is read off one mask: layerwise proportions, collapse, effective and unpruned weights.
+
+The first functions need no more than the mask, `effective` the network too; `unpruned`, `moments`
+and `distances` are about the values of the weights that it keeps (Singh and Liu, 2021).
+"""
 
 import copy
 import math
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,10 +15,15 @@ from scipy import stats
 from torch import nn
 
 from prunelib.errors import BadValueError
+from prunelib.masks import Mask, kept
 from prunelib.networks import prunable
 
+THRESHOLDS = tuple(percent / 100 for percent in range(0, 101, 5))  # of neuron collapse
 
-def layerwise(mask):
+Samples = Sequence[np.ndarray]  # flat ones
+
+
+def layerwise(mask: Mask) -> dict[str, float]:
     """The sparsity of each layer, in order (Appendix J).
 
     Args:
@@ -25,7 +35,7 @@ def layerwise(mask):
     return {name: 1 - m.sum().item() / m.numel() for name, m in mask.items()}
 
 
-def neuron_collapse(mask, threshold=1.0):
+def neuron_collapse(mask: Mask, threshold: float = 1.0) -> float:
     """The share of neurons with at least `threshold` of their incoming weights pruned (Figure 5).
 
     Neurons are the output channels of convolutions; in a network without any, those of the hidden
@@ -41,7 +51,7 @@ def neuron_collapse(mask, threshold=1.0):
     return collapsed(mask, threshold) / sum(len(m) for m in _neurons(mask))
 
 
-def collapsed(mask, threshold=1.0):
+def collapsed(mask: Mask, threshold: float = 1.0) -> int:
     """The number of neurons that `neuron_collapse` gives the share of."""
     if not 0 <= threshold <= 1:
         raise BadValueError(f"threshold {threshold!r} is not in [0, 1]")
@@ -56,7 +66,7 @@ def _neurons(mask):
     return [m for m in mask.values() if m.dim() == 4] or list(mask.values())[:-1]
 
 
-def effective(model, mask, input_shape=None):
+def effective(model: nn.Module, mask: Mask, input_shape: tuple[int, ...] | None = None) -> Mask:
     """The mask without disconnected weights, those on no path from input to output (Appendix M).
 
     Every kept weight becomes 1, every pruned one 0; an input of ones goes forward, the sum of the
@@ -89,7 +99,26 @@ def effective(model, mask, input_shape=None):
     return {name: mask[name] & (g != 0) for name, g in zip(names, grads, strict=True)}
 
 
-def unpruned(weights, mask):
+def read(model: nn.Module, mask: Mask) -> dict[str, int | tuple[int, ...]]:
+    """What is recorded of a mask (Figures 5, 15 and 16).
+
+    Args:
+        model: the network; its weights do not matter.
+        mask: dict from parameter name to bool tensor, True where kept.
+
+    Returns:
+        dict: kept and effective weights, the kept weights of each layer in order, and the neurons
+        with at least each of `THRESHOLDS` of their incoming weights pruned.
+    """
+    return {
+        "kept_weights": kept(mask),
+        "effective_weights": kept(effective(model, mask)),
+        "layers": tuple(int(m.sum()) for m in mask.values()),
+        "collapse": tuple(collapsed(mask, threshold) for threshold in THRESHOLDS),
+    }
+
+
+def unpruned(weights: dict[str, torch.Tensor], mask: Mask) -> list[np.ndarray]:
     """The unpruned weights, first of all layers together, then of each.
 
     Args:
@@ -102,7 +131,7 @@ def unpruned(weights, mask):
     return [np.concatenate(layers), *layers]
 
 
-def moments(samples):
+def moments(samples: Samples) -> dict[str, list[float]]:
     """Mean, standard deviation and excess kurtosis of each sample (a normal one has kurtosis 0).
 
     Returns:
@@ -117,7 +146,7 @@ def moments(samples):
         }
 
 
-def distances(samples, others):
+def distances(samples: Samples, others: Samples) -> dict[str, list[float]]:
     """How far distributions are apart (Singh and Liu, 2021).
 
     Returns:

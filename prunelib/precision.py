@@ -1,6 +1,11 @@
-"""The precision that matrix products and convolutions are computed in."""
+"""The precision that matrix products and convolutions are computed in.
+
+Weights, gradients and sums stay as they are. `products` chooses how float32 products are computed,
+`short` whether a forward pass is in bfloat16, `default_precision` what suits a device.
+"""
 
 import contextlib
+from collections.abc import Iterator
 
 import torch
 
@@ -10,7 +15,7 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 @contextlib.contextmanager
-def products(precision):
+def products(precision: str) -> Iterator[None]:
     """Products of float32 numbers, forward and backward, in full precision or in TF32.
 
     Args:
@@ -30,7 +35,7 @@ def products(precision):
         torch.backends.cudnn.allow_tf32 = before[1]
 
 
-def short(precision, device):
+def short(precision: str, device: str | torch.device) -> torch.autocast:
     """The autocast context of a forward pass: bf16 for precision "bf16", off for the others.
 
     Weights are cast anew each time: a cache would outlive the optimiser's step.
@@ -40,7 +45,7 @@ def short(precision, device):
     )
 
 
-def default_precision(device):
+def default_precision(device: str) -> str:
     """bf16 on a CPU that multiplies it natively, fp32 elsewhere.
 
     `benchmarks/README.md` has the paired comparison with fp32 for LeNet. For other networks on a

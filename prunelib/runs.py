@@ -53,11 +53,15 @@ class Run:
                 raise BadValueError(f"{name} {step!r} is not 'end' or a step in 0 … {last - 1}")
         plain = (self.sparsity, self.ablation, self.prune_at, self.weights_from)
         if self.method == "dense" and plain != (0.0, "none", 0, 0):
-            raise BadValueError("method 'dense' is the unpruned network: it takes no sparsity, "
-                                "ablation, prune_at or weights_from")  # fmt: skip
+            raise BadValueError(
+                "method 'dense' is the unpruned network: it takes no sparsity, ablation, prune_at "
+                "or weights_from"
+            )
         if self.method == "gradual" and plain[1:] != ("none", 0, 0):
-            raise BadValueError("method 'gradual' prunes while it trains: it takes no ablation, "
-                                "prune_at or weights_from")  # fmt: skip
+            raise BadValueError(
+                "method 'gradual' prunes while it trains: it takes no ablation, prune_at or "
+                "weights_from"
+            )
 
     def __lt__(self, other):
         """Field by field; among steps "end" comes last."""
@@ -128,20 +132,18 @@ class Curve:
     def at(self, setting: str, profile: str, step: int | str = 0) -> "Curve":
         """The same curve with its steps as numbers: "k" is `step`."""
         known = {"k": step, "rewind": settings.schedule(setting, profile).rewind_step}
-        steps = {
-            n: known.get(getattr(self, n), getattr(self, n)) for n in ("prune_at", "weights_from")
-        }
-        return replace(self, **steps)
+        return replace(
+            self,
+            prune_at=known.get(self.prune_at, self.prune_at),
+            weights_from=known.get(self.weights_from, self.weights_from),
+        )
 
     def run(
         self, setting: str, profile: str, sparsity: float, replicate: int, step: int | str = 0
     ) -> Run:
         """The Run at a sparsity, replicate and, where the curve has "k", step."""
-        c = self.at(setting, profile, step)
-        return Run(
-            setting, profile, c.method, sparsity, c.ablation, c.prune_at, c.weights_from, c.init,
-            replicate,
-        )  # fmt: skip
+        shared = vars(self.at(setting, profile, step))
+        return Run(setting, profile, sparsity=sparsity, replicate=replicate, **shared)
 
 
 DENSE = Curve("dense")

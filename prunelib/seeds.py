@@ -1,11 +1,14 @@
-"""Random streams: every draw comes from a CPU generator keyed by what it is for."""
+"""Random streams: every draw comes from a CPU generator keyed by what it is for.
+
+So a draw depends neither on the device nor on what was drawn before it.
+"""
 
 import hashlib
 
 import torch
 
 
-def seed(replicate, purpose, index=0):
+def seed(replicate: int, purpose: str, index: int = 0) -> int:
     """A 63-bit seed that depends on (replicate, purpose, index) and nothing else.
 
     Args:
@@ -17,6 +20,6 @@ def seed(replicate, purpose, index=0):
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
-def generator(replicate, purpose, index=0):
+def generator(replicate: int, purpose: str, index: int = 0) -> torch.Generator:
     """A CPU generator seeded with `seed(replicate, purpose, index)`."""
     return torch.Generator().manual_seed(seed(replicate, purpose, index))

@@ -1,3 +1,5 @@
+"""What is read off masks and off results, against values computed by hand and by scipy."""
+
 import numpy as np
 import pandas as pd
 import pytest

@@ -138,12 +138,13 @@ def test_prunable_of_a_bare_layer():
     assert networks.prunable(nn.Linear(2, 3)) == ["weight"]
 
 
-def test_fixed_variance_is_standard_normal_in_every_layer():
+def test_fixed_variance_is_one_normal_distribution_in_every_layer():
+    """The authors' standard deviation of 0.1, in networks with batch norm."""
     model = networks.build("resnet20", init="fixed_variance")
     for layer in layers(model):
-        n = layer.weight.numel()
-        assert abs(float(layer.weight.detach().mean())) < 5 / math.sqrt(n)
-        assert abs(float(layer.weight.detach().std()) - 1) < 5 / math.sqrt(2 * n)
+        z, n = layer.weight.detach() / 0.1, layer.weight.numel()
+        assert abs(float(z.mean())) < 5 / math.sqrt(n)
+        assert abs(float(z.std()) - 1) < 5 / math.sqrt(2 * n)
     gamma = torch.cat([norm.weight.detach() for norm in batch_norms(model)])
     assert 0.45 < float(gamma.mean()) < 0.55
 
@@ -294,10 +295,35 @@ def test_resnet18_has_the_stem_of_imagenet():
     assert sum(isinstance(m, nn.MaxPool2d) for m in model.modules()) == 1
 
 
+def test_flops_of_lenet_by_hand():
+    """Two operations a weight forward; backward as many for the weights' gradients, and again for
+    those of the activations, which the first layer does not need."""
+    first, others = 784 * 300, 300 * 100 + 100 * 10
+    assert networks.flops("lenet") == 2 * (2 * first + 3 * others)
+
+
+def test_flops_of_resnet20_by_formula():
+    """Two operations for every weight and output position of a convolution: 32 x 32 positions in
+    the stem and the first stage, then 16 x 16 and 8 x 8."""
+    stem = 3 * 3 * 3 * 16 * 32**2
+    others = 6 * 9 * 16 * 16 * 32**2 + 64 * 10
+    for inputs, outputs, side in ((16, 32, 16), (32, 64, 8)):
+        others += (9 + 1) * inputs * outputs * side**2  # first convolution, projection
+        others += 5 * 9 * outputs * outputs * side**2
+    assert networks.flops("resnet20") == 2 * (2 * stem + 3 * others)
+
+
+def test_flops_of_resnet50_are_near_the_published():
+    """He et al. (2016) give 3.8 billion multiply-adds forward; torchvision, which strides in the
+    3x3 convolution, 4.09. Training takes three times that."""
+    assert networks.flops("resnet50") / 6 == pytest.approx(4.09e9, rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("call", "names"),
     [
         (lambda: networks.build("resnet21"), networks.NETWORKS),
+        (lambda: networks.flops("resnet21"), networks.NETWORKS),
         (lambda: networks.build("lenet", init="resnet21"), networks.INITS),
     ],
 )

@@ -29,6 +29,7 @@ APPENDICES_B_TO_D = {
     "vgg2_16_cifar10", "wrn_14_8_cifar10", "wrn_14_10_cifar10", "wrn_20_8_cifar10",
     "vgg19_cifar10", "wrn_32_2_cifar10", "vgg11_cifar10", "modified_resnet18_cifar10",
 }  # fmt: skip
+TABLE_7 = {"modified_resnet18_cifar10_tanaka", "modified_resnet18_tinyimagenet_tanaka"}
 EXAMPLES_AND_SHAPE = {
     "mnist": (60_000, (1, 28, 28)),
     "cifar10": (50_000, (3, 32, 32)),
@@ -52,7 +53,16 @@ def test_row_of_appendix_a3(name):
 
 
 def test_the_settings_are_those_of_the_paper_and_the_miniature():
-    assert set(settings.SETTINGS) == set(APPENDIX_A3) | APPENDICES_B_TO_D | {"lenet_digits"}
+    paper = set(APPENDIX_A3) | APPENDICES_B_TO_D | TABLE_7
+    assert set(settings.SETTINGS) == paper | {"lenet_digits"}
+
+
+def test_lenets_are_the_fully_connected_networks():
+    told = {name for name, s in settings.SETTINGS.items() if s.fully_connected}
+    assert told == {"lenet_mnist", "lenet_digits"}
+    for name in told:
+        model = networks.build(settings.get(name).network)
+        assert all(p.dim() < 4 for p in model.parameters())
 
 
 def test_networks_of_appendices_b_to_d_are_trained_as_vgg16_is():
@@ -63,6 +73,18 @@ def test_networks_of_appendices_b_to_d_are_trained_as_vgg16_is():
         assert [getattr(other, f) for f in recipe] == [getattr(vgg16, f) for f in recipe]
     modified = settings.get("modified_resnet18_cifar10")  # Table 7: lr 0.2, batch 256, drop 0.1
     assert (modified.learning_rate, modified.batch_size, modified.drop_factor) == (0.2, 256, 0.1)
+
+
+def test_the_recipes_that_table_7_says_tanaka_et_al_report():
+    cifar10 = settings.get("modified_resnet18_cifar10_tanaka")
+    assert (cifar10.learning_rate, cifar10.batch_size, cifar10.drop_factor) == (0.01, 128, 0.2)
+    tiny = settings.get("modified_resnet18_tinyimagenet_tanaka")
+    assert (tiny.learning_rate, tiny.batch_size, tiny.epochs) == (0.01, 128, 100)
+    for ours, theirs in (("modified_resnet18_cifar10", cifar10),
+                         ("modified_resnet18_tinyimagenet", tiny)):  # fmt: skip
+        schedules = settings.schedule(ours, "paper"), settings.schedule(theirs.name, "paper")
+        drops = [tuple(d / s.iterations for d in s.drops) for s in schedules]
+        assert drops[0] == drops[1]
 
 
 @pytest.mark.parametrize("name", settings.SETTINGS)
@@ -118,6 +140,44 @@ def test_highest_matching_sparsity_of_section_4(name, percent):
     highest = settings.sparsity(settings.get(name).matching)
     assert round(100 * highest, 1) == percent
     assert highest in settings.sparsities(name, "paper")
+
+
+# Section 6 has lottery ticket rewinding at 1K, 2K and 1K, and magnitude pruning that reaches it at
+# 25K, 26K and 36K; Appendix F.2 magnitude sensitive after 5,000, 10,000 and 4,000.
+PRINTED_STEPS = {
+    "resnet20_cifar10": (1000, 5000, 25_000),
+    "vgg16_cifar10": (2000, 10_000, 26_000),
+    "resnet18_tinyimagenet": (1000, 4000, 36_000),
+}
+
+
+@pytest.mark.parametrize("name", PRINTED_STEPS)
+@pytest.mark.parametrize(("profile", "scale"), [("paper", 1), ("quick", 10)])
+def test_steps_of_figures_6_and_10_contain_the_printed_ones(name, profile, scale):
+    assert {step // scale for step in PRINTED_STEPS[name]} <= set(settings.steps(name, profile))
+
+
+@pytest.mark.parametrize("name", settings.SETTINGS)
+@pytest.mark.parametrize("profile", settings.PROFILES)
+def test_steps_begin_at_initialisation_hold_the_rewinding_step_and_end(name, profile):
+    *numbers, end = settings.steps(name, profile)
+    schedule = settings.schedule(name, profile)
+    assert end == "end"
+    assert numbers[0] == 0
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] < schedule.iterations
+    assert schedule.rewind_step in numbers
+    assert any(step > 0 for step in numbers)
+    assert len(numbers) <= {"paper": 17, "quick": 10, "smoke": 5}[profile]
+
+
+@pytest.mark.parametrize(
+    ("name", "drops"),
+    [("resnet20_cifar10", (31_280, 46_920)), ("resnet18_tinyimagenet", (39_100, 58_650)),
+     ("resnet50_imagenet", (37_530, 75_060, 100_080))],
+)  # fmt: skip
+def test_steps_contain_the_drops_of_the_learning_rate(name, drops):
+    assert set(drops) <= set(settings.steps(name, "paper"))
 
 
 @pytest.mark.parametrize("setting", settings.SETTINGS)

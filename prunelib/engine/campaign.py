@@ -93,9 +93,15 @@ def make_job(
     own = {n: m for n, m in scores.METHODS.items() if m.function.__module__ != scores.__name__}
     folder = store.root / ".checkpoints"
     return jobs.Job(
-        uuid.uuid4().hex, device, precision, data, folder, _token(folder), deadline,
+        uuid.uuid4().hex,
+        device,
+        precision,
+        data,
+        folder,
+        _token(folder),
+        deadline,
         cloudpickle.dumps(own),
-    )  # fmt: skip
+    )
 
 
 def _token(folder: Path) -> str:
@@ -175,9 +181,13 @@ class _Campaign:
         if time.time() >= self.job.deadline:
             return 0
         found = wave(
-            missing, self.store.kind, self._there(missing),
-            self.folder.begun(missing, self.store.missing), self.width, self.place.workers,
-        )  # fmt: skip
+            missing,
+            self.store.kind,
+            self._there(missing),
+            self.folder.begun(missing, self.store.missing),
+            self.width,
+            self.place.workers,
+        )
         dense = [task for task in found if task.kind != self.store.kind]
         gained = 0
         if dense:  # networks that are trained for their states, in iterations rather than records

@@ -10,14 +10,14 @@ from concurrent.futures import CancelledError
 import torch
 
 from prunelib.engine import jobs, memory
-from prunelib.engine.executors import Reporter
+from prunelib.engine.executors import Place, Reporter
 from prunelib.errors import PrunelibError
 
 PATIENCE = 30  # seconds to wait for the scheduler
 JOIN = 300  # and for the first worker, which may be in a queue
 
 
-class Cluster:
+class Cluster(Place):
     """The workers of a Dask cluster, which may come and go.
 
     Args:

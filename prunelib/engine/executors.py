@@ -1,10 +1,8 @@
 """Where tasks run: in this process, or in processes of this machine; `cluster` has a third place.
 
-Each place is an executor of `concurrent.futures`, with what a campaign needs beside `submit`: how
-many tasks run at a time (`workers`), how much progress they have reported (`counted`), how they are
-let pause (`stop`), what is done when a worker is lost (`lost`), and an end (`close`). `results` is
-the one loop over all of them: it moves the progress bar, keeps the budget, and lets what is in
-training be checkpointed when the caller is interrupted.
+A `Place` hands out futures of `concurrent.futures`. `results` is the one loop over them: it moves
+the progress bar, keeps the budget, and lets what is in training be checkpointed when the caller is
+interrupted.
 
 A worker is deaf to Ctrl-C, as its caller hears it too; on SIGTERM, which batch systems send before
 they kill, it checkpoints what it trains. It ends with its caller, however that ends.
@@ -37,16 +35,55 @@ GRACE = 10  # seconds for which workers may go on, to write checkpoints, when th
 DIED = "a worker died, perhaps for want of memory: what is finished is kept; "
 
 
-class Here:
-    """This process, one task at a time; on a CPU with one thread, as in every other place."""
+class Place:
+    """What a campaign asks of where its tasks run.
 
-    workers = ahead = 1
+    Attributes:
+        workers: how many tasks run at a time.
+        ahead: how many tasks it is given before the first of them returns.
+    """
+
+    workers: int = 1
+    ahead: float = 1
+
+    def submit(self, function: Callable, *args) -> Future:
+        """Call function(*args, advance=…), `advance` being told of progress."""
+        raise NotImplementedError
+
+    def counted(self) -> float:
+        """The progress that all calls have reported so far."""
+        raise NotImplementedError
+
+    def moved(self) -> None:
+        """Called at every progress within `submit`; `results` puts the bar's motion here."""
+
+    def share(self, content: bytes) -> object:
+        """What `submit` takes in place of bytes that several calls have in common."""
+        return content
+
+    def stop(self, name: str) -> None:
+        """Let the tasks of a job pause."""
+        raise NotImplementedError
+
+    def lost(self, error: Exception, bar: tqdm) -> bool:
+        """Whether an error says that a worker was lost; then what is left of the place goes on.
+
+        Raises:
+            PrunelibError: nothing is left.
+        """
+        return False
+
+    def close(self, kill: bool = False) -> None:
+        """End the workers, at once if they are to be killed."""
+
+
+class Here(Place):
+    """This process, one task at a time; on a CPU with one thread, as in every other place."""
 
     def __init__(self):
         self.count = 0.0
 
-    def submit(self, function: Callable, *args) -> Future:
-        """Call function(*args, advance=…) now."""
+    def submit(self, function, *args):
         future, threads = Future(), torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -61,27 +98,14 @@ class Here:
         self.count += amount
         self.moved()
 
-    def moved(self):
-        """Called at every progress; `results` puts the bar's motion here."""
-
-    def counted(self) -> float:
+    def counted(self):
         return self.count
-
-    def share(self, content):
-        return content
 
     def stop(self, name):
         jobs.stop(name)
 
-    def lost(self, error, bar) -> bool:
-        """Whether an error says that a worker died; then what is left of the place goes on."""
-        return False
 
-    def close(self, kill=False):
-        pass
-
-
-class Processes:
+class Processes(Place):
     """Processes of this machine, of one thread each: two threads in one process wait for each
     other far longer than two processes do."""
 
@@ -96,9 +120,11 @@ class Processes:
         # die with; another file tells them to stop.
         self.folder = Path(tempfile.mkdtemp(prefix="prunelib-"))
         self.executor = loky.ProcessPoolExecutor(
-            self.workers, initializer=_start_worker, initargs=(self.folder, os.getpid()),
+            self.workers,
+            initializer=_start_worker,
+            initargs=(self.folder, os.getpid()),
             env={"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"},  # datasets and kept memory are no leak
-        )  # fmt: skip
+        )
 
     @property
     def ahead(self):
@@ -111,9 +137,6 @@ class Processes:
     def counted(self):
         path = self.folder / "progress"
         return float(np.fromfile(path).sum()) if path.exists() else 0.0
-
-    def share(self, content):
-        return content
 
     def stop(self, name):
         (self.folder / "stop").touch()

@@ -41,9 +41,12 @@ class Program:
         for p, m in self.masked:
             p.data.mul_(m)
         self.optimiser = torch.optim.SGD(
-            self.parameters, lr=self.rate, momentum=schedule.momentum,
-            weight_decay=schedule.weight_decay, fused=True,
-        )  # fmt: skip
+            self.parameters,
+            lr=self.rate,
+            momentum=schedule.momentum,
+            weight_decay=schedule.weight_decay,
+            fused=True,
+        )
         if schedule.momentum:
             for p in self.parameters:
                 self.optimiser.state[p]["momentum_buffer"] = torch.zeros_like(p)
@@ -181,8 +184,9 @@ class Several(Program):
         parameters = [p for model in self.models for p in model.parameters()]
         masked = [
             (model.get_parameter(n), m)
-            for model, own in zip(self.models, self.masks, strict=True) for n, m in own.items()
-        ]  # fmt: skip
+            for model, own in zip(self.models, self.masks, strict=True)
+            for n, m in own.items()
+        ]
         return parameters, masked
 
     def logits(self, inputs):

@@ -45,12 +45,10 @@ class Speed:
 
 def summary(setting: str, count: int, precision: str, pairs: list[tuple[float, float]]) -> Speed:
     """A Speed from pairs of model-images a second, plain loop and engine."""
-    speed = statistics.median(engine for _, engine in pairs)
-    return Speed(
-        setting, count, precision, statistics.median(plain for plain, _ in pairs), speed,
-        statistics.median(engine / plain for plain, engine in pairs),
-        speed * networks.flops(settings.get(setting).network) / 1e12,
-    )  # fmt: skip
+    plain, engine = (statistics.median(values) for values in zip(*pairs, strict=True))
+    ratio = statistics.median(engine / plain for plain, engine in pairs)
+    tflops = engine * networks.flops(settings.get(setting).network) / 1e12
+    return Speed(setting, count, precision, plain, engine, ratio, tflops)
 
 
 def speed(setting: str, count: int, precision: str, device: str) -> float:
@@ -75,9 +73,12 @@ def stretch(setting: str, count: int, precision: str | None, device: str) -> Cal
         batch = max(1, min(batch, int(LARGEST / networks.flops(settings.get(setting).network))))
     dataset = _synthetic(chosen, batch).to(device)
     schedule = replace(
-        settings.schedule(setting, "paper"), iterations=10**9, test_examples=1,
-        iterations_per_epoch=-(-dataset.train_size // batch), batch_size=batch,
-    )  # fmt: skip
+        settings.schedule(setting, "paper"),
+        iterations=10**9,
+        test_examples=1,
+        iterations_per_epoch=-(-dataset.train_size // batch),
+        batch_size=batch,
+    )
     models = [networks.build(chosen.network, k).to(device) for k in range(count)]
     mask = [masks.prune(m, "random", 0.5, seed=k) for k, m in enumerate(models)]
     if precision is not None:
@@ -110,8 +111,11 @@ def _synthetic(setting, batch):
     """A dataset of noise in the shape of a setting's, some batches of it and a short one."""
     channels, height, width = networks.NETWORKS[setting.network][1]
     augmentation = {
-        "mnist": "none", "digits": "none", "cifar10": "crop", "modified_tinyimagenet": "crop",
-    }.get(setting.dataset, "resized_crop")  # fmt: skip
+        "mnist": "none",
+        "digits": "none",
+        "cifar10": "crop",
+        "modified_tinyimagenet": "crop",
+    }.get(setting.dataset, "resized_crop")
     stream = torch.Generator().manual_seed(0)
     count = max(1, EXAMPLES // batch) * batch + batch // 2
     shape = (count, channels, height, width)
@@ -194,9 +198,13 @@ def estimate(runs: list[Run], store: Store, device: str, precision: str) -> str:
     seconds, said = _scoring(runs), f"{workers} at a time"
     if trained:
         found = groups.first(
-            [replace(run, prune_at=0, weights_from=0) for run in trained], TRAINED, (), [],
-            lambda name: width(name, device, precision), workers,
-        )  # fmt: skip
+            [replace(run, prune_at=0, weights_from=0) for run in trained],
+            TRAINED,
+            (),
+            [],
+            lambda name: width(name, device, precision),
+            workers,
+        )
         size = max(len(task.runs) for task in found)
         rate = _alone(lambda: speed(setting, size, precision, device))
         schedule = settings.schedule(setting, profile)

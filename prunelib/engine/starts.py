@@ -60,9 +60,13 @@ class Starts:
             else:
                 model = self._network(run, run.prune_at)
                 self.masks[key] = masks.prune(
-                    model, run.method, run.sparsity, self._batch(run), invert=invert,
+                    model,
+                    run.method,
+                    run.sparsity,
+                    self._batch(run),
+                    invert=invert,
                     seed=run.replicate,
-                )  # fmt: skip
+                )
         return self.masks[key]
 
     def _ranking(self, run: Run) -> Mask:

@@ -14,9 +14,8 @@ import time
 from collections.abc import Mapping
 
 import cloudpickle
-import torch
 
-from prunelib import analysis, datasets, masks, scores, settings
+from prunelib import analysis, datasets, scores, settings
 from prunelib.engine import memory, programs, trainer
 from prunelib.engine.checkpoints import State, Tensors, undump
 from prunelib.engine.groups import Task
@@ -25,8 +24,6 @@ from prunelib.engine.starts import Starts
 from prunelib.errors import DatasetError, PrunelibError
 from prunelib.results.records import END, MASK, TRAINED, Mask, Weights
 from prunelib.runs import Run
-
-THRESHOLDS = tuple(percent / 100 for percent in range(0, 101, 5))
 
 
 def carry_out(task: Task, job: Job, *contents: bytes, advance: Advance) -> Done:
@@ -86,7 +83,7 @@ def _read(task: Task, job: Job, states: Mapping[State, Tensors], advance: Advanc
             return done
         began = time.perf_counter()
         model, mask = starts.start(run)
-        about = read(model, mask) | job.provenance(run, needs_data(run))
+        about = analysis.read(model, mask) | job.provenance(run, needs_data(run))
         done.records.append(Mask(run=run, seconds=time.perf_counter() - began, **about))
         advance(1)
     return done
@@ -95,22 +92,6 @@ def _read(task: Task, job: Job, states: Mapping[State, Tensors], advance: Advanc
 def needs_data(run: Run) -> bool:
     """Whether a Run's mask and first weights depend on a dataset."""
     return run.parent is not None or scores.get(run.method).needs_data
-
-
-def read(model: torch.nn.Module, mask: dict[str, torch.Tensor]) -> dict:
-    """What is read off a mask (Figures 5, 15 and 16): kept and effective weights, kept weights of
-    each layer in order, neurons with at least 0, 5, … 100 % of their incoming weights pruned.
-
-    Args:
-        model: the network; its weights do not matter.
-        mask: dict from parameter name to bool tensor, True where kept.
-    """
-    return {
-        "kept_weights": masks.kept(mask),
-        "effective_weights": masks.kept(analysis.effective(model, mask)),
-        "layers": tuple(int(m.sum()) for m in mask.values()),
-        "collapse": tuple(analysis.collapsed(mask, threshold) for threshold in THRESHOLDS),
-    }
 
 
 # ---------------------------------------------------------------------------------- compare weights

@@ -61,12 +61,16 @@ def _train_program(task: Task, job: Job, states: Mapping[State, Tensors], advanc
     }
     records = [
         Trained(
-            run=run, test_accuracy=outcome.test_accuracy, test_loss=outcome.test_loss,
-            train_loss=outcome.train_loss, kept_weights=masks.kept(program.mask(k)), **shared,
+            run=run,
+            test_accuracy=outcome.test_accuracy,
+            test_loss=outcome.test_loss,
+            train_loss=outcome.train_loss,
+            kept_weights=masks.kept(program.mask(k)),
+            **shared,
         )
         for k, (run, outcome) in enumerate(zip(task.runs, outcomes, strict=True))
         if run in task.record
-    ]  # fmt: skip
+    ]
     return Done(records, watch.states)
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from prunelib import networks, settings
-from prunelib.engine.measuring import THRESHOLDS
+from prunelib.analysis import THRESHOLDS
 from prunelib.findings import statistics
 from prunelib.runs import EARLY_METHODS
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from prunelib import engine
-from prunelib.engine import cluster, executors
+from prunelib.engine import cluster
 from prunelib.errors import PrunelibError
 from prunelib.grids import figure_runs
 from prunelib.results.store import Store
@@ -211,11 +211,3 @@ def test_without_slurm_or_the_extra_a_sentence_says_what_is_missing(tmp_path, mo
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(PrunelibError, match=r"pip install 'prunelib\[cluster\]'"):
         train([Run("lenet_digits", "smoke")], Store(tmp_path), cluster="tcp://127.0.0.1:1")
-
-
-def test_executors_have_one_interface():
-    """What a campaign asks of a place, every place has."""
-    asked = ("submit", "counted", "share", "stop", "lost", "close")
-    for place in (executors.Here, executors.Processes, cluster.Cluster):
-        assert all(callable(getattr(place, name)) for name in asked)
-        assert hasattr(place, "ahead")
