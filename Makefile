@@ -16,7 +16,7 @@ PYTHON ?= python3
 figures: export PRUNELIB_RESULTS := $(CURDIR)/out/miniature
 figures: $(ENV)
 	$(BIN)/prunelib run --setting lenet_digits --profile paper --figure 3 --figure 4
-	$(BIN)/prunelib figures --output out/notebooks --parameter setting=lenet_digits
+	$(BIN)/prunelib figures --executed out/notebooks --parameter setting=lenet_digits
 
 test: $(ENV)
 	$(BIN)/ruff check .

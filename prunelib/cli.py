@@ -1,23 +1,48 @@
-"""The command line: prunelib plan / run / merge / bench / figures / report / data."""
+"""The command line: prunelib plan, run, merge, bench, figures, report, data.
+
+What the commands need is imported inside them, since PyTorch takes seconds to import and help and
+a mistyped option need none of it.
+"""
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunelib import engine, grids, runs, scores, settings
+from prunelib import settings
 from prunelib.errors import BadValueError, PrunelibError
-from prunelib.paths import project_root
-from prunelib.results.store import KINDS, Store, write_atomically
+
+if TYPE_CHECKING:
+    from prunelib.runs import Run
+
+INTERRUPTED = 130  # the status after Ctrl-C
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
     help="Prune and train networks as in 'Pruning Neural Networks at Initialization: Why Are We "
     "Missing the Mark?'. Results go to results/ (or PRUNELIB_RESULTS), data are read from data/ "
     "(or PRUNELIB_DATA).",
-)  # fmt: skip
+)
 
+
+def _number(kind: type[int] | type[float], *names: str, help: str) -> Any:
+    """An option for a number, whose sentence names a text that is none."""
+    noun = "whole number" if kind is int else "number"
+
+    def parse(text: str) -> int | float:
+        try:
+            return kind(text)
+        except ValueError:
+            # Not BadValueError: Typer would take a ValueError for its own, and not name the text.
+            raise PrunelibError(f"{names[0]} {text!r} is not a {noun}") from None
+
+    return typer.Option(*names, parser=parse, metavar="NUMBER", help=help)
+
+
+# The names that help lists are written out where their modules import PyTorch; a test compares.
 Setting = Annotated[str, typer.Option("--setting", "-s", help=", ".join(settings.SETTINGS))]
 ProfileName = Annotated[
     str,
@@ -29,16 +54,20 @@ ProfileName = Annotated[
 ]
 Figures = Annotated[
     list[int] | None,
-    typer.Option(
-        "--figure", "-f", help=f"repeat for several: {', '.join(map(str, grids.FIGURES))}"
+    _number(
+        int, "--figure", "-f", help="repeat for several: 1, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14"
     ),
 ]
 Tables = Annotated[
-    list[int] | None,
-    typer.Option("--table", "-t", help=f"repeat for several: {', '.join(map(str, grids.TABLES))}"),
+    list[int] | None, _number(int, "--table", "-t", help="repeat for several: 2, 3, 5, 7")
 ]
 Workers = Annotated[
-    int | None, typer.Option(help="processes; by default one a core, and one on a GPU")
+    int | None,
+    _number(
+        int,
+        "--workers",
+        help="processes: one a core by default, one on a GPU; with --cluster slurm, jobs",
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one")]
 Precision = Annotated[
@@ -50,14 +79,20 @@ Precision = Annotated[
 Method = Annotated[
     str | None,
     typer.Option(
-        "--method", "-m", help=f"one pruned network: {', '.join(scores.METHODS)}, dense, gradual"
+        "--method",
+        "-m",
+        help="one pruned network: random, magnitude, snip, iterative_snip, grasp, "
+        "grasp_magnitude, synflow, dense, gradual",
     ),
 ]
-Sparsity = Annotated[float | None, typer.Option(help="with --method: fraction to prune, in [0, 1)")]
-Ablation = Annotated[str, typer.Option(help=f"with --method: {', '.join(runs.ABLATIONS)}")]
+Sparsity = Annotated[
+    float | None, _number(float, "--sparsity", help="with --method: fraction to prune, in [0, 1)")
+]
+Ablation = Annotated[str, typer.Option(help="with --method: none, shuffle, reinit, invert")]
 Replicates = Annotated[
     int | None,
-    typer.Option(
+    _number(
+        int,
         "--replicates",
         "-r",
         help="how many; of a figure the profile's number by default, of --method 1",
@@ -65,13 +100,25 @@ Replicates = Annotated[
 ]
 
 
-def _chosen(setting, profile, figures, tables, method, sparsity, ablation, replicates):
+def _chosen(
+    setting: str,
+    profile: str,
+    figures: list[int] | None,
+    tables: list[int] | None,
+    method: str | None,
+    sparsity: float | None,
+    ablation: str,
+    replicates: int | None,
+) -> list["Run"]:
+    """The Runs that the options of `plan` and `run` ask for, one replicate after the other."""
     if bool(figures or tables) == bool(method):
         raise BadValueError("say what to run: --figure or --table (or both), or --method")
     if not method and (sparsity is not None or ablation != "none"):
         raise BadValueError(
             "--sparsity and --ablation go with --method, not with figures or tables"
         )
+    from prunelib import grids, runs, scores
+
     if method:
         if sparsity is None and method in (*scores.METHODS, "gradual"):
             raise BadValueError(f"--method {method}: say how much to prune, as --sparsity 0.9")
@@ -89,36 +136,73 @@ def _chosen(setting, profile, figures, tables, method, sparsity, ablation, repli
 
 @app.command()
 def plan(
-    setting: Setting = "lenet_digits", profile: ProfileName = "paper", figure: Figures = None,
-    table: Tables = None, method: Method = None, sparsity: Sparsity = None,
-    ablation: Ablation = "none", replicates: Replicates = None, device: Device = None,
+    setting: Setting = "lenet_digits",
+    profile: ProfileName = "paper",
+    figure: Figures = None,
+    table: Tables = None,
+    method: Method = None,
+    sparsity: Sparsity = None,
+    ablation: Ablation = "none",
+    replicates: Replicates = None,
+    device: Device = None,
     precision: Precision = None,
-):  # fmt: skip
+) -> None:
     """Say what a figure or a run needs, what is done, and how long the rest will take."""
     chosen = _chosen(setting, profile, figure, table, method, sparsity, ablation, replicates)
+    from prunelib import engine
+    from prunelib.results.store import Store
+
     print(engine.plan(chosen, Store(), device, precision))
 
 
 @app.command()
 def run(
-    setting: Setting = "lenet_digits", profile: ProfileName = "paper", figure: Figures = None,
-    table: Tables = None, method: Method = None, sparsity: Sparsity = None,
-    ablation: Ablation = "none", replicates: Replicates = None,
-    workers: Workers = None, device: Device = None, precision: Precision = None,
+    setting: Setting = "lenet_digits",
+    profile: ProfileName = "paper",
+    figure: Figures = None,
+    table: Tables = None,
+    method: Method = None,
+    sparsity: Sparsity = None,
+    ablation: Ablation = "none",
+    replicates: Replicates = None,
+    workers: Workers = None,
+    device: Device = None,
+    precision: Precision = None,
     minutes: Annotated[
-        float | None, typer.Option(help="a budget; the same command later goes on from there")
+        float | None,
+        _number(float, "--minutes", help="a budget; the same command later goes on from there"),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="a folder that also gets the new records, for merge")
+    records: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="gets the new records too, for merge elsewhere"),
     ] = None,
-):  # fmt: skip
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="train elsewhere: on the workers of a Dask scheduler, by its address, as "
+            "tcp://host:8786, or in jobs of slurm, made as dask-jobqueue's own configuration file "
+            "says. Who reaches a scheduler can run any program on its workers: it must not face "
+            "an open network"
+        ),
+    ] = None,
+) -> None:
     """Train what the store misses. Stopped at any moment, the same command goes on."""
     chosen = _chosen(setting, profile, figure, table, method, sparsity, ablation, replicates)
+    from prunelib import engine
+    from prunelib.results.store import Store
+
     store = Store()
     missing = len(store.missing(chosen))
     print(f"{setting}, profile {profile}: {missing} of {len(chosen)} runs to train.", flush=True)
     trained = engine.train(
-        chosen, store, workers, device, precision=precision, minutes=minutes, output=output
+        chosen,
+        store,
+        workers,
+        device,
+        precision=precision,
+        minutes=minutes,
+        output=records,
+        cluster=cluster,
     )
     print(f"Trained {trained} runs; results in {store.path(setting, profile)}")
     if left := len(store.missing(chosen)):
@@ -127,36 +211,47 @@ def run(
 
 @app.command()
 def merge(
-    folders: Annotated[list[Path], typer.Argument(help="as run --output writes them")],
-):
+    folders: Annotated[list[Path], typer.Argument(help="as run --records writes them")],
+) -> None:
     """Add records from elsewhere to the store; those it has already are left as they are."""
+    from prunelib.results.records import KINDS
+    from prunelib.results.store import Store
+
     for folder in folders:
         if not folder.is_dir():
-            raise BadValueError(f"{folder} is not a folder: give what run --output was given")
+            raise BadValueError(f"{folder} is not a folder: give what run --records was given")
         added = sum(Store(kind=kind).merge(folder) for kind in KINDS)
         print(f"{folder}: {added} new records")
 
 
-@app.command(name="bench")
-def bench_(
+@app.command()
+def bench(
     setting: Annotated[
         list[str] | None,
         typer.Option("--setting", "-s", help="repeat for several; LeNet and ResNet-20 by default"),
     ] = None,
     count: Annotated[
-        int | None, typer.Option(help="networks a program; by default as many as run has in one")
+        int | None,
+        _number(int, "--count", help="networks a program; by default as many as run has in one"),
     ] = None,
-    device: Device = None, precision: Precision = None, workers: Workers = None,
-    repetitions: Annotated[int, typer.Option(help="the median of so many is printed")] = 7,
-):  # fmt: skip
+    device: Device = None,
+    precision: Precision = None,
+    workers: Workers = None,
+    repetitions: Annotated[
+        int, _number(int, "--repetitions", help="the median of so many is printed")
+    ] = 7,
+) -> None:
     """Measure how fast this machine trains: the engine beside the plain loop in one process."""
+    from prunelib import engine
+
     print(f"Model-images a second; medians of {repetitions} interleaved repetitions.")
-    print(f"{'setting':30} {'networks':>8} {'precision':>9} {'plain loop':>12} {'engine':>12} "
-          f"{'ratio':>6} {'TFLOP/s':>8}")  # fmt: skip
+    columns = "{:30} {:>8} {:>9} {:>12} {:>12} {:>6} {:>8}"
+    heads = ("setting", "networks", "precision", "plain loop", "engine", "ratio", "TFLOP/s")
+    print(columns.format(*heads))
     for name in setting or ("lenet_mnist", "resnet20_cifar10"):
-        s = engine.measure(name, count, device, precision, workers, repetitions)
-        print(f"{s.setting:30} {s.count:8} {s.precision:>9} {s.plain:12,.0f} {s.engine:12,.0f} "
-              f"{s.ratio:6.2f} {s.tflops:8.3f}", flush=True)  # fmt: skip
+        s = engine.bench(name, count, device, precision, workers, repetitions)
+        speeds = (f"{s.plain:,.0f}", f"{s.engine:,.0f}", f"{s.ratio:.2f}", f"{s.tflops:.3f}")
+        print(columns.format(s.setting, s.count, s.precision, *speeds), flush=True)
 
 
 @app.command()
@@ -168,27 +263,33 @@ def figures(
         list[str] | None,
         typer.Option("--parameter", "-P", help="NAME=VALUE for every notebook, repeated"),
     ] = None,
-    output: Annotated[Path, typer.Option(help="folder for the executed notebooks")] = Path("out"),
+    executed: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="where the executed notebooks go")
+    ] = Path("out"),
     in_place: Annotated[
         bool, typer.Option(help="refresh the notebooks themselves, with default parameters")
     ] = False,
-):
+) -> None:
     """Execute notebooks with papermill; their figures go to figures/ (or PRUNELIB_FIGURES)."""
-    from prunelib.pages import notebooks
-
-    chosen = [notebooks.find(n) for n in notebook] if notebook else notebooks.paths().values()
     values = dict(_parameter(text) for text in parameter or [])
     if in_place and values:
         raise BadValueError("--in-place takes no parameters: committed notebooks show the defaults")
+    folder = executed.resolve()
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    if not in_place and not existing.is_dir():
+        raise BadValueError(f"--executed {executed}: {existing} is a file; give a folder")
+    from prunelib.pages import notebooks
+
+    chosen = [notebooks.find(n) for n in notebook] if notebook else notebooks.paths().values()
     for path in chosen:
         print(path.name, flush=True)
         if in_place:
             notebooks.refresh(path)
         else:
-            notebooks.execute(path, (project_root() / output).resolve() / path.name, values)
+            notebooks.execute(path, folder / path.name, values)
 
 
-def _parameter(text):
+def _parameter(text: str) -> tuple[str, str | int | bool]:
     name, equals, value = text.partition("=")
     if not equals:
         raise BadValueError(f"parameter {text!r}: write NAME=VALUE, as setting=lenet_mnist")
@@ -198,9 +299,11 @@ def _parameter(text):
 
 
 @app.command()
-def report():
+def report() -> None:
     """Write README.md beside the results: what was run, what was not, and what it says."""
     from prunelib.pages import report
+    from prunelib.paths import write_atomically
+    from prunelib.results.store import Store
 
     store = Store()
     write_atomically(store.root / "README.md", report.text(store))
@@ -208,9 +311,7 @@ def report():
 
 
 @app.command()
-def data(
-    names: Annotated[list[str], typer.Argument(help="mnist, cifar10, tinyimagenet")],
-):
+def data(names: Annotated[list[str], typer.Argument(help="mnist, cifar10, tinyimagenet")]) -> None:
     """Download datasets into the data root, every file checked against its known digest."""
     from prunelib import datasets
 
@@ -218,14 +319,17 @@ def data(
         print(f"{name}: in {datasets.download(name)}")
 
 
-def main():
+def main() -> None:
     """Run the command line; bad input ends with one sentence and status 2, never a traceback."""
     try:
         app()
     except PrunelibError as error:
         print(f"prunelib: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("prunelib: interrupted; finished runs are kept, the same command goes on",
-              file=sys.stderr)  # fmt: skip
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # Typer ends so on Ctrl-C, and says nothing
+            print(
+                "prunelib: interrupted; finished runs are kept, the same command goes on",
+                file=sys.stderr,
+            )
+        raise

@@ -1,14 +1,18 @@
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
+from conftest import mask, trained, weights
 from typer.testing import CliRunner
 
-from prunelib import cli
-from prunelib.grids import figure_runs
-from prunelib.results.store import KINDS, Store
+from prunelib import cli, grids, runs, scores, settings
+from prunelib.results.records import END, KINDS, MASK, START, TRAINED
+from prunelib.results.store import Store
 from prunelib.runs import Run
+
+PRUNELIB = (sys.executable, "-c", "from prunelib.cli import main; main()")
 
 
 @pytest.fixture
@@ -54,6 +58,15 @@ def prunelib(monkeypatch, capsys, tmp_path):
         (["bench", "--repetitions", "0"], "repetitions 0", "from 1"),
         (["data", "imagenette"], "'imagenette'", "mnist"),
         (["run", "-f", "3", "-s", "lenet_mnist"], "'mnist' not found", "prunelib data mnist"),
+        (["plan", "-f", "3", "-s", "lenet_mnist"], "'mnist' not found", "prunelib data mnist"),
+        (["run", "-m", "snip", "--sparsity", "abc"], "--sparsity 'abc'", "not a number"),
+        (["run", "-f", "3", "--minutes", "x"], "--minutes 'x'", "not a number"),
+        (["plan", "-f", "three"], "--figure 'three'", "not a whole number"),
+        (["plan", "-f", "3", "-r", "1.5"], "--replicates '1.5'", "not a whole number"),
+        (["bench", "--workers", "two"], "--workers 'two'", "not a whole number"),
+        (["figures", "04", "--executed", __file__], __file__, "give a folder"),
+        (["figures", "04", "--executed", f"{__file__}/out"], __file__, "give a folder"),
+        (["run", "-f", "3", "--records", __file__], __file__, "folder"),
     ],
 )
 def test_bad_input_gets_one_sentence(prunelib, arguments, named, way_out):
@@ -72,10 +85,11 @@ def test_a_damaged_record_is_named_and_kept(tmp_path):
     path.parent.mkdir()
     path.write_text("not,a,header\n")
     done = subprocess.run(
-        [sys.executable, "-c", "from prunelib.cli import main; main()", "run", "-f", "3", "-p",
-         "smoke"],
-        capture_output=True, text=True, env=os.environ | {"PRUNELIB_RESULTS": str(tmp_path)},
-    )  # fmt: skip
+        [*PRUNELIB, "run", "-f", "3", "-p", "smoke"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PRUNELIB_RESULTS": str(tmp_path)},
+    )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert str(path) in done.stderr
@@ -90,31 +104,72 @@ def test_run_trains_what_is_missing_and_plan_says_so(prunelib, tmp_path):
     assert len(Store(tmp_path).table()) == 1
     assert "Trained 0 runs" in prunelib(*one)[1]
     planned = prunelib("plan", "-f", "3", "-p", "smoke")[1]
-    count = len(figure_runs(3, "lenet_digits", "smoke"))
-    assert f"{count} runs needed, 0 in the store, {count} to train" in planned
-    assert "of training on this machine" in planned
+    count = len(grids.figure_runs(3, "lenet_digits", "smoke"))
+    assert f"{count} trained networks needed, 0 in the store, {count} to make" in planned
+    assert "on this machine" in planned
 
 
 def test_help_lists_what_can_be_chosen():
-    shown = CliRunner().invoke(cli.app, ["run", "--help"], env={"COLUMNS": "400"}).output
-    for word in ("resnet20_cifar10", "synflow", "shuffle", "quick", "--replicates"):
+    shown = CliRunner().invoke(cli.app, ["run", "--help"], env={"COLUMNS": "600"}).output
+    own = [n for n, m in scores.METHODS.items() if m.function.__module__ == scores.__name__]
+    methods = (*own, *scores.UNSCORED)
+    for names in (settings.SETTINGS, grids.FIGURES, grids.TABLES, methods, runs.ABLATIONS):
+        assert f" {', '.join(map(str, names))} " in shown
+    for word in (*settings.PROFILES, "--replicates", "must not face an open network"):
         assert word in shown
+
+
+def test_help_and_mistyped_options_do_not_wait_for_torch():
+    code = "import sys\nfor name in ('torch', 'numpy', 'pandas'):\n    sys.modules[name] = None\n"
+    for arguments, status in ((["run", "--help"], 0), (["run", "--minutes", "x"], 2)):
+        done = subprocess.run(
+            [sys.executable, "-c", f"{code}from prunelib.cli import main; main()", *arguments],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == status, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_ends_with_a_sentence(tmp_path):
+    """As a terminal sends it: to all processes, here while the workers are still starting."""
+    said = b""
+    with subprocess.Popen(
+        [*PRUNELIB, "run", "-f", "3", "--workers", "2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PRUNELIB_RESULTS": str(tmp_path)},
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        try:
+            while said.count(b"trained networks") < 4:  # each half second, workers import longer
+                said += os.read(process.stderr.fileno(), 1000)
+            os.killpg(process.pid, signal.SIGINT)
+            said += process.communicate(timeout=60)[1]
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130
+    lines = said.decode().splitlines()
+    assert lines[-1] == "prunelib: interrupted; finished runs are kept, the same command goes on"
+    assert b"Traceback" not in said
 
 
 def test_records_from_elsewhere_are_merged_once(prunelib, tmp_path):
     """Of every kind; what is there already is not written again."""
-    kinds = {}
-    for kind in KINDS:
-        values = dict.fromkeys(kind.results, "1") | {"test_accuracy": 0.5, "layers": "1 2"}
-        record = Run("lenet_digits", "smoke").record() | values
+    run = Run("lenet_digits", "smoke")
+    written = {}
+    for kind, record in ((TRAINED, trained), (MASK, mask), (START, weights), (END, weights)):
         away = Store(tmp_path / "away", kind)
-        away.add([{name: record[name] for name in kind.columns}])
-        kinds[kind.suffix] = away.path("lenet_digits", "smoke").read_bytes()
+        away.add([record(run)])
+        written[kind.suffix] = away.path("lenet_digits", "smoke").read_bytes()
+    assert len(written) == len(KINDS)
     code, said, _ = prunelib("merge", str(tmp_path / "away"))
     assert (code, said) == (0, f"{tmp_path / 'away'}: 4 new records\n")
     for kind in KINDS:
         path = Store(tmp_path, kind).path("lenet_digits", "smoke")
-        assert path.read_bytes() == kinds[kind.suffix]
+        assert path.read_bytes() == written[kind.suffix]
     assert "0 new records" in prunelib("merge", str(tmp_path / "away"))[1]
     code, _, error = prunelib("merge", str(tmp_path / "nowhere"))
     assert code == 2

@@ -1,20 +1,33 @@
 """The project as a whole: its environment, its layout, its promises in the README."""
 
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import torch
+import typer
 import yaml
 
+import prunelib
+from prunelib import cli, datasets, masks, networks, scores
 from prunelib.pages import report
 from prunelib.results.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, SETUPTOOLS = PYPROJECT["project"], PYPROJECT["tool"]["setuptools"]
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+COMMANDS = re.findall(
+    r"^(?: {4}|\t\$\(BIN\)/)prunelib (\w+)(.*?)(?: +#.*)?$",
+    (ROOT / "README.md").read_text() + (ROOT / "Makefile").read_text(),
+    re.MULTILINE,
+)
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "seaborn-base": "seaborn"}
+BIN = Path(sys.executable).parent
 
 
 def _split(requirement):
@@ -22,13 +35,19 @@ def _split(requirement):
     return name, bound
 
 
+def _needed():
+    """What the tests need: dict from name to bound. They run the cluster's too."""
+    extras = PROJECT["optional-dependencies"]
+    assert "prunelib[cluster]" in extras["test"]
+    listed = PROJECT["dependencies"] + extras["cluster"] + extras["test"]
+    return dict(_split(line) for line in listed if line != "prunelib[cluster]")
+
+
 def test_both_environments_agree():
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())
     listed = [_split(line) for line in conda["dependencies"] if isinstance(line, str)]
     theirs = {CONDA_NAMES.get(name, name): bound for name, bound in listed if name != "pip"}
-    needed = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
-    ours = dict(_split(line) for line in needed) | {"python": PROJECT["requires-python"]}
-    assert theirs == ours
+    assert theirs == _needed() | {"python": PROJECT["requires-python"]}
     assert conda["channels"] == ["conda-forge"]
 
 
@@ -39,16 +58,26 @@ def test_pinned_versions_satisfy_the_bounds_and_name_no_address():
         name.lower().replace("_", "-"): version
         for name, version in (line.split("==") for line in lines)
     }
-    needed = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
-    for name, bound in map(_split, needed):
+    for name, bound in _needed().items():
         wanted = [int(part) for part in bound.removeprefix(">=").split(".")]
         found = [int(part) for part in pinned[name].split(".") if part.isdecimal()]
         assert found >= wanted, name
 
 
+def test_an_installed_package_holds_all_of_it():
+    """Packages are found, which needs a file __init__.py in each, and data files are named."""
+    assert SETUPTOOLS["packages"] == {"find": {"include": ["prunelib*"]}}
+    files = {p for p in (ROOT / "prunelib").glob("**/*") if p.is_file() and p.suffix != ".pyc"}
+    modules = {path for path in files if path.suffix == ".py"}
+    assert all((module.parent / "__init__.py") in modules for module in modules)
+    patterns = SETUPTOOLS["package-data"]["prunelib"]
+    named = {path for pattern in patterns for path in (ROOT / "prunelib").glob(pattern)}
+    assert files - modules == named
+
+
 def test_imports_go_one_way():
     """The layers are in pyproject.toml, lowest last."""
-    done = subprocess.run(["lint-imports"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([BIN / "lint-imports"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
@@ -73,11 +102,48 @@ def test_readme_commands_are_the_ones_ci_runs():
         assert re.search(rf"^{command}$", ci, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["README.md", "LICENSE", "environment.yml", "Makefile"])
-def test_top_level(name):
-    assert (ROOT / name).stat().st_size > 200
+@pytest.mark.parametrize(("name", "arguments"), COMMANDS)
+def test_the_commands_of_the_readme_can_be_given(name, arguments):
+    """They are parsed, not run: what they train takes days."""
+    command = typer.main.get_command(cli.app).commands[name]
+    assert command.make_context(name, shlex.split(arguments)).command is command
 
 
-def test_readme_shows_only_files_that_exist():
-    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
+def test_the_readme_has_commands_to_test():
+    assert {"plan", "run", "merge", "figures", "report"} <= {name for name, _ in COMMANDS}
+
+
+def test_the_examples_of_the_readme_work(monkeypatch):
+    """On the digits, which need no download."""
+    monkeypatch.setattr(scores, "METHODS", dict(scores.METHODS))
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names = {}
+    for block in blocks:
+        exec(block.replace("resnet20_cifar10", "lenet_digits"), names)
+    assert masks.sparsity_of(names["mask"]) == pytest.approx(0.738, abs=1e-4)
+    model, batch = networks.build("lenet_8x8"), datasets.scoring_batch("lenet_digits", seed=0)
+    own, magnitude = (masks.prune(model, m, 0.5, batch) for m in ("mine", "magnitude"))
+    assert all(torch.equal(own[name], magnitude[name]) for name in own)
+
+
+def test_the_citation_is_of_this_version_and_names_both_papers():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)  # what the format asks
+    assert citation["version"] == prunelib.__version__
+    cited = [work["authors"][0]["family-names"] for work in citation["references"]]
+    assert cited == ["Frankle", "Singh"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documents_show_only_files_that_exist(document):
+    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / document).read_text()):
         assert (ROOT / target).exists(), target
+
+
+def test_modules_that_contributing_names_exist():
+    """Every path, and every module of the table of the house."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"`((?:prunelib|tests|benchmarks)/[\w/.]*)`", text)
+    assert len(paths) > 10
+    for path in paths:
+        assert (ROOT / path).exists(), path

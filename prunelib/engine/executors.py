@@ -200,11 +200,12 @@ def results(
                     place.stop(name)
                     place.close(kill=True)
                     break
-        if told:
-            raise KeyboardInterrupt if told[0] == signal.SIGINT else SystemExit(128 + told[0])
     except Exception as error:
-        if not place.lost(error, bar):
+        # What Ctrl-C does to workers that are still starting is no loss to make up for.
+        if not (told or place.lost(error, bar)):
             raise
+    if told:
+        raise KeyboardInterrupt if told[0] == signal.SIGINT else SystemExit(128 + told[0])
 
 
 def _failed(future):
