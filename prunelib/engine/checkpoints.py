@@ -54,12 +54,12 @@ def _digest(tensors: Tensors, about: dict[str, str]) -> str:
     return digest.hexdigest()
 
 
-@functools.cache
-def _shapes(name: str) -> str:
+@functools.cache  # by what builds it, as the table's row may be replaced in a session
+def _shapes(make: Callable[[], torch.nn.Module]) -> str:
     """A digest of the names and shapes of a network's tensors: another network under the same name
     is another one."""
     with torch.device("meta"):
-        state = networks.NETWORKS[name][0]().state_dict()
+        state = make().state_dict()
     shapes = [(key, tuple(value.shape)) for key, value in state.items()]
     return hashlib.sha256(repr(shapes).encode()).hexdigest()[:16]
 
@@ -80,7 +80,7 @@ class Folder:
         """What a state depends on beside its Run."""
         network, dataset = settings.get(setting).network, settings.get(setting).dataset
         return {
-            "network": f"{network}@{_shapes(network)}",
+            "network": f"{network}@{_shapes(networks.NETWORKS[network][0])}",
             "precision": self.precision,
             "data": self.data.get(dataset, "none"),
         }
