@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +213,7 @@ def _told_to_end(place, name, bar):
 @contextlib.contextmanager
 def _deaf():
     """Processes started here do not hear Ctrl-C: their caller does, and stops them."""
+    resource_tracker.ensure_running()  # its start, which loky would cause below, unblocks SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
