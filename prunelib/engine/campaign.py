@@ -184,7 +184,8 @@ class _Campaign:
             runs = [run for task in dense for run in task.runs]
             with self._bar(speed.iterations(runs), TRAINED) as own:
                 own.set_description("unpruned networks first")
-                gained += sum(self._keep(done) for done in self._results(dense, own))
+                for done in self._results(dense, own):
+                    gained += self._keep(done)
         for done in self._results([task for task in found if task not in dense], bar):
             gained += self._keep(done)
             bar.set_description(f"{self.recorded}/{total} {self.store.kind.name}")
