@@ -158,38 +158,39 @@ class _Campaign:
         with self._bar(work, self.store.kind) as bar:
             while missing and time.time() < self.job.deadline:
                 bar.update(work - self._work(missing) - bar.n)  # back, where a worker died
-                workers, gained = self.place.workers, 0
+                workers, back = self.place.workers, 0
                 for wave in (groups.first, groups.second):
                     bar.set_description(f"{self.recorded}/{total} {self.store.kind.name}")
-                    gained += self._wave(wave, missing, bar, total)
+                    back += self._wave(wave, missing, bar, total)
                 missing = self.store.missing(self.runs)
-                if not gained and self.place.workers == workers:
+                if not back and self.place.workers == workers:
                     break
             if not missing:
                 bar.update(work - bar.n)
-        self.folder.begun(self.runs, self.store.missing)  # removes what is not needed any more
+        self._begun(missing, self._there(missing))  # removes what is not needed any more
         return self.recorded
 
     def _wave(self, wave, missing, bar, total) -> int:
-        """Carry out the tasks of a wave; returns how many records and states it brought."""
+        """Carry out the tasks of a wave; returns how many came back, be it paused."""
         if time.time() >= self.job.deadline:
             return 0
-        found = wave(
-            missing, self.store.kind, self._there(missing),
-            self.folder.begun(missing, self.store.missing), self.width, self.place.workers,
-        )  # fmt: skip
+        there = self._there(missing)
+        begun = self._begun(missing, there)
+        found = wave(missing, self.store.kind, there, begun, self.width, self.place.workers)
         dense = [task for task in found if task.kind != self.store.kind]
-        gained = 0
+        back = 0
         if dense:  # networks that are trained for their states, in iterations rather than records
             runs = [run for task in dense for run in task.runs]
             with self._bar(speed.iterations(runs), TRAINED) as own:
                 own.set_description("unpruned networks first")
                 for done in self._results(dense, own):
-                    gained += self._keep(done)
+                    self._keep(done)
+                    back += 1
         for done in self._results([task for task in found if task not in dense], bar):
-            gained += self._keep(done)
+            self._keep(done)
+            back += 1
             bar.set_description(f"{self.recorded}/{total} {self.store.kind.name}")
-        return gained
+        return back
 
     def _results(self, found, bar):
         calls = ((tasks.carry_out, task, self.job, *self._contents(task)) for task in found)
@@ -203,7 +204,19 @@ class _Campaign:
         """The dense states that a task starts from, read when it is handed out."""
         return [self.place.share(self.folder.read(*state)) for state in task.starts]
 
-    def _keep(self, done: jobs.Done) -> int:
+    def _begun(self, missing, there):
+        """The groups in training that can go on. They are of trained networks, whatever this
+        campaign records; a dense network may be in training again for its states alone."""
+        needed = {state[0] for state in groups.starts(missing) if state not in there}
+        trained = Store(self.store.root)
+
+        def left(runs):
+            untrained = set(trained.missing(runs))
+            return [run for run in runs if run in untrained or run in needed]
+
+        return self.folder.begun({(run.setting, run.profile) for run in self.runs}, left)
+
+    def _keep(self, done: jobs.Done) -> None:
         """Write what a task has returned; the store first, whatever becomes of the rest."""
         for state, content in done.states.items():
             self.folder.write(*state, content)
@@ -211,7 +224,6 @@ class _Campaign:
         self.recorded += len(done.records)
         if self.output:
             self.output.add(done.records)
-        return len(done.records) + len(done.states)
 
     def _work(self, runs) -> int:
         return speed.iterations(runs) if self.store.kind == TRAINED else len(runs)

@@ -139,20 +139,26 @@ class Folder:
         return group if expected.items() <= group[1].items() else None
 
     def begun(
-        self, wanted: Collection[Run], missing: Callable[[list[Run]], list[Run]]
+        self, pairs: Collection[tuple[str, str]], left: Callable[[list[Run]], list[Run]]
     ) -> list[tuple[Path, tuple[Run, ...]]]:
-        """The groups in training that can go on, with those of their runs that are wanted and
-        missing. What is damaged, is of recorded runs, or was left half written by a process that
-        was killed, is removed."""
+        """The groups in training that can go on, with those of their runs that are left to train.
+
+        What is damaged, has nothing left, or was left half written by a process that was killed,
+        is removed.
+
+        Args:
+            pairs: settings and profiles.
+            left: says which of some runs are still to be trained.
+        """
         found = []
-        for setting, profile in sorted({(run.setting, run.profile) for run in wanted}):
+        for setting, profile in sorted(pairs):
             folder = self.root / setting / profile / "unfinished"
             for path in sorted(folder.glob("*.safetensors")):
                 group = _group(path)
-                left = missing(group[2]) if group else []
-                if not left:
+                runs = left(group[2]) if group else []
+                if not runs:
                     path.unlink(missing_ok=True)
-                elif self.read_group(path) and (runs := [run for run in left if run in wanted]):
+                elif self.read_group(path):
                     found.append((path, tuple(runs)))
             for path in folder.glob(".*.safetensors.*"):
                 if time.time() > path.stat().st_mtime + STALE:

@@ -274,3 +274,4 @@ def _in_process(folder, function, *args):
             return function(*args, advance=report)
         finally:
             report.flush()
+            jobs.TERMINATED.clear()  # what ends is the task: alone, SIGTERM would idle the worker
