@@ -81,17 +81,10 @@ def _place(workers, cluster, killable):
 def make_job(
     runs: list[Run], store: Store, device: str, precision: str, deadline: float = math.inf
 ) -> jobs.Job:
-    """What the tasks of these Runs have in common.
-
-    Raises:
-        DatasetError: data that they need are missing, damaged or incomplete.
-    """
-    data = {}
-    for name in dict.fromkeys(run.setting for run in runs if needs_data(run, store)):
-        setting = settings.get(name)
-        data[setting.dataset] = check_data(setting).fingerprint
+    """What the tasks of these Runs have in common; DatasetError as of `fingerprints`."""
     own = {n: m for n, m in scores.METHODS.items() if m.function.__module__ != scores.__name__}
     folder = store.root / ".checkpoints"
+    data = fingerprints(runs, store)
     return jobs.Job(
         uuid.uuid4().hex, device, precision, data, folder, _token(folder), deadline,
         cloudpickle.dumps(own),
@@ -104,6 +97,16 @@ def _token(folder: Path) -> str:
     if not path.exists():
         write_atomically(path, uuid.uuid4().hex)
     return path.read_text()
+
+
+def fingerprints(runs: list[Run], store: Store) -> dict[str, str]:
+    """The fingerprints of the datasets that Runs need, by the dataset's name.
+
+    Raises:
+        DatasetError: one is missing, damaged or incomplete.
+    """
+    names = dict.fromkeys(run.setting for run in runs if needs_data(run, store))
+    return {settings.get(n).dataset: check_data(settings.get(n)).fingerprint for n in names}
 
 
 def needs_data(run: Run, store: Store) -> bool:
