@@ -1,6 +1,7 @@
 """States of dense networks, and of groups in training: found again, told apart, never trusted when
 they are damaged."""
 
+import contextlib
 import time
 from dataclasses import replace
 
@@ -202,14 +203,54 @@ def test_a_crash_costs_no_more_than_the_time_since_the_last_checkpoint(store, wh
     assert results(store) == results(whole)
 
 
-def test_a_group_that_crashes_again_and_again_ends(store, whole, monkeypatch):
-    """Two iterations at a time: each crash costs the second of them."""
+class Crash(Exception):
+    pass
+
+
+def crash_once(wanted, store, monkeypatch):
+    """A campaign that crashes two iterations after it has begun or resumed a group."""
+    train_program = programs.train
+
+    def crashing(program, dataset, replicate, before):
+        end = program.done + 2
+
+        def look(done):
+            if before(done):
+                return True
+            if done == end:
+                raise Crash
+            return False
+
+        return train_program(program, dataset, replicate, look)
+
+    with monkeypatch.context() as patch, contextlib.suppress(Crash):
+        patch.setattr(programs, "train", crashing)
+        train(wanted, store)
+
+
+@pytest.mark.parametrize("lost", ["nothing", "states", "passed"])
+def test_campaigns_that_crash_again_and_again_end(store, tmp_path, monkeypatch, lost):
+    """Also where a dense network is recorded and only its states are lost; or where one of them was
+    passed before it was asked for, so that the checkpoint is of no use."""
+    late = [run(sparsity=0.9, prune_at=at, weights_from=at) for at in (3, "end")]
     monkeypatch.setattr(trainer, "SAVE", 0)
     monkeypatch.setattr(trainer, "COST", 0)
-    begun = [crash(store, (k + 2) * len(GROUP))[0] for k in range(9)]
-    assert begun == [k * len(GROUP) for k in range(9)]
-    assert go_on(store)[0] == 4
-    assert results(store) == results(whole)
+    if lost == "states":
+        train([dense(), run(**AFTER)], store)
+        states(store)[0].unlink()
+    if lost == "passed":
+        for _ in range(3):
+            crash_once([run(**AFTER)], store, monkeypatch)
+    crashes = 0
+    while store.missing(late):
+        crashes += 1
+        assert crashes <= (15 if lost == "passed" else 12)  # of two programs, ten iterations each
+        crash_once(late, store, monkeypatch)
+    other = Store(tmp_path / "undisturbed")
+    train(late, other)
+    assert results(store).items() >= results(other).items()
+    train([dense(), *late], store)
+    assert not unfinished(store)
 
 
 @pytest.mark.parametrize("how", [*DAMAGES, "precision", "data", "commit", "network"])

@@ -82,7 +82,7 @@ def test_groups_that_were_begun_go_on_as_they_are():
 
 
 def test_one_shot_masks_of_a_replicate_are_read_together_and_iterative_ones_first():
-    shots = [run("snip", s, ablation=ablation) for ablation in ("none", "shuffle") for s in (0.2, 0.5)]
+    shots = [run("snip", s, ablation=a) for a in ("none", "shuffle") for s in (0.2, 0.5)]
     iterative = [run("synflow", s) for s in (0.2, 0.5)]
     late, other = run(**AFTER), run("snip", replicate=1)
     missing = [*shots, *iterative, late, other]
