@@ -221,10 +221,10 @@ class _Campaign:
 
     def _keep(self, done: jobs.Done) -> None:
         """Write what a task has returned; the store first, whatever becomes of the rest."""
-        for state, content in done.states.items():
-            self.folder.write(*state, content)
         self.store.add(done.records)
         self.recorded += len(done.records)
+        for state, content in done.states.items():
+            self.folder.write(*state, content)
         if self.output:
             self.output.add(done.records)
 
