@@ -274,4 +274,5 @@ def _in_process(folder, function, *args):
             return function(*args, advance=report)
         finally:
             report.flush()
-            jobs.TERMINATED.clear()  # what ends is the task: alone, SIGTERM would idle the worker
+            if not (folder / "stop").exists():  # SIGTERM to this worker alone: it takes other tasks
+                jobs.TERMINATED.clear()
