@@ -21,6 +21,7 @@ from campaigns.common import (
 )
 from prunelib import engine, networks, scores
 from prunelib.engine import groups, programs, speed, trainer
+from prunelib.engine.checkpoints import Folder
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, StoreError
 from prunelib.results.store import Store
 from prunelib.runs import FIELDS, Run
@@ -105,10 +106,10 @@ def test_a_run_of_any_sparsity_is_trained_once(store):
 # ------------------------------------------------------------------------------------------- kills
 
 
-@pytest.mark.parametrize("moment", ["results/.locks/*", "scoring-*", "results/*/smoke.csv"])
+@pytest.mark.parametrize("moment", ["results/.locks/*", "results/*/smoke.csv"])
 def test_a_killed_campaign_loses_no_run_and_goes_on(undisturbed, store, moment):
-    """When it has begun, when its workers have, and when there is a record; its pipes close when
-    the workers have ended as well, so that none is left behind."""
+    """While its workers start, and when there is a record; its pipes close when the workers have
+    ended as well, so that none is left behind."""
     with script(store, 2, "endless") as process:
         wait_for(store, process, moment)
         process.kill()
@@ -267,6 +268,16 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_trained(
     assert str(tmp_path / "file") in str(error.value)
     assert "\n" not in str(error.value)
     assert (tmp_path / "file").read_text() == "a file"
+
+
+def test_a_state_that_cannot_be_written_costs_no_record(store, monkeypatch):
+    def fails(*arguments):
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(Folder, "write", fails)
+    with pytest.raises(StoreError, match="the disk is full"):
+        train([dense(), run(prune_at="end", weights_from="end")], store)
+    assert not store.missing([dense()])
 
 
 def test_an_output_that_fails_later_costs_no_record(store, tmp_path, monkeypatch):
