@@ -125,7 +125,7 @@ def plan(
         line = f"{setting}, profile {profile}: {len(members)} {store.kind.name} needed, "
         line += f"{len(members) - len(left)} in the store, {len(left)} to make"
         if left:
-            campaign.make_job(left, store, device, precision)  # data that are missing are told now
+            campaign.fingerprints(left, store)  # data that are missing are told now
             line += f" ({speed.estimate(left, store, device, precision)})"
         lines.append(line + ".")
     return "\n".join(lines)

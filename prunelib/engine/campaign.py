@@ -81,17 +81,10 @@ def _place(workers, cluster, killable):
 def make_job(
     runs: list[Run], store: Store, device: str, precision: str, deadline: float = math.inf
 ) -> jobs.Job:
-    """What the tasks of these Runs have in common.
-
-    Raises:
-        DatasetError: data that they need are missing, damaged or incomplete.
-    """
-    data = {}
-    for name in dict.fromkeys(run.setting for run in runs if needs_data(run, store)):
-        setting = settings.get(name)
-        data[setting.dataset] = check_data(setting).fingerprint
+    """What the tasks of these Runs have in common; DatasetError as of `fingerprints`."""
     own = {n: m for n, m in scores.METHODS.items() if m.function.__module__ != scores.__name__}
     folder = store.root / ".checkpoints"
+    data = fingerprints(runs, store)
     return jobs.Job(
         uuid.uuid4().hex,
         device,
@@ -110,6 +103,16 @@ def _token(folder: Path) -> str:
     if not path.exists():
         write_atomically(path, uuid.uuid4().hex)
     return path.read_text()
+
+
+def fingerprints(runs: list[Run], store: Store) -> dict[str, str]:
+    """The fingerprints of the datasets that Runs need, by the dataset's name.
+
+    Raises:
+        DatasetError: one is missing, damaged or incomplete.
+    """
+    names = dict.fromkeys(run.setting for run in runs if needs_data(run, store))
+    return {settings.get(n).dataset: check_data(settings.get(n)).fingerprint for n in names}
 
 
 def needs_data(run: Run, store: Store) -> bool:
@@ -164,41 +167,39 @@ class _Campaign:
         with self._bar(work, self.store.kind) as bar:
             while missing and time.time() < self.job.deadline:
                 bar.update(work - self._work(missing) - bar.n)  # back, where a worker died
-                workers, gained = self.place.workers, 0
+                workers, back = self.place.workers, 0
                 for wave in (groups.first, groups.second):
                     bar.set_description(f"{self.recorded}/{total} {self.store.kind.name}")
-                    gained += self._wave(wave, missing, bar, total)
+                    back += self._wave(wave, missing, bar, total)
                 missing = self.store.missing(self.runs)
-                if not gained and self.place.workers == workers:
+                if not back and self.place.workers == workers:
                     break
             if not missing:
                 bar.update(work - bar.n)
-        self.folder.begun(self.runs, self.store.missing)  # removes what is not needed any more
+        self._begun(missing, self._there(missing))  # removes what is not needed any more
         return self.recorded
 
     def _wave(self, wave, missing, bar, total) -> int:
-        """Carry out the tasks of a wave; returns how many records and states it brought."""
+        """Carry out the tasks of a wave; returns how many came back, be it paused."""
         if time.time() >= self.job.deadline:
             return 0
-        found = wave(
-            missing,
-            self.store.kind,
-            self._there(missing),
-            self.folder.begun(missing, self.store.missing),
-            self.width,
-            self.place.workers,
-        )
+        there = self._there(missing)
+        begun = self._begun(missing, there)
+        found = wave(missing, self.store.kind, there, begun, self.width, self.place.workers)
         dense = [task for task in found if task.kind != self.store.kind]
-        gained = 0
+        back = 0
         if dense:  # networks that are trained for their states, in iterations rather than records
             runs = [run for task in dense for run in task.runs]
             with self._bar(speed.iterations(runs), TRAINED) as own:
                 own.set_description("unpruned networks first")
-                gained += sum(self._keep(done) for done in self._results(dense, own))
+                for done in self._results(dense, own):
+                    self._keep(done)
+                    back += 1
         for done in self._results([task for task in found if task not in dense], bar):
-            gained += self._keep(done)
+            self._keep(done)
+            back += 1
             bar.set_description(f"{self.recorded}/{total} {self.store.kind.name}")
-        return gained
+        return back
 
     def _results(self, found, bar):
         calls = ((tasks.carry_out, task, self.job, *self._contents(task)) for task in found)
@@ -212,15 +213,26 @@ class _Campaign:
         """The dense states that a task starts from, read when it is handed out."""
         return [self.place.share(self.folder.read(*state)) for state in task.starts]
 
-    def _keep(self, done: jobs.Done) -> int:
+    def _begun(self, missing, there):
+        """The groups in training that can go on. They are of trained networks, whatever this
+        campaign records; a dense network may be in training again for its states alone."""
+        needed = {state[0] for state in groups.starts(missing) if state not in there}
+        trained = Store(self.store.root)
+
+        def left(runs):
+            untrained = set(trained.missing(runs))
+            return [run for run in runs if run in untrained or run in needed]
+
+        return self.folder.begun({(run.setting, run.profile) for run in self.runs}, left)
+
+    def _keep(self, done: jobs.Done) -> None:
         """Write what a task has returned; the store first, whatever becomes of the rest."""
-        for state, content in done.states.items():
-            self.folder.write(*state, content)
         self.store.add(done.records)
         self.recorded += len(done.records)
+        for state, content in done.states.items():
+            self.folder.write(*state, content)
         if self.output:
             self.output.add(done.records)
-        return len(done.records) + len(done.states)
 
     def _work(self, runs) -> int:
         return speed.iterations(runs) if self.store.kind == TRAINED else len(runs)

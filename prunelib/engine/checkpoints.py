@@ -54,12 +54,12 @@ def _digest(tensors: Tensors, about: dict[str, str]) -> str:
     return digest.hexdigest()
 
 
-@functools.cache
-def _shapes(name: str) -> str:
+@functools.cache  # by what builds it, as the table's row may be replaced in a session
+def _shapes(make: Callable[[], torch.nn.Module]) -> str:
     """A digest of the names and shapes of a network's tensors: another network under the same name
     is another one."""
     with torch.device("meta"):
-        state = networks.NETWORKS[name][0]().state_dict()
+        state = make().state_dict()
     shapes = [(key, tuple(value.shape)) for key, value in state.items()]
     return hashlib.sha256(repr(shapes).encode()).hexdigest()[:16]
 
@@ -80,7 +80,7 @@ class Folder:
         """What a state depends on beside its Run."""
         network, dataset = settings.get(setting).network, settings.get(setting).dataset
         return {
-            "network": f"{network}@{_shapes(network)}",
+            "network": f"{network}@{_shapes(networks.NETWORKS[network][0])}",
             "precision": self.precision,
             "data": self.data.get(dataset, "none"),
         }
@@ -139,20 +139,26 @@ class Folder:
         return group if expected.items() <= group[1].items() else None
 
     def begun(
-        self, wanted: Collection[Run], missing: Callable[[list[Run]], list[Run]]
+        self, pairs: Collection[tuple[str, str]], left: Callable[[list[Run]], list[Run]]
     ) -> list[tuple[Path, tuple[Run, ...]]]:
-        """The groups in training that can go on, with those of their runs that are wanted and
-        missing. What is damaged, is of recorded runs, or was left half written by a process that
-        was killed, is removed."""
+        """The groups in training that can go on, with those of their runs that are left to train.
+
+        What is damaged, has nothing left, or was left half written by a process that was killed,
+        is removed.
+
+        Args:
+            pairs: settings and profiles.
+            left: says which of some runs are still to be trained.
+        """
         found = []
-        for setting, profile in sorted({(run.setting, run.profile) for run in wanted}):
+        for setting, profile in sorted(pairs):
             folder = self.root / setting / profile / "unfinished"
             for path in sorted(folder.glob("*.safetensors")):
                 group = _group(path)
-                left = missing(group[2]) if group else []
-                if not left:
+                runs = left(group[2]) if group else []
+                if not runs:
                     path.unlink(missing_ok=True)
-                elif self.read_group(path) and (runs := [run for run in left if run in wanted]):
+                elif self.read_group(path):
                     found.append((path, tuple(runs)))
             for path in folder.glob(".*.safetensors.*"):
                 if time.time() > path.stat().st_mtime + STALE:

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +244,7 @@ def _told_to_end(place, name, bar):
 @contextlib.contextmanager
 def _deaf():
     """Processes started here do not hear Ctrl-C: their caller does, and stops them."""
+    resource_tracker.ensure_running()  # its start, which loky would cause below, unblocks SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
@@ -279,11 +281,8 @@ class Reporter:
         self.amount, self.sent = 0.0, time.monotonic()
 
 
-_busy = _ending = False
-
-
 def _start_worker(folder, parent):
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, lambda *_: jobs.TERMINATED.set())
     threading.Thread(target=_watch, args=(folder, parent), daemon=True).start()
     torch.set_num_threads(1)
     memory.keep()
@@ -299,24 +298,12 @@ def _watch(folder, parent):
     os._exit(1)
 
 
-def _end(number, frame):
-    """End on SIGTERM, but let a task in progress write its checkpoint first."""
-    global _ending
-    _ending = True
-    jobs.TERMINATED.set()
-    if not _busy:
-        os._exit(128 + number)
-
-
 def _in_process(folder, function, *args):
-    global _busy
-    _busy = True
     with open(folder / "progress", "ab", buffering=0) as file:
         report = Reporter(lambda amount: file.write(struct.pack("d", amount)))
         try:
             return function(*args, advance=report)
         finally:
             report.flush()
-            _busy = False
-            if _ending:
-                os._exit(128 + signal.SIGTERM)
+            if not (folder / "stop").exists():  # SIGTERM to this worker alone: it takes other tasks
+                jobs.TERMINATED.clear()

@@ -65,7 +65,7 @@ def first(
         missing: Runs to record, in the order of their value.
         kind: what is recorded of them.
         there: dense states that are at hand.
-        begun: unfinished groups: their checkpoint and the missing runs in it.
+        begun: unfinished groups: their checkpoint and the runs in it that are left to train.
         width: how many networks of a setting are trained as one program.
         workers: among how many the work is shared.
     """
@@ -73,7 +73,7 @@ def first(
     dense = list(dict.fromkeys(run for run, _ in needed))
     alone = [run for run in missing if not run.parent]
     if kind != TRAINED:
-        return _training(dense, set(), needed, [], width, workers) + _others(alone, kind)
+        return _training(dense, set(), needed, begun, width, workers) + _others(alone, kind)
     record = set(missing)
     dense = sorted({*dense, *(run for run in alone if run.method == "dense")})
     pruned = [run for run in alone if run.method != "dense"]

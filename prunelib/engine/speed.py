@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from prunelib import datasets, masks, networks, scores, settings, training
 from prunelib.engine import executors, groups, memory, programs
 from prunelib.errors import PrunelibError
-from prunelib.results.records import TRAINED
+from prunelib.results.records import END, TRAINED
 from prunelib.results.store import Store
 from prunelib.runs import Run
 
@@ -193,8 +193,10 @@ def estimate(runs: list[Run], store: Store, device: str, precision: str) -> str:
     setting, profile = runs[0].setting, runs[0].profile
     workers = executors.check_workers(None, device)
     trained = dict.fromkeys(run.parent for run in runs if run.parent)
-    if store.kind == TRAINED:
+    if store.kind in (TRAINED, END):
         trained |= dict.fromkeys(runs)
+    if store.kind == END:  # beside each its unmodified network
+        trained |= dict.fromkeys(replace(run, ablation="none") for run in runs)
     seconds, said = _scoring(runs), f"{workers} at a time"
     if trained:
         found = groups.first(

@@ -111,6 +111,10 @@ def _resumed(
     else:
         return None, 0.0
     tensors, about, runs = group
+    done = int(about["done"])
+    passed = [s for s in task.keep if s[1] != "end" and s[1] < done and not folder.read(*s)]
+    if passed and not task.record:  # trained for states alone, one of which it would not meet again
+        return None, 0.0
     network = settings.get(task.runs[0].setting).network
     models = [networks.build(network).to(job.device) for _ in task.runs]
     full = [masks.full(model) for model in models]
@@ -119,7 +123,7 @@ def _resumed(
         prefix = f"{runs.index(run)}/"
         own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
         program.unpack(k, own)
-    program.done = int(about["done"])
+    program.done = done
     return program, float(about["seconds"])
 
 

@@ -1,0 +1,32 @@
+"""Budgets: a call that ends in time, and the next one that goes on."""
+
+import time
+
+import pytest
+
+from campaigns.common import run, train
+from prunelib import scores
+from prunelib.engine import executors
+from prunelib.grids import figure_runs
+
+
+@pytest.mark.timeout(300)
+def test_a_call_with_a_budget_ends_in_time_and_the_next_one_goes_on(store):
+    wanted = figure_runs(3, "lenet_digits", "paper", 1)
+    began = time.monotonic()
+    first = train(wanted, store, minutes=0.1)
+    assert time.monotonic() - began < 6 + 20
+    assert len(store.missing(wanted)) == len(wanted) - first
+    assert train(wanted, store, workers=2) == len(wanted) - first
+    assert not store.missing(wanted)
+
+
+def test_what_cannot_be_paused_is_ended(store, registry, monkeypatch):
+    @scores.register("endless", needs_data=False)
+    def endless(model, batch):
+        time.sleep(3600)
+
+    monkeypatch.setattr(executors, "GRACE", 1)
+    began = time.monotonic()
+    assert train([run("endless")], store, minutes=0.05) == 0
+    assert time.monotonic() - began < 3 + 20

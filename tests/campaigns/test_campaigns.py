@@ -1,0 +1,375 @@
+"""Campaigns that are complete, killed, doubled, out of disk, and given what they cannot use."""
+
+import os
+import signal
+import time
+
+import pytest
+import torch
+
+from campaigns.common import (
+    RUNS,
+    assert_same,
+    dense,
+    go_on,
+    results,
+    run,
+    script,
+    train,
+    unfinished,
+    wait_for,
+)
+from prunelib import engine, networks, scores
+from prunelib.engine import groups, programs, speed, trainer
+from prunelib.engine.checkpoints import Folder
+from prunelib.errors import BadValueError, DatasetError, PrunelibError, StoreError
+from prunelib.results.store import Store
+from prunelib.runs import FIELDS, Run
+
+
+def test_a_campaign_is_complete_and_nothing_is_trained_twice(undisturbed, store):
+    assert set(undisturbed) == {tuple(r.record().values()) for r in RUNS}
+    total = 64 * 300 + 300 * 100 + 100 * 10
+    for r in RUNS:
+        accuracy, _, _, kept = undisturbed[tuple(r.record().values())][len(FIELDS) :][:4]
+        assert kept == total - round(r.sparsity * total)
+        assert accuracy > 0.5 or r.method != "dense"  # ten iterations beat a guess by far
+    assert train(RUNS[:3], store) == 3
+    path = store.path("lenet_digits", "smoke")
+    before = path.read_bytes()
+    assert train(RUNS[:3], store) == 0
+    assert path.read_bytes() == before
+
+
+def test_two_workers_give_the_same_results(undisturbed, store, registry):
+    """Also of a method that the user has registered, which the workers cannot import. It sends
+    them what Ctrl-C sends to all processes of a terminal: they leave that to their parent."""
+    parent = os.getpid()
+
+    @scores.register("users_own", needs_data=False)
+    def users_own(model, batch):
+        if os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGINT)
+        names = networks.prunable(model)
+        return {n: torch.full_like(model.get_parameter(n), i) for i, n in enumerate(names)}
+
+    own = [run("users_own", replicate=r) for r in range(2)]
+    assert train([*RUNS, *own], store, workers=2) == len(RUNS) + 2
+    alone = Store(store.root.parent / "alone")
+    assert train(own, alone) == 2
+    assert_same(results(store), undisturbed | results(alone))
+
+
+def test_results_do_not_depend_on_what_is_trained_together(undisturbed, store):
+    for r in (RUNS[5], RUNS[3], RUNS[0]):
+        train([r], store)
+    assert_same(results(store), {key: undisturbed[key] for key in results(store)})
+
+
+def test_networks_that_cannot_be_stacked_are_trained_side_by_side(undisturbed, store, monkeypatch):
+    monkeypatch.setattr(programs, "make", programs.Several)
+    monkeypatch.setattr(speed, "width", lambda *arguments, **options: 3)
+    chosen = [r for r in RUNS[:13] if r.sparsity < 0.8]  # states of the dense one included
+    assert train(chosen, store) == len(chosen) == 7
+    assert set(store.table()["engine"]) == {"several"}
+    for key, row in results(store).items():
+        expected = undisturbed[key]
+        losses = slice(len(FIELDS) + 1, len(FIELDS) + 3)
+        assert row[losses] == pytest.approx(expected[losses], rel=1e-3)
+        assert row[: len(FIELDS)] == expected[: len(FIELDS)]
+        assert row[-3:] == expected[-3:]
+
+
+def test_the_worker_in_this_process_has_one_thread_while_it_works(store, monkeypatch):
+    seen, make = [], programs.make
+
+    def look(*arguments):
+        seen.append(torch.get_num_threads())
+        return make(*arguments)
+
+    monkeypatch.setattr(programs, "make", look)
+    torch.set_num_threads(2)
+    try:
+        train([dense()], store)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert seen == [1]
+
+
+def test_a_run_of_any_sparsity_is_trained_once(store):
+    """Written with too few digits it would not be found again, and be trained for ever."""
+    assert train([run(sparsity=0.123456789012)], store) == 1
+    assert train([run(sparsity=0.123456789012)], store) == 0
+
+
+# ------------------------------------------------------------------------------------------- kills
+
+
+@pytest.mark.parametrize("moment", ["results/.locks/*", "results/*/smoke.csv"])
+def test_a_killed_campaign_loses_no_run_and_goes_on(undisturbed, store, moment):
+    """While its workers start, and when there is a record; its pipes close when the workers have
+    ended as well, so that none is left behind."""
+    with script(store, 2, "endless") as process:
+        wait_for(store, process, moment)
+        process.kill()
+        output, _ = process.communicate(timeout=10)
+    assert output == "started\n"  # once: the workers do not run the script again
+    before = results(store)
+    assert len(before) < len(RUNS)
+    assert before or not moment.endswith("csv")
+    assert train(RUNS, store) == len(RUNS) - len(before)
+    assert_same(results(store), undisturbed)
+
+
+def once(root, signal_number, iteration):
+    """A method that lets its worker send a signal to itself, once, before an iteration of what it
+    trains next; every iteration that it trains leaves a byte in a file."""
+
+    def scored(model, batch):
+        from prunelib.engine import programs
+
+        step = programs.Program.step
+
+        def told(program, *batch):
+            marker = root / f"signalled-{signal_number}"
+            if program.done == iteration and not marker.exists():
+                marker.touch()
+                os.kill(os.getpid(), signal_number)
+            with open(root / "trained", "ab") as file:
+                file.write(b"." * program.count)
+            step(program, *batch)
+
+        if step.__name__ == "step":
+            programs.Program.step = told
+        return scores.magnitude(model)
+
+    return scored
+
+
+def test_when_a_worker_dies_half_as_many_go_on(undisturbed, store, registry, capsys, monkeypatch):
+    """As with the system's killing of a process where two do not fit into memory."""
+    first, numbers = groups.first, []
+    monkeypatch.setattr(groups, "first", lambda *a: (numbers.append(a[5]), first(*a))[1])
+    scores.register("deadly", needs_data=False)(once(store.root.parent, signal.SIGKILL, 2))
+    train([run("deadly"), *RUNS], store, workers=2)
+    assert (store.root.parent / "signalled-9").exists()
+    found = results(store)
+    assert [found.pop(key)[2] for key in found.keys() - undisturbed.keys()] == ["deadly"]
+    assert_same(found, undisturbed)
+    assert "going on with 1 of 2" in capsys.readouterr().err
+    assert numbers[0] == 2
+    assert numbers[-1] == 1
+
+
+def test_a_worker_that_is_told_to_end_checkpoints_and_its_group_goes_on(store, registry):
+    """SIGTERM to a worker alone, of which the campaign knows nothing: no iteration is lost, and it
+    is complete."""
+    scores.register("terminated", needs_data=False)(once(store.root.parent, signal.SIGTERM, 6))
+    wanted = [run("terminated", s) for s in (0.2, 0.5, 0.9)]
+    assert train(wanted, store, workers=1, minutes=5) == 3
+    assert (store.root.parent / "signalled-15").exists()
+    assert len((store.root.parent / "trained").read_bytes()) == 3 * 10
+    assert not unfinished(store)
+
+
+def test_a_worker_that_dies_is_told_and_does_not_hang(store, registry):
+    @scores.register("deadly", needs_data=False)
+    def deadly(model, batch):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(PrunelibError, match=r"a worker died.* the only one") as error:
+        train([run("deadly")], store, workers=2)
+    assert "\n" not in str(error.value)
+
+
+# ------------------------------------------------------------------------- two campaigns, one store
+
+
+def test_a_second_campaign_waits_and_finds_what_is_left(undisturbed, store):
+    """It says for whom it waits, and does the rest: nothing is doubled."""
+    with script(store, 1) as process:
+        with store.hold([("lenet_digits", "smoke")]):
+            sentence = process.stderr.readline()
+            assert train(RUNS[:20], store) == 20
+        output, errors = process.communicate(timeout=120)
+    path = store.path("lenet_digits", "smoke")
+    assert f"{path} is held by another campaign (process {os.getpid()} " in sentence
+    assert (process.returncode, errors) == (0, "")
+    assert output.split() == ["started", str(len(RUNS) - 20)]
+    assert_same(results(store), undisturbed)
+
+
+def test_two_campaigns_on_one_store_share_the_work(undisturbed, store):
+    with script(store, 1) as one, script(store, 1) as other:
+        found = [process.communicate(timeout=120) for process in (one, other)]
+    assert [process.returncode for process in (one, other)] == [0, 0], found
+    trained = [int(output.split()[1]) for output, _ in found]
+    assert sorted(trained) == [0, len(RUNS)]  # the second finds nothing left to do
+    assert_same(results(store), undisturbed)
+
+
+# ------------------------------------------------------------------------------- disks and outputs
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_ends_a_campaign_with_a_sentence_and_costs_no_record(
+    undisturbed, store, full_disk, workers
+):
+    """Room for a part of the records."""
+    trained = train([r for r in RUNS if r.method == "dense"], store)
+    path = store.path("lenet_digits", "smoke")
+    with full_disk(path.stat().st_size + 4000), pytest.raises(StoreError) as error:
+        train([r for r in RUNS if not r.parent], store, workers)
+    assert "cannot be written" in str(error.value)
+    assert "\n" not in str(error.value)
+    before = results(store)
+    assert trained < len(before) < len(RUNS)
+    assert train(RUNS, store, workers) == len(RUNS) - len(before)
+    assert_same(results(store), undisturbed)
+
+
+@pytest.mark.parametrize(("room", "save", "file"), [(50_000, 600, "-end-"), (200_000, 0, "unfin")])
+def test_a_disk_too_full_for_a_state_or_for_a_group_in_training(
+    undisturbed, store, full_disk, monkeypatch, room, save, file
+):
+    monkeypatch.setattr(trainer, "SAVE", save)
+    with full_disk(room), pytest.raises(StoreError, match=f"{file}.*cannot be written"):
+        train(RUNS, store)
+    left = len(store.missing(RUNS))
+    assert train(RUNS, store) == left
+    assert_same(results(store), undisturbed)
+
+
+def test_new_records_go_to_the_output_too(undisturbed, store, tmp_path):
+    train(RUNS[:4], store)
+    output = tmp_path / "output"
+    assert train(RUNS[:9], store, output=output) == 5
+    assert not Store(output).missing(RUNS[4:9])
+    home = Store(tmp_path / "home")
+    train(RUNS[8:9], home)
+    kept = results(home)
+    assert home.merge(output) == 4
+    assert home.merge(output) == 0
+    assert results(home).items() >= kept.items()
+    assert_same(results(home), {k: v for k, v in undisturbed.items() if k in results(home)})
+    assert not home.missing(RUNS[4:9])
+
+
+@pytest.mark.parametrize("where", ["file", "file/below", "store"])
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_trained(
+    store, tmp_path, monkeypatch, where
+):
+    (tmp_path / "file").write_text("a file")
+    monkeypatch.setattr(programs, "make", None)  # whatever is trained fails
+    bad, output = (Store(tmp_path / "file"), None) if where == "store" else (store, where)
+    with pytest.raises(StoreError) as error:
+        train([dense()], bad, output=output and tmp_path / output)
+    assert str(tmp_path / "file") in str(error.value)
+    assert "\n" not in str(error.value)
+    assert (tmp_path / "file").read_text() == "a file"
+
+
+def test_a_state_that_cannot_be_written_costs_no_record(store, monkeypatch):
+    def fails(*arguments):
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(Folder, "write", fails)
+    with pytest.raises(StoreError, match="the disk is full"):
+        train([dense(), run(prune_at="end", weights_from="end")], store)
+    assert not store.missing([dense()])
+
+
+def test_an_output_that_fails_later_costs_no_record(store, tmp_path, monkeypatch):
+    output, add = tmp_path / "output", Store.add
+
+    def fails(self, records):
+        if self.root == output:
+            raise StoreError("the disk is gone")
+        add(self, records)
+
+    monkeypatch.setattr(Store, "add", fails)
+    with pytest.raises(StoreError, match="the disk is gone"):
+        train([dense()], store, output=output)
+    assert not store.missing([dense()])
+
+
+# -------------------------------------------------------------------------------- what goes wrong
+
+
+@pytest.mark.timeout(300)
+def test_an_error_reaches_the_caller_in_its_own_words_and_ends_the_other_workers(store, registry):
+    @scores.register("broken", needs_data=False)
+    def broken(model, batch):
+        return {n: model.get_parameter(n) * float("nan") for n in networks.prunable(model)}
+
+    @scores.register("endless", needs_data=False)
+    def endless(model, batch):
+        time.sleep(3600)
+
+    with pytest.raises(BadValueError) as error:
+        train([run("endless"), run("broken", replicate=1)], store, workers=2)
+    assert str(error.value) == "method 'broken' gave scores of layers.0.weight that are not finite"
+
+
+def test_finished_runs_outlive_an_error(store, registry):
+    @scores.register("broken", needs_data=False)
+    def broken(model, batch):
+        return {}
+
+    wanted = [run(), run("broken", replicate=1), run(replicate=2)]
+    with pytest.raises(BadValueError, match="must score exactly the prunable weights"):
+        train(wanted, store)
+    assert store.missing(wanted) == wanted[1:]
+    assert train(wanted[::2], store) == 1
+
+
+@pytest.mark.parametrize("call", [train, engine.plan])
+def test_missing_data_is_told_before_anything_is_trained_or_timed(
+    store, tmp_path, monkeypatch, call
+):
+    monkeypatch.setenv("PRUNELIB_DATA", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(programs, "make", None)
+    monkeypatch.setattr(speed, "estimate", None)
+    with pytest.raises(DatasetError, match="mnist"):
+        call([Run("lenet_mnist", "smoke"), dense()], store)
+    assert store.table().empty
+
+
+def test_a_worker_with_other_data_says_so(store):
+    other = {"digits": "0123"}
+    with pytest.raises(DatasetError, match=r"of a worker has the fingerprint .*caller's has 0123"):
+        go_on(store, data=other)
+    assert store.table().empty
+
+
+def test_a_damaged_record_stops_a_campaign_and_stays(store):
+    train([dense()], store)
+    path = store.path("lenet_digits", "smoke")
+    path.write_text(path.read_text().replace(",he,", ",she,"))
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"smoke\.csv, line 2: .*'she'"):
+        train([run()], store)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"device": "tpu"}, "unknown device 'tpu'; choose from cpu, cuda"),
+        ({"workers": 0}, "workers=0"),
+        ({"workers": 1.5}, "workers=1.5"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'; choose from fp32, tf32, bf16"),
+        ({"minutes": 0}, "minutes=0: give a number above 0"),
+        ({"minutes": -1.0}, "minutes=-1.0"),
+    ],
+)
+def test_bad_options_get_one_sentence(store, options, sentence):
+    with pytest.raises(PrunelibError, match=sentence):
+        train([dense()], store, **options)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(store):
+    with pytest.raises(BadValueError, match="no GPU"):
+        train([dense()], store, device="cuda")
