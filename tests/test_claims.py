@@ -53,9 +53,13 @@ def truths():
     """Random pruning five points below; SNIP alike to magnitude after training but for three
     points beyond 90 %."""
     return {
-        DENSE: 0.95, AFTER: lambda s: 0.95 if s < 0.9 else 0.90, SNIP: lambda s: 0.9485 if s < 0.9
-        else 0.93, RANDOM: 0.88, SYNFLOW: 0.948, SHUFFLED["synflow"]: 0.92,
-    }  # fmt: skip
+        DENSE: 0.95,
+        AFTER: lambda s: 0.95 if s < 0.9 else 0.90,
+        SNIP: lambda s: 0.9485 if s < 0.9 else 0.93,
+        RANDOM: 0.88,
+        SYNFLOW: 0.948,
+        SHUFFLED["synflow"]: 0.92,
+    }
 
 
 def test_claims_of_section_4(results, truths):
@@ -181,8 +185,11 @@ def test_inverted_grasp_is_claimed_differently_for_lenet(results, setting, claim
 
 def test_every_section_has_claims_and_every_expectation_a_region():
     assert {claim.section for claim in claims.CLAIMS} == set(claims.SECTIONS)
-    said = {e for c in claims.CLAIMS for e in
-            (c.expected if isinstance(c.expected, tuple) else (c.expected,))}  # fmt: skip
+    said = {
+        e
+        for c in claims.CLAIMS
+        for e in (c.expected if isinstance(c.expected, tuple) else (c.expected,))
+    }
     assert said - {None} == set(claims.REGIONS)
 
 
@@ -199,25 +206,36 @@ def masks(setting, kept, effective=((100, 100),), replicates=3):
     return pd.DataFrame(
         [
             Run(setting, "paper", method, settings.sparsity(level), ablation, replicate=r).record()
-            | {"layers": layers, "kept_weights": sum(layers), "dataset": "none",
-               "effective_weights": pairs[method][place] + r * (method == "snip")}
+            | {
+                "layers": layers,
+                "kept_weights": sum(layers),
+                "dataset": "none",
+                "effective_weights": pairs[method][place] + r * (method == "snip"),
+            }
             for method, layers in kept.items()
             for place, ablation in enumerate(("none", "shuffle"))
             for r in range(replicates)
         ]
-    )  # fmt: skip
+    )
 
 
 def test_output_layers_that_are_spared():
     """LeNet on the digits at 93.1 %, 6.87 % of weights kept: 200 of the 1,000 in the output layer
     are three times as many, 70 as many, 40 fewer."""
-    kept = {"magnitude": (1319, 2061, 70), "snip": (1200, 2050, 200), "grasp": (1300, 2110, 40),
-            "synflow": (1200, 2050, 200)}  # fmt: skip
+    kept = {
+        "magnitude": (1319, 2061, 70),
+        "snip": (1200, 2050, 200),
+        "grasp": (1300, 2110, 40),
+        "synflow": (1200, 2050, 200),
+    }
     found = claims.layers(masks("lenet_digits", kept), "lenet_digits", settings.sparsity(12))
     assert dict(zip(found["subject"], found["verdict"], strict=True)) == {
-        "magnitude": "differs", "snip": "agrees", "grasp": "differs", "synflow": "agrees",
+        "magnitude": "differs",
+        "snip": "agrees",
+        "grasp": "differs",
+        "synflow": "agrees",
         "all": "differs",
-    }  # fmt: skip
+    }
     assert found["ratio"].iloc[1] == "2.91"  # 0.2 / 0.068719
     spared = {"snip": kept["snip"], "synflow": kept["synflow"]}
     found = claims.layers(masks("lenet_digits", spared), "lenet_digits", settings.sparsity(12))
@@ -231,8 +249,11 @@ def test_shortcuts_of_recorded_masks_are_pruned_more_heavily_than_their_blocks()
     rows = found[found["claim"].str.contains("shortcuts")]
     assert list(rows["subject"]) == ["blocks.3.shortcut.0", "blocks.6.shortcut.0", "all"]
     assert set(rows["verdict"]) == {"agrees"}  # its CIFAR-10 is a variant
-    each = table[(table["method"] == "synflow") & (table["ablation"] == "none")
-                 & (table["sparsity"] == settings.sparsity(6))]["layers"]  # fmt: skip
+    each = table[
+        (table["method"] == "synflow")
+        & (table["ablation"] == "none")
+        & (table["sparsity"] == settings.sparsity(6))
+    ]["layers"]
     # by hand: the fourth block's two convolutions and its shortcut are the eighth to tenth layer
     ratios = [(c[9] / 512) / min(c[7] / 4608, c[8] / 9216) for c in each]
     assert rows["ratio"].iloc[0] == f"{np.mean(ratios):.2f}"
@@ -269,8 +290,10 @@ def test_immunity_is_an_excess_over_chance():
     data = pd.DataFrame(rows, columns=columns)
     found = claims.immunity(data, spoken=True).set_index("method")
     assert dict(found["verdict"]) == {
-        "magnitude": "not supported", "snip": "supported", "grasp": "undecided",
-    }  # fmt: skip
+        "magnitude": "not supported",
+        "snip": "supported",
+        "grasp": "undecided",
+    }
     assert found.loc["magnitude", "excess"] == pytest.approx(0.91 / 3)
     assert set(found["n"]) == {3}
     assert claims.immunity(data, spoken=False)["verdict"].iloc[0] == "differs"

@@ -13,21 +13,32 @@ from prunelib.runs import Run
 SPARSITY = settings.sparsity(6)
 
 
-def mask(method, ablation, replicate, effective, collapse=(100,) * 21, setting="resnet20_cifar10",
-         prune_at=0):  # fmt: skip
+def mask(
+    method,
+    ablation,
+    replicate,
+    effective,
+    collapse=(100,) * 21,
+    setting="resnet20_cifar10",
+    prune_at=0,
+):
     run = Run(setting, "paper", method, SPARSITY, ablation, prune_at, replicate=replicate)
     return run.record() | {
-        "kept_weights": 100, "effective_weights": effective, "collapse": collapse,
-        "layers": (4800 * (replicate + 1), 15000, 500), "dataset": "cifar10@0",
-    }  # fmt: skip
+        "kept_weights": 100,
+        "effective_weights": effective,
+        "collapse": collapse,
+        "layers": (4800 * (replicate + 1), 15000, 500),
+        "dataset": "cifar10@0",
+    }
 
 
 def weights(method, ablation, replicate, std, wasserstein, ks, prune_at=0):
     run = Run("lenet_digits", "paper", method, SPARSITY, ablation, prune_at, replicate=replicate)
     return run.record() | {
-        "std": (std, 1.0, 2.0, 3.0), "wasserstein": (wasserstein, 0.0, 0.0, 0.0),
+        "std": (std, 1.0, 2.0, 3.0),
+        "wasserstein": (wasserstein, 0.0, 0.0, 0.0),
         "ks": (ks, 0.1, 0.2 + 0.2 * replicate, 0.3),
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture
@@ -55,9 +66,10 @@ def test_accuracies_of_a_figure(rows):
     about = (3, pd.concat([made, other]), "lenet_digits", "smoke", label)
     data = curves.accuracy_data(*about, replicates=2)
     assert list(data["line"].unique()) == [
-        "Unpruned", "3: magnitude end", *(f"3: {m} 0" for m in
-        ("magnitude", "snip", "grasp", "synflow", "random")),
-    ]  # fmt: skip
+        "Unpruned",
+        "3: magnitude end",
+        *(f"3: {m} 0" for m in ("magnitude", "snip", "grasp", "synflow", "random")),
+    ]
     assert list(data["sparsity"].unique()) == [0.0, 73.8, 96.5]
     assert set(data["n"]) == {2}
     assert data["accuracy"].tolist() == pytest.approx([85.0] * len(data))
@@ -101,8 +113,11 @@ def test_masks_of_trained_networks_are_lines_of_figure_15_alone():
     """Magnitude before and after training; Figures 5 and 16 and Section 5 are about the former."""
     whole, half = (1000,) * 21, (*(1000,) * 20, 500)
     early = [mask("magnitude", a, r, 9, half) for a in ("none", "shuffle") for r in (0, 1)]
-    late = [mask("magnitude", a, r, 8, whole, prune_at="end") for a in ("none", "shuffle")
-            for r in (0, 1)]  # fmt: skip
+    late = [
+        mask("magnitude", a, r, 8, whole, prune_at="end")
+        for a in ("none", "shuffle")
+        for r in (0, 1)
+    ]
     for numbers in (
         lambda table: curves.collapse_data(table, SPARSITY),
         lambda table: curves.ratio_data(table),
@@ -122,8 +137,9 @@ def test_masks_of_trained_networks_are_lines_of_figure_15_alone():
 def test_layers_by_hand():
     """LeNet on the digits has 19,200, 30,000 and 1,000 weights in its layers; a quarter of the
     first layer's are kept, then half."""
-    made = [mask(m, "none", r, 9, setting="lenet_digits") for m in ("snip", "magnitude")
-            for r in (0, 1)]  # fmt: skip
+    made = [
+        mask(m, "none", r, 9, setting="lenet_digits") for m in ("snip", "magnitude") for r in (0, 1)
+    ]
     made += [mask("snip", "shuffle", 0, 9, setting="lenet_digits")]
     data = curves.layer_data(pd.DataFrame(made), "lenet_digits", SPARSITY)
     assert list(data["method"].unique()) == ["magnitude", "snip"]  # the order of the paper
@@ -193,19 +209,38 @@ def test_recorded_masks_agree_with_the_printed_values(setting, replicates):
 def test_how_far_weights_move_by_hand():
     """Shuffling moves the weights by 0.3, and by 0.5 in units of 2; what has no unmodified network
     beside it is left out; the last of the figures is pruned after training."""
-    table = pd.DataFrame([
-        weights("snip", "none", 0, 2.0, 0.0, 0.0), weights("snip", "shuffle", 0, 1.0, 1.0, 0.3),
-        weights("grasp", "shuffle", 0, 1.0, 1.0, 0.3),
-        weights("magnitude", "none", 0, 1.0, 0.0, 0.0, "end"),
-        weights("magnitude", "reinit", 0, 3.0, 0.2, 0.4, "end"),
-    ])  # fmt: skip
+    table = pd.DataFrame(
+        [
+            weights("snip", "none", 0, 2.0, 0.0, 0.0),
+            weights("snip", "shuffle", 0, 1.0, 1.0, 0.3),
+            weights("grasp", "shuffle", 0, 1.0, 1.0, 0.3),
+            weights("magnitude", "none", 0, 1.0, 0.0, 0.0, "end"),
+            weights("magnitude", "reinit", 0, 3.0, 0.2, 0.4, "end"),
+        ]
+    )
     data = curves.weight_data({"before training": table})
     assert data.to_dict("records") == [
-        {"when": "before training", "sparsity": SPARSITY, "method": "snip", "ablation": "shuffle",
-         "replicate": 0, "ks": 0.3, "wasserstein": 0.5, "std": 0.5},
-        {"when": "before training", "sparsity": SPARSITY, "method": "magnitude after training",
-         "ablation": "reinit", "replicate": 0, "ks": 0.4, "wasserstein": 0.2, "std": 3.0},
-    ]  # fmt: skip
+        {
+            "when": "before training",
+            "sparsity": SPARSITY,
+            "method": "snip",
+            "ablation": "shuffle",
+            "replicate": 0,
+            "ks": 0.3,
+            "wasserstein": 0.5,
+            "std": 0.5,
+        },
+        {
+            "when": "before training",
+            "sparsity": SPARSITY,
+            "method": "magnitude after training",
+            "ablation": "reinit",
+            "replicate": 0,
+            "ks": 0.4,
+            "wasserstein": 0.2,
+            "std": 3.0,
+        },
+    ]
 
 
 def test_weights_of_each_layer_by_hand():

@@ -54,9 +54,13 @@ def test_the_spread_is_pooled_by_hand():
 def test_a_third_curve_lends_its_spread():
     """A variance of 0.0005 with three degrees of freedom beside the two above: 0.0005 with five."""
     third = [0.9 + d * 0.0005**0.5 for d in (-(1.5**0.5), 0, 0, 1.5**0.5)]
-    found = between({
-        SNIP: {0.2: [0.90, 0.92]}, GRASP: {0.2: [0.80, 0.84]}, RANDOM: {0.2: third},
-    })  # fmt: skip
+    found = between(
+        {
+            SNIP: {0.2: [0.90, 0.92]},
+            GRASP: {0.2: [0.80, 0.84]},
+            RANDOM: {0.2: third},
+        }
+    )
     assert found.effect.error == pytest.approx(0.0005**0.5)
     assert found.effect.freedom == pytest.approx(5)
 
@@ -168,9 +172,10 @@ def test_replicates_that_lack_a_sparsity_do_not_count():
 def test_steps_and_initialisations_are_curves_of_their_own():
     fixed = Curve("magnitude", init="fixed_variance")
     made = {
-        AFTER: {0.2: [0.95, 0.96]}, Curve("magnitude"): {0.2: [0.90, 0.91]},
+        AFTER: {0.2: [0.95, 0.96]},
+        Curve("magnitude"): {0.2: [0.90, 0.91]},
         fixed: {0.2: [0.80, 0.81]},
-    }  # fmt: skip
+    }
     assert between(made, pair=(AFTER, Curve("magnitude"))).effect.mean == pytest.approx(0.05)
     assert between(made, pair=(fixed, Curve("magnitude"))).effect.mean == pytest.approx(-0.10)
 

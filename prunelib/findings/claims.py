@@ -203,8 +203,8 @@ def check(table: pd.DataFrame, setting: str, profile: str, section: str) -> pd.D
         if claim.section != section or claim.lenet not in (None, is_lenet):
             continue
         mixed, pairs = mixed_precision(table, claim.curve, claim.against)
-        row = {"claim": claim.text, "subject": claim.subject, "n": 0,
-               "mixed": f"{mixed} of {pairs}"}  # fmt: skip
+        row = {"claim": claim.text, "subject": claim.subject, "n": 0}
+        row["mixed"] = f"{mixed} of {pairs}"
         both = isinstance(claim.expected, tuple)
         expected = claim.expected if both else (claim.expected, claim.expected)
         for (name, sparsities), said in zip(ranges.items(), expected, strict=True):
@@ -251,10 +251,10 @@ def layers(table: pd.DataFrame, setting: str, sparsity: float) -> pd.DataFrame:
         around = synflow.loc[:, synflow.columns.str.startswith(f"{block}.conv")].min(axis=1)
         shortcuts[name] = statistics.effect(synflow[name] / around.where(around > 0))
     spoken = speaks(setting, "paper", table)
-    rows = _parts("the output layer is spared", spared, SPARED, spoken, "ratio", ".2f")
-    rows += _parts("SynFlow prunes shortcuts more heavily than their block", shortcuts, HEAVILY,
-                   spoken, "ratio", ".2f")  # fmt: skip
-    return pd.DataFrame(rows).assign(setting=setting)
+    rows = _parts("the output layer is spared", spared, SPARED, spoken)
+    text = "SynFlow prunes shortcuts more heavily than their block"
+    rows += _parts(text, shortcuts, HEAVILY, spoken)
+    return pd.DataFrame(rows, columns=_COLUMNS).assign(setting=setting)
 
 
 def effective_ratio(table: pd.DataFrame, setting: str) -> pd.DataFrame:
@@ -277,28 +277,28 @@ def effective_ratio(table: pd.DataFrame, setting: str) -> pd.DataFrame:
     }
     spoken = speaks(setting, "paper", table, figure=6)  # the networks of the main body
     text = "at most 1.0026 times as many effective weights"
-    rows = _parts(text, effects, RECONNECTED, spoken, "ratio", ".4f")
-    return pd.DataFrame(rows).assign(setting=setting, sparsity=round(100 * sparsity, 1))
+    rows = _parts(text, effects, RECONNECTED, spoken, ".4f")
+    return pd.DataFrame(rows, columns=_COLUMNS).assign(
+        setting=setting, sparsity=round(100 * sparsity, 1)
+    )
+
+
+_COLUMNS = ["claim", "subject", "n", "ratio", "interval", "verdict"]
 
 
 def _parts(
-    text: str, effects: Mapping[str, Effect], region: Region, spoken: bool, unit: str, form: str
-) -> list[dict]:
-    """A row for each part of a claim about all, and one for the claim; none if it has no part."""
-    rows = [
-        {
-            "claim": text, "subject": subject, "n": effect.n,
-            unit: f"{effect.mean:{form}}" if effect.n else "",
-            "interval": spelled(effect, region, form, 1),
-            "verdict": worded(verdict(effect, region), spoken),
-        }
-        for subject, effect in effects.items()
-    ]  # fmt: skip
+    text: str, effects: Mapping[str, Effect], region: Region, spoken: bool, form: str = ".2f"
+) -> list[tuple]:
+    """A row of `_COLUMNS` for each part of a claim about all, and one for the claim; none if it
+    has no part."""
+    rows = []
+    for subject, effect in effects.items():
+        mean = f"{effect.mean:{form}}" if effect.n else ""
+        said = worded(verdict(effect, region), spoken)
+        rows.append((text, subject, effect.n, mean, spelled(effect, region, form, 1), said))
     if rows:
         found = worded(statistics.verdict_of_all(list(effects.values()), region), spoken)
-        least = min(effect.n for effect in effects.values())
-        rows.append({"claim": text, "subject": "all", "n": least, unit: "", "interval": "",
-                     "verdict": found})  # fmt: skip
+        rows.append((text, "all", min(e.n for e in effects.values()), "", "", found))
     return rows
 
 
@@ -324,10 +324,9 @@ def immunity(data: pd.DataFrame, spoken: bool) -> pd.DataFrame:
         ["when", "sparsity", "method", "ablation"], sort=False
     ):
         excess = statistics.effect(group["ks"] - group["chance"])
-        rows.append(
-            (when, round(100 * sparsity, 1), method, ablation, excess.n, group["ks"].mean(),
-             excess.mean, spelled(excess, MOVED, ".3f", 1), worded(verdict(excess, MOVED), spoken))
-        )  # fmt: skip
+        about = (when, round(100 * sparsity, 1), method, ablation, excess.n, group["ks"].mean())
+        said = worded(verdict(excess, MOVED), spoken)
+        rows.append((*about, excess.mean, spelled(excess, MOVED, ".3f", 1), said))
     columns = ["when", "sparsity", "method", "ablation", "n", "ks", "excess", "interval", "verdict"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -22,9 +22,13 @@ NEAR = {"percent_neurons_pruned": 2.0, "matching": 0.0005, "extreme": 0.01}
 
 
 def accuracy_data(
-    figure: int, table: pd.DataFrame, setting: str, profile: str,
-    label: Callable[[int, Curve], str], replicates: int | None = None,
-) -> pd.DataFrame:  # fmt: skip
+    figure: int,
+    table: pd.DataFrame,
+    setting: str,
+    profile: str,
+    label: Callable[[int, Curve], str],
+    replicates: int | None = None,
+) -> pd.DataFrame:
     """The numbers that an accuracy figure draws.
 
     Args:
@@ -180,10 +184,8 @@ def weight_data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 continue  # there is nothing to compare with
             for row in group[group["ablation"] != "none"].itertuples():
                 name = "magnitude after training" if prune_at == "end" else method
-                rows.append(
-                    (when, sparsity, name, row.ablation, replicate, row.ks,
-                     row.wasserstein / stds["none"], row.std / stds["none"])
-                )  # fmt: skip
+                scaled = row.wasserstein / stds["none"], row.std / stds["none"]
+                rows.append((when, sparsity, name, row.ablation, replicate, row.ks, *scaled))
     columns = ["when", "sparsity", "method", "ablation", "replicate", "ks", "wasserstein", "std"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -253,19 +255,16 @@ def against_published(table: pd.DataFrame, setting: str) -> pd.DataFrame:
         bound = str(row.value).startswith("<")
         number = float(str(row.value).removeprefix("<"))
         band = "matching" if row.sparsity <= round(matching, 3) else "extreme"
-        region = Region("at most", 0) if bound else Region(
-            "same", NEAR.get(row.quantity, NEAR[band])
-        )  # fmt: skip
+        tolerance = NEAR.get(row.quantity, NEAR[band])
+        region = Region("at most", 0) if bound else Region("same", tolerance)
         effect = statistics.from_printed(values, number, chosen.replicates)
-        rows.append(
-            (row.quantity.replace("_", " "), row.method, 100 * row.sparsity, row.value,
-             values.mean(), values.std(), effect.n, float("nan") if bound else effect.mean,
-             "" if bound else spelled(effect, region, "+.4f", 1),
-             worded(verdict(effect, region), spoken))
-        )  # fmt: skip
-    columns = ["quantity", "method", "sparsity", "paper", "ours", "std", "n", "difference",
-               "interval", "verdict"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+        about = (row.quantity.replace("_", " "), row.method, 100 * row.sparsity, row.value)
+        apart = (effect.mean, spelled(effect, region, "+.4f", 1))
+        apart = (float("nan"), "") if bound else apart
+        said = worded(verdict(effect, region), spoken)
+        rows.append((*about, values.mean(), values.std(), effect.n, *apart, said))
+    columns = ["quantity", "method", "sparsity", "paper", "ours", "std", "n"]
+    return pd.DataFrame(rows, columns=[*columns, "difference", "interval", "verdict"])
 
 
 def replicates_of_ratio(table: pd.DataFrame, method: str, sparsity: float) -> pd.DataFrame:

@@ -45,12 +45,16 @@ class Accuracies:
     """
 
     def __init__(self, table: pd.DataFrame, chance: float):
-        accuracies = pd.DataFrame({
-            "curve": table["method"].str.cat([table[name].astype(str) for name in _OTHERS], " "),
-            "replicate": table["replicate"],
-            "sparsity": table["sparsity"],
-            "accuracy": table["test_accuracy"].astype(float),
-        })  # fmt: skip
+        accuracies = pd.DataFrame(
+            {
+                "curve": table["method"].str.cat(
+                    [table[name].astype(str) for name in _OTHERS], " "
+                ),
+                "replicate": table["replicate"],
+                "sparsity": table["sparsity"],
+                "accuracy": table["test_accuracy"].astype(float),
+            }
+        )
         # a row a curve and replicate, a column a sparsity
         self._wide = accuracies.pivot(
             index=["curve", "replicate"], columns="sparsity", values="accuracy"
