@@ -119,7 +119,9 @@ class Folder:
         folder = self.root / runs[0].setting / runs[0].profile / "unfinished"
         return folder / f"{hashlib.sha256(key).hexdigest()[:16]}.safetensors"
 
-    def write_group(self, runs: tuple[Run, ...], tensors: Tensors, done: int, seconds: float):
+    def write_group(
+        self, runs: tuple[Run, ...], tensors: Tensors, done: int, seconds: float
+    ) -> None:
         """Keep what a group needs to go on after `done` iterations and `seconds` of work."""
         about = self._conditions(runs[0].setting) | {
             "commit": commit(),

@@ -161,7 +161,7 @@ class Processes(Place):
 
 
 def results(
-    place, calls: Iterable[tuple], bar: tqdm, name: str = "", until: float = math.inf
+    place: Place, calls: Iterable[tuple], bar: tqdm, name: str = "", until: float = math.inf
 ) -> Iterator:
     """Call function(*arguments, advance) in a place for each of `calls`; results as they come.
 

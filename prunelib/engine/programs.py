@@ -1,13 +1,24 @@
-"""Programs that train K networks of one architecture at once, by the recipe of `training`."""
+"""Programs that train K networks of one architecture at once, by the recipe of `training`.
+
+`Stacked` makes one batched product of K LeNets, `Several` trains any networks side by side; `make`
+chooses. `train` runs either, on a GPU as captured CUDA graphs: what a small network costs there is
+the launching of its kernels, and a graph launches them all at once.
+"""
 
 from collections import deque
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from prunelib import datasets, masks, training
 from prunelib.errors import check_name
 from prunelib.precision import PRECISIONS, products, short
+from prunelib.settings import Schedule
+
+AnyDataset = datasets.Dataset | datasets.FolderDataset
+Tensors = dict[str, Tensor]  # of one network, by name
 
 
 class Program:
@@ -26,7 +37,14 @@ class Program:
         gradual: the sparsity that each network is pruned to while it trains, or None for each.
     """
 
-    def __init__(self, models, mask, schedule, precision="fp32", gradual=None):
+    def __init__(
+        self,
+        models: list[nn.Module],
+        mask: list[Tensors],
+        schedule: Schedule,
+        precision: str = "fp32",
+        gradual: list[float | None] | None = None,
+    ):
         self.precision = check_name("precision", precision, PRECISIONS)
         self.count, self.schedule = len(models), schedule
         self.gradual = gradual or [None] * len(models)
@@ -51,7 +69,7 @@ class Program:
             for p in self.parameters:
                 self.optimiser.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
-    def step(self, inputs, targets):
+    def step(self, inputs: Tensor, targets: Tensor) -> None:
         """One iteration on a batch, at the learning rate in `self.rate`; adds to `self.total`."""
         self.optimiser.zero_grad()
         with products(self.precision):
@@ -66,7 +84,7 @@ class Program:
             self.total += losses.detach()
 
     @torch.no_grad()
-    def prune_gradually(self):
+    def prune_gradually(self) -> None:
         """Prune further those networks that are pruned while they train, where it is time to."""
         for k, final in enumerate(self.gradual):
             if final and (sparsity := self.schedule.gradual_sparsity(self.done, final)):
@@ -79,7 +97,7 @@ class Program:
 
     @torch.no_grad()
     @products("fp32")
-    def evaluate(self, dataset):
+    def evaluate(self, dataset: AnyDataset) -> tuple[list[float], list[float]]:
         """Test accuracy in [0, 1] and mean cross-entropy of each network, two lists; in the
         networks' own precision, batch norm in evaluation mode."""
         correct, loss, tested = torch.zeros_like(self.total), torch.zeros_like(self.total), 0
@@ -92,14 +110,14 @@ class Program:
         self.mode(training=True)
         return (correct / tested).tolist(), (loss / tested).tolist()
 
-    def state(self, k):
+    def state(self, k: int) -> Tensors:
         """A copy of the state dict of network k, on the CPU."""
         return {
             name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
             for name, value in self.tensors(k).items()
         }
 
-    def pack(self, k):
+    def pack(self, k: int) -> Tensors:
         """What network k needs to go on: kept weights and their momentum, all other tensors, and
         its mask in bits; dict from name to a tensor on the CPU."""
         mask, packed = self.mask(k), {"total": self.total[k].cpu()}
@@ -112,7 +130,7 @@ class Program:
         return packed
 
     @torch.no_grad()
-    def unpack(self, k, packed):
+    def unpack(self, k: int, packed: Tensors) -> None:
         """Put network k where `pack` found it."""
         mask = self.mask(k)
         self.total[k] = packed["total"]
@@ -144,7 +162,7 @@ class Stacked(Program):
         ]
         return parameters, masked
 
-    def logits(self, inputs):
+    def logits(self, inputs: Tensor) -> Tensor:
         """Logits [K, n, classes] on inputs [n, …]: all see the same batch, so their first layers
         are one matrix product and the others batched ones."""
         x = inputs.flatten(1)
@@ -154,18 +172,18 @@ class Stacked(Program):
             hidden = torch.baddbmm(b[:, None], hidden.relu(), w.transpose(1, 2))
         return hidden
 
-    def mode(self, training):
-        pass  # nothing in a LeNet depends on it
+    def mode(self, training: bool) -> None:
+        """Nothing in a LeNet depends on it."""
 
-    def tensors(self, k):
+    def tensors(self, k: int) -> Tensors:
         """The live tensors of network k, by name."""
         return {n: p.detach()[k] for n, p in zip(self.names, self.parameters, strict=True)}
 
-    def mask(self, k):
+    def mask(self, k: int) -> Tensors:
         """The live mask of network k, of numbers."""
         return {n: m[k] for n, (_, m) in zip(self.names, self.masked, strict=False)}
 
-    def momenta(self, k):
+    def momenta(self, k: int) -> Tensors:
         """None: LeNets are trained without momentum."""
         return {}
 
@@ -189,7 +207,7 @@ class Several(Program):
         ]
         return parameters, masked
 
-    def logits(self, inputs):
+    def logits(self, inputs: Tensor) -> Tensor:
         """Logits [K, n, classes] on inputs [n, …]."""
         if inputs.dim() == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
@@ -204,32 +222,44 @@ class Several(Program):
             here.wait_stream(stream)
         return torch.stack(found)
 
-    def mode(self, training):
+    def mode(self, training: bool) -> None:
+        """Batch norm in training or in evaluation mode."""
         for model in self.models:
             model.train(training)
 
-    def tensors(self, k):
+    def tensors(self, k: int) -> Tensors:
         """The live tensors of network k, batch-norm statistics included, by name."""
         return {n: t.detach() for n, t in self.models[k].state_dict(keep_vars=True).items()}
 
-    def mask(self, k):
+    def mask(self, k: int) -> Tensors:
         """The live mask of network k, of numbers."""
         return self.masks[k]
 
-    def momenta(self, k):
+    def momenta(self, k: int) -> Tensors:
         """The live momentum buffers of network k, by name."""
         state = self.optimiser.state
         named = self.models[k].named_parameters()
         return {n: state[p]["momentum_buffer"] for n, p in named if p in state}
 
 
-def make(models, mask, schedule, precision="fp32", gradual=None):
+def make(
+    models: list[nn.Module],
+    mask: list[Tensors],
+    schedule: Schedule,
+    precision: str = "fp32",
+    gradual: list[float | None] | None = None,
+) -> Program:
     """The program for these networks: LeNets are stacked, all others trained side by side."""
     stackable = hasattr(models[0], "layers") and not schedule.momentum
     return (Stacked if stackable else Several)(models, mask, schedule, precision, gradual)
 
 
-def train(program, dataset, replicate, before=None):
+def train(
+    program: Program,
+    dataset: AnyDataset,
+    replicate: int,
+    before: Callable[[int], bool] | None = None,
+) -> list[training.Outcome] | None:
     """Train a program's networks to the end of their schedule; the recipe of `training.train`.
 
     Args:
