@@ -217,10 +217,13 @@ def merge(
     from prunelib.results.records import KINDS
     from prunelib.results.store import Store
 
+    def waiting(sentence: str) -> None:
+        print(f"prunelib: {sentence}", file=sys.stderr)
+
     for folder in folders:
         if not folder.is_dir():
             raise BadValueError(f"{folder} is not a folder: give what run --records was given")
-        added = sum(Store(kind=kind).merge(folder) for kind in KINDS)
+        added = sum(Store(kind=kind).merge(folder, waiting) for kind in KINDS)
         print(f"{folder}: {added} new records")
 
 

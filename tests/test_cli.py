@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from conftest import mask, trained, weights
+from filelock import FileLock, Timeout
 from typer.testing import CliRunner
 
 from prunelib import cli, grids, runs, scores, settings
@@ -174,3 +175,21 @@ def test_records_from_elsewhere_are_merged_once(prunelib, tmp_path):
     code, _, error = prunelib("merge", str(tmp_path / "nowhere"))
     assert code == 2
     assert "is not a folder" in error
+
+
+def test_merge_says_for_which_campaign_it_waits(prunelib, tmp_path, monkeypatch):
+    """Fault: it waits for hours, and says nothing. Here the other one frees the file at once."""
+    away, acquire = Store(tmp_path / "away"), FileLock.acquire
+    away.add([trained(Run("lenet_digits", "smoke"))])
+
+    def held(lock, **options):
+        if options.get("timeout") == 0 and not lock.is_locked:
+            raise Timeout(str(lock.lock_file))
+        return acquire(lock, **options)
+
+    monkeypatch.setattr(FileLock, "acquire", held)
+    (tmp_path / ".locks").mkdir()
+    (tmp_path / ".locks" / "lenet_digits.smoke.lock").touch()
+    code, said, error = prunelib("merge", str(tmp_path / "away"))
+    assert (code, "1 new records" in said) == (0, True)
+    assert "lenet_digits/smoke.csv is held by another campaign" in error.splitlines()[0]

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import cloudpickle
 import torch
+from filelock import FileLock
 from tqdm.auto import tqdm
 
 from prunelib import datasets, scores, settings
 from prunelib.engine import executors, groups, jobs, speed, tasks
 from prunelib.engine.checkpoints import Folder, State
 from prunelib.errors import BadValueError, DatasetError, check_name
-from prunelib.paths import write_atomically
+from prunelib.paths import write_atomically, writing
 from prunelib.precision import PRECISIONS, default_precision
 from prunelib.results.records import END, TRAINED
 from prunelib.results.store import Store
@@ -42,7 +43,8 @@ def run(
 ) -> int:
     """Carry out the Runs that a store misses; the arguments are those of `engine.train`."""
     device, precision = check_device(device), check_precision(precision, device)
-    workers = workers if cluster else executors.check_workers(workers, device)
+    if not (cluster and workers is None):
+        workers = executors.check_workers(workers, device)
     if minutes is not None and not minutes > 0:
         raise BadValueError(f"minutes={minutes!r}: give a number above 0")
     deadline = math.inf if minutes is None else time.time() + 60 * minutes
@@ -100,9 +102,12 @@ def make_job(
 def _token(folder: Path) -> str:
     """What the folder's file "token" holds: written once, and the same for all campaigns."""
     path = folder / "token"
-    if not path.exists():
-        write_atomically(path, uuid.uuid4().hex)
-    return path.read_text()
+    with writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "token.lock"):  # campaigns of other settings may begin at this time
+            if not path.exists():
+                write_atomically(path, uuid.uuid4().hex)
+        return path.read_text()
 
 
 def fingerprints(runs: list[Run], store: Store) -> dict[str, str]:
@@ -210,8 +215,9 @@ class _Campaign:
         return {state for state in groups.starts(runs) if self.folder.read(*state) is not None}
 
     def _contents(self, task):
-        """The dense states that a task starts from, read when it is handed out."""
-        return [self.place.share(self.folder.read(*state)) for state in task.starts]
+        """The dense states that a task starts from, read when it is handed out; b"", which the task
+        refuses with its sentence, in place of one that was lost meanwhile."""
+        return [self.place.share(self.folder.read(*state) or b"") for state in task.starts]
 
     def _begun(self, missing, there):
         """The groups in training that can go on. They are of trained networks, whatever this

@@ -6,6 +6,7 @@ made again: nothing is ever trained from a state that might be another one's. Th
 state are what travels to workers, so that these need no folder in common with the caller.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -163,8 +164,9 @@ class Folder:
                 elif self.read_group(path):
                     found.append((path, tuple(runs)))
             for path in folder.glob(".*.safetensors.*"):
-                if time.time() > path.stat().st_mtime + STALE:
-                    path.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):  # its writer has just ended it
+                    if time.time() > path.stat().st_mtime + STALE:
+                        path.unlink()
         return found
 
 

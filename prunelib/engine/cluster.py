@@ -39,10 +39,10 @@ class Cluster(Place):
         try:
             self.client = distributed.Client(self.queue or address, timeout=PATIENCE)
             self.client.wait_for_workers(1, timeout=JOIN)
-        except (OSError, ValueError, TimeoutError) as error:
+        except Exception as error:  # of ever other kinds: TypeError where TLS is not configured
             self.close()
             raise PrunelibError(
-                f"no Dask cluster answers at {address!r} ({error or 'no worker came'}): start a "
+                f"no Dask cluster answers at {address!r} ({error}): start a "
                 "scheduler (dask scheduler) and workers (dask worker ADDRESS --nthreads 1) where "
                 "this package is installed, and give the scheduler's address, as tcp://host:8786"
             ) from None

@@ -56,7 +56,7 @@ def carry_out(task: Task, job: Job, *contents: bytes, advance: Advance) -> Done:
         return (_read if task.kind == MASK else _compare)(task, job, states, advance)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=1)  # the last: another campaign may have another method of that name
 def _register(methods: bytes) -> None:
     scores.METHODS.update(cloudpickle.loads(methods))
 

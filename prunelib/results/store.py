@@ -153,8 +153,9 @@ class Store:
         other, added = Store(folder, self.kind), 0
         for key in other._pairs():
             found = other.records(*key)
-            if new := self.missing(found):
+            if self.missing(found):
                 with self.hold([key], waiting):
+                    new = self.missing(found)  # whoever held it may have added some of them
                     self.add(found[run] for run in new)
                 added += len(new)
         return added

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import threading
 import time
 
+import cloudpickle
 import pytest
 import torch
 
@@ -20,7 +22,7 @@ from campaigns.common import (
     wait_for,
 )
 from prunelib import engine, networks, scores
-from prunelib.engine import groups, programs, speed, trainer
+from prunelib.engine import campaign, groups, programs, speed, tasks, trainer
 from prunelib.engine.checkpoints import Folder
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, StoreError
 from prunelib.results.store import Store
@@ -181,6 +183,38 @@ def test_a_worker_that_dies_is_told_and_does_not_hang(store, registry):
     with pytest.raises(PrunelibError, match=r"a worker died.* the only one") as error:
         train([run("deadly")], store, workers=2)
     assert "\n" not in str(error.value)
+
+
+def test_a_worker_takes_the_method_of_the_campaign_that_it_works_for(registry):
+    """Fault: of two campaigns with methods of one name, both get the later one's."""
+    pickled = []
+    for sign in (1, -1):
+        own = scores.register("ones_own", needs_data=False)(lambda model, batch, sign=sign: sign)
+        pickled.append(cloudpickle.dumps({"ones_own": scores.METHODS["ones_own"]}))
+        assert own(None, None) == sign
+    for which, sign in ((0, 1), (1, -1), (0, 1), (0, 1)):
+        tasks._register(pickled[which])
+        assert scores.METHODS["ones_own"].function(None, None) == sign
+
+
+def test_campaigns_that_begin_at_one_time_have_one_token(tmp_path, monkeypatch):
+    """Fault: each writes its own, and the first no longer knows its folder for its own."""
+    write, found = campaign.write_atomically, []
+
+    def slowly(path, content):
+        time.sleep(0.2)
+        write(path, content)
+
+    monkeypatch.setattr(campaign, "write_atomically", slowly)
+    others = [
+        threading.Thread(target=lambda: found.append(campaign._token(tmp_path))) for _ in range(2)
+    ]
+    for other in others:
+        other.start()
+        time.sleep(0.1)
+    for other in others:
+        other.join()
+    assert found[0] == found[1] == (tmp_path / "token").read_text()
 
 
 # ------------------------------------------------------------------------- two campaigns, one store
@@ -359,6 +393,7 @@ def test_a_damaged_record_stops_a_campaign_and_stays(store):
         ({"device": "tpu"}, "unknown device 'tpu'; choose from cpu, cuda"),
         ({"workers": 0}, "workers=0"),
         ({"workers": 1.5}, "workers=1.5"),
+        ({"workers": 0, "cluster": "tcp://127.0.0.1:1"}, "workers=0"),
         ({"precision": "fp8"}, "unknown precision 'fp8'; choose from fp32, tf32, bf16"),
         ({"minutes": 0}, "minutes=0: give a number above 0"),
         ({"minutes": -1.0}, "minutes=-1.0"),

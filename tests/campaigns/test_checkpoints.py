@@ -293,6 +293,14 @@ def test_what_is_left_of_a_finished_group_is_removed(store):
     assert not unfinished(store)
 
 
+def test_a_half_written_file_that_its_writer_ends_meanwhile_is_no_error(store, whole):
+    """Fault: it is listed, and gone when it is looked at; here a link to nowhere."""
+    go_on(store, pause=5)
+    unfinished(store)[0].with_name(".0.safetensors.1").symlink_to("nowhere")
+    assert go_on(store)[0] == 4
+    assert_same(results(store), results(whole))
+
+
 def test_half_a_group_goes_on_where_the_whole_was_left(store, whole, monkeypatch):
     make = programs.make
 

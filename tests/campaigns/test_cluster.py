@@ -197,7 +197,7 @@ def test_workers_of_several_threads_get_a_sentence(tmp_path):
         train([Run("lenet_digits", "smoke")], Store(tmp_path), cluster=address)
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense"])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "tls://127.0.0.1:1"])
 def test_a_cluster_that_does_not_answer_gets_a_sentence(tmp_path, monkeypatch, address):
     monkeypatch.setattr(cluster, "PATIENCE", 1)
     with pytest.raises(PrunelibError, match=f"no Dask cluster answers at '{address}'"):
