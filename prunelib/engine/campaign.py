@@ -96,6 +96,7 @@ def make_job(
         _token(folder),
         deadline,
         cloudpickle.dumps(own),
+        jobs.this_process(),
     )
 
 

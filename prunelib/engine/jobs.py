@@ -1,5 +1,7 @@
 """What the tasks of one campaign have in common, what a task returns, and how tasks are stopped."""
 
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +33,7 @@ class Job:
             whether it sees the same folder.
         deadline: in seconds since the epoch.
         methods: the methods that the caller has registered, pickled; workers do not import them.
+        caller: the process that they are registered in already.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Job:
     token: str
     deadline: float
     methods: bytes
+    caller: str
 
     def checkpoints(self) -> Folder:
         """The caller's folder of states."""
@@ -77,6 +81,11 @@ class Done:
 
     records: list[Record] = field(default_factory=list)
     states: dict[State, bytes] = field(default_factory=dict)
+
+
+def this_process() -> str:
+    """A name of this process that no other one has at this time."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 STOPPED: set[str] = set()  # names of jobs

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import cloudpickle
 
 from prunelib import analysis, datasets, scores, settings
-from prunelib.engine import memory, programs, trainer
+from prunelib.engine import jobs, memory, programs, trainer
 from prunelib.engine.checkpoints import State, Tensors, undump
 from prunelib.engine.groups import Task
 from prunelib.engine.jobs import Advance, Done, Job
@@ -39,7 +39,8 @@ def carry_out(task: Task, job: Job, *contents: bytes, advance: Advance) -> Done:
     """
     if job.is_over():
         return Done()
-    _register(job.methods)
+    if job.caller != jobs.this_process():  # there they are themselves, with what they close over
+        _register(job.methods)
     _check_data(task.runs[0].setting, job)
     states = {}
     for state, content in zip(task.starts, contents, strict=True):

@@ -408,3 +408,17 @@ def test_bad_options_get_one_sentence(store, options, sentence):
 def test_a_gpu_that_is_not_there(store):
     with pytest.raises(BadValueError, match="no GPU"):
         train([dense()], store, device="cuda")
+
+
+def test_a_method_of_the_callers_own_process_is_itself(store, registry):
+    """A copy would count in a list of its own."""
+    seen = []
+
+    @scores.register("counting", needs_data=False)
+    def counting(model, batch):
+        seen.append(1)
+        return scores.magnitude(model)
+
+    assert train([run("counting")], store, workers=1) == 1
+    assert len(seen) == 1
+    assert scores.get("counting").function is counting
