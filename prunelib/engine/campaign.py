@@ -173,12 +173,12 @@ class _Campaign:
         with self._bar(work, self.store.kind) as bar:
             while missing and time.time() < self.job.deadline:
                 bar.update(work - self._work(missing) - bar.n)  # back, where a worker died
-                workers, back = self.place.workers, 0
+                losses, back = self.place.losses, 0
                 for wave in (groups.first, groups.second):
                     bar.set_description(f"{self.recorded}/{total} {self.store.kind.name}")
                     back += self._wave(wave, missing, bar, total)
                 missing = self.store.missing(self.runs)
-                if not back and self.place.workers == workers:
+                if not back and self.place.losses == losses:
                     break
             if not missing:
                 bar.update(work - bar.n)

@@ -56,9 +56,12 @@ class Cluster(Place):
 
     @property
     def workers(self):
-        return max(1, sum(self.client.nthreads().values()))
+        with _answering():
+            return max(1, sum(self.client.nthreads().values()))
 
     def submit(self, function, *args):
+        if self.client.status == "closed":  # by itself, when the scheduler did not answer for long
+            raise CancelledError("its client is closed")
         return self.executor.submit(_on_cluster, self.topic, function, *args)
 
     def counted(self):
@@ -69,7 +72,10 @@ class Cluster(Place):
         it outlives the loss of one of them."""
         key = hashlib.sha256(content).digest()
         if key not in self.shared:
-            self.shared[key] = self.client.scatter(content, broadcast=True)
+            try:
+                self.shared[key] = self.client.scatter(content, broadcast=True)
+            except OSError as error:  # whom it was sent to has died, or there is no worker now
+                raise CancelledError(str(error)) from None
         return self.shared[key]
 
     def stop(self, name):
@@ -78,7 +84,8 @@ class Cluster(Place):
 
     def lost(self, error, bar):
         """The scheduler gives the tasks of a lost worker to others; what reaches the caller is that
-        a state was lost with all that had it, or that a task has taken several workers along."""
+        a state was lost with all that had it, or while it was sent, or that a task has taken
+        several workers along."""
         from distributed import KilledWorker
 
         if isinstance(error, KilledWorker):
@@ -87,16 +94,35 @@ class Cluster(Place):
                 "memory: what is finished is kept; give the workers more, and the same command "
                 "again"
             ) from None
+        if not isinstance(error, CancelledError):
+            return False
         self.shared.clear()
-        return isinstance(error, CancelledError)
+        with _answering():
+            self.executor.shutdown(wait=False)  # takes back what was handed out: it will be again
+            self.client.wait_for_workers(1, timeout=JOIN)
+            self.executor = self.client.get_executor(pure=False)
+        return True
 
     def close(self, kill=False):
         if hasattr(self, "executor"):
-            self.executor.shutdown(wait=not kill)
+            with contextlib.suppress(RuntimeError):  # of a client whose scheduler has ended
+                self.executor.shutdown(wait=not kill)
         if hasattr(self, "client"):
             self.client.close()
         if self.queue:
             self.queue.close()
+
+
+@contextlib.contextmanager
+def _answering():
+    """Turn whatever error a scheduler that has ended causes in its client into a sentence."""
+    try:
+        yield
+    except Exception as error:
+        raise PrunelibError(
+            f"the Dask cluster no longer answers, or has no workers ({error}): what is finished is "
+            "kept; see to its scheduler and workers, and give the same command again"
+        ) from None
 
 
 def _slurm(jobs: int):

@@ -42,10 +42,12 @@ class Place:
     Attributes:
         workers: how many tasks run at a time.
         ahead: how many tasks it is given before the first of them returns.
+        losses: how often a worker was lost, and with it what others were to return.
     """
 
     workers: int = 1
     ahead: float = 1
+    losses: int = 0
 
     def submit(self, function: Callable, *args) -> Future:
         """Call function(*args, advance=…), `advance` being told of progress."""
@@ -205,6 +207,7 @@ def results(
         # What Ctrl-C does to workers that are still starting is no loss to make up for.
         if not (told or place.lost(error, bar)):
             raise
+        place.losses += 1
     if told:
         raise KeyboardInterrupt if told[0] == signal.SIGINT else SystemExit(128 + told[0])
 

@@ -170,6 +170,37 @@ def test_where_workers_see_the_folder_a_lost_workers_group_goes_on(tmp_path):
     assert_same(results(store), results(alone))
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("lost", ["worker", "scheduler"])
+def test_a_loss_while_states_are_sent(tmp_path, monkeypatch, lost):
+    """The only worker dies with the states that it was sent, and another joins: the campaign goes
+    on. Where the scheduler has ended, it says so. Faults: a traceback; an end without a word."""
+    runs, store, sent = figure_runs(8, "lenet_digits", "smoke"), Store(tmp_path / "results"), []
+    share = cluster.Cluster.share
+    (tmp_path / "dask").mkdir()
+    with dask(tmp_path / "dask", 1) as started:
+        address = started.wait(1)
+
+        def share_and_lose(place, content):
+            found = share(place, content)
+            if not sent:
+                (started.workers[0] if lost == "worker" else started.scheduler).kill()
+                if lost == "worker":
+                    started.join()
+                else:
+                    place.client.close()  # as it does itself after half a minute of trying
+            sent.append(found)
+            return found
+
+        monkeypatch.setattr(cluster.Cluster, "share", share_and_lose)
+        if lost == "worker":
+            assert train(runs, store, cluster=address) == len(runs)
+        else:
+            with pytest.raises(PrunelibError, match=r"cluster no longer answers.*same command"):
+                train(runs, store, cluster=address)
+    assert sent
+
+
 @contextlib.contextmanager
 def threads(count):
     """The address of a cluster whose one worker has so many threads, of this process."""
