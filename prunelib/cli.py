@@ -206,7 +206,7 @@ def run(
     )
     print(f"Trained {trained} runs; results in {store.path(setting, profile)}")
     if left := len(store.missing(chosen)):
-        print(f"The budget is spent; {left} runs are left: the same command goes on.")
+        print(f"{left} runs are left: the same command goes on.")
 
 
 @app.command()

@@ -43,6 +43,8 @@ def run(
 ) -> int:
     """Carry out the Runs that a store misses; the arguments are those of `engine.train`."""
     device, precision = check_device(device), check_precision(precision, device)
+    if cluster is not None and not cluster:
+        raise BadValueError("cluster='': give the address of a Dask scheduler, or 'slurm'")
     if not (cluster and workers is None):
         workers = executors.check_workers(workers, device)
     if minutes is not None and not minutes > 0:
@@ -57,12 +59,12 @@ def run(
     with store.hold(pairs, lambda sentence: print(f"prunelib: {sentence}", file=sys.stderr)):
         missing = store.missing(runs)
         job = make_job(missing, store, device, precision, deadline)
-        with _place(workers, cluster, killable=minutes is not None) as place:
+        with _place(workers, cluster, minutes is not None, job.name) as place:
             return _Campaign(runs, store, job, place, output, progress).run()
 
 
 @contextmanager
-def _place(workers, cluster, killable):
+def _place(workers, cluster, killable, name):
     """Where tasks run; what still runs when an error ends this is not waited for."""
     if cluster:
         from prunelib.engine.cluster import Cluster
@@ -75,6 +77,7 @@ def _place(workers, cluster, killable):
     try:
         yield place
     except BaseException:
+        place.stop(name)  # on a cluster nobody kills them
         place.close(kill=True)
         raise
     place.close()
@@ -193,6 +196,7 @@ class _Campaign:
         begun = self._begun(missing, there)
         found = wave(missing, self.store.kind, there, begun, self.width, self.place.workers)
         dense = [task for task in found if task.kind != self.store.kind]
+        others = [task for task in found if task.kind == self.store.kind]
         back = 0
         if dense:  # networks that are trained for their states, in iterations rather than records
             runs = [run for task in dense for run in task.runs]
@@ -201,7 +205,7 @@ class _Campaign:
                 for done in self._results(dense, own):
                     self._keep(done)
                     back += 1
-        for done in self._results([task for task in found if task not in dense], bar):
+        for done in self._results(others, bar):
             self._keep(done)
             back += 1
             bar.set_description(f"{self.recorded}/{total} {self.store.kind.name}")

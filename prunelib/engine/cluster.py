@@ -35,7 +35,7 @@ class Cluster(Place):
                 "a cluster needs the packages of the extra 'cluster': run pip install "
                 "'prunelib[cluster]', here and on the workers"
             ) from None
-        self.queue = _slurm(jobs or 1) if address == "slurm" else None
+        self.queue, self.least = (_slurm(jobs or 1), jobs or 1) if address == "slurm" else (None, 1)
         try:
             self.client = distributed.Client(self.queue or address, timeout=PATIENCE)
             self.client.wait_for_workers(1, timeout=JOIN)
@@ -57,7 +57,7 @@ class Cluster(Place):
     @property
     def workers(self):
         with _answering():
-            return max(1, sum(self.client.nthreads().values()))
+            return max(self.least, sum(self.client.nthreads().values()))
 
     def submit(self, function, *args):
         if self.client.status == "closed":  # by itself, when the scheduler did not answer for long

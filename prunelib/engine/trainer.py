@@ -162,8 +162,8 @@ class _Watch:
         return pause
 
     def _save(self):
-        """Checkpoint the group; a dense state that was passed before a pause must not be lost with
-        it, as the group will not pass it again."""
+        """Checkpoint the group, after the dense states that it has passed: killed in between, it
+        would go on from behind them and not pass them again."""
         if not self.job.is_shared:
             return
         began, program = time.time(), self.program
@@ -174,8 +174,8 @@ class _Watch:
         }
         folder = self.job.checkpoints()
         spent = time.perf_counter() - self.began
-        folder.write_group(self.task.runs, packed, program.done, spent)
         for (run, step), content in self.states.items():
             folder.write(run, step, content)
+        folder.write_group(self.task.runs, packed, program.done, spent)
         self.saved = time.time()
         self.cost = self.saved - began
