@@ -394,6 +394,7 @@ def test_a_damaged_record_stops_a_campaign_and_stays(store):
         ({"workers": 0}, "workers=0"),
         ({"workers": 1.5}, "workers=1.5"),
         ({"workers": 0, "cluster": "tcp://127.0.0.1:1"}, "workers=0"),
+        ({"cluster": ""}, "cluster='': give the address"),
         ({"precision": "fp8"}, "unknown precision 'fp8'; choose from fp32, tf32, bf16"),
         ({"minutes": 0}, "minutes=0: give a number above 0"),
         ({"minutes": -1.0}, "minutes=-1.0"),
