@@ -142,7 +142,8 @@ class Processes(Place):
         return float(np.fromfile(path).sum()) if path.exists() else 0.0
 
     def stop(self, name):
-        (self.folder / "stop").touch()
+        with contextlib.suppress(FileNotFoundError):  # closed already
+            (self.folder / "stop").touch()
 
     def lost(self, error, bar):
         if not isinstance(error, BrokenProcessPool):
