@@ -52,28 +52,18 @@ def train(
 
     Args:
         model: the network, its initial weights in place.
-        dataset: on the device of the model.
-        schedule: as `settings.schedule` gives it.
+        dataset: on the device of the model. schedule: as `settings.schedule` gives it.
         replicate: keys the order of the data and its augmentation.
         mask: dict from parameter name to bool tensor, or None.
         keep: steps whose state is kept, counted in iterations done, and "end".
         on_step: called after every iteration.
         gradual: the sparsity to prune to while training, by magnitude (Figure 1), or None.
-
-    Returns:
-        an Outcome.
     """
-    mask = {
-        n: m.to(next(model.parameters()).device) for n, m in (mask or masks.full(model)).items()
-    }
+    device = next(model.parameters()).device
+    mask = {name: m.to(device) for name, m in (mask or masks.full(model)).items()}
     masks.apply(model, mask)
     model.train()
-    optimiser = torch.optim.SGD(
-        model.parameters(),
-        lr=schedule.learning_rate,
-        momentum=schedule.momentum,
-        weight_decay=schedule.weight_decay,
-    )
+    optimiser = _optimiser(model, schedule)
     states, losses = {}, []
     for step in range(schedule.iterations):
         if gradual and (sparsity := schedule.gradual_sparsity(step, gradual)):
@@ -102,6 +92,15 @@ def train(
         states["end"] = snapshot(model)
     accuracy, test_loss = evaluate(model, dataset, schedule.test_examples)
     return Outcome(accuracy, test_loss, float(sum(losses)) / seen, states)
+
+
+def _optimiser(model, schedule):
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=schedule.learning_rate,
+        momentum=schedule.momentum,
+        weight_decay=schedule.weight_decay,
+    )
 
 
 def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:

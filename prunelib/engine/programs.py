@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prunelib import datasets, masks, training
+from prunelib.engine.graphs import Captured
 from prunelib.errors import check_name
 from prunelib.precision import PRECISIONS, products, short
 from prunelib.settings import Schedule
@@ -275,7 +276,7 @@ def train(
     schedule, draws, behind = program.schedule, None, deque()
     on_gpu = program.device.type == "cuda"
     if on_gpu and program.captured is None and isinstance(dataset, datasets.Dataset):
-        program.captured = _Captured(program, dataset)
+        program.captured = Captured(program, dataset)
     while True:
         program.prune_gradually()
         if before and before(program.done):
@@ -304,50 +305,6 @@ def train(
     program.optimiser.zero_grad()
     accuracy, test_loss = program.evaluate(dataset)
     return [training.Outcome(*v) for v in zip(accuracy, test_loss, train_loss, strict=True)]
-
-
-class _Captured:
-    """The iteration of a program, gathering and augmentation included, as a CUDA graph; the
-    short last batch of an epoch has a graph of its own.
-
-    It does not keep the program: with one referring to the other, neither would be freed, and a
-    graph that the garbage collector frees during a later capture spoils that."""
-
-    def __init__(self, program, dataset):
-        self.dataset, self.graphs = dataset, {}
-        batch = program.schedule.batch_size
-        draws = dataset.draws(0, 0).to(program.device)
-        sizes = {min(batch, dataset.train_size), dataset.train_size % batch or batch}
-        live = [program.total]
-        for k in range(program.count):
-            live += [*program.tensors(k).values(), *program.momenta(k).values()]
-        saved = [t.clone() for t in live]
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for size in sizes:
-                for _ in range(3):  # libraries choose their kernels before anything is captured
-                    program.step(*dataset.train_batch(draws.part(0, size)))
-        torch.cuda.current_stream().wait_stream(side)
-        for tensor, value in zip(live, saved, strict=True):
-            tensor.copy_(value)
-
-    def step(self, program, part):
-        """One iteration of the program on the examples of these draws."""
-        if len(part.order) not in self.graphs:
-            self.graphs[len(part.order)] = self._capture(program, part)
-        graph, static = self.graphs[len(part.order)]
-        for name, mine in static.tensors().items():
-            mine.copy_(part.tensors()[name])
-        graph.replay()
-
-    def _capture(self, program, part):
-        program.optimiser.zero_grad()
-        static, graph = part.clone(), torch.cuda.CUDAGraph()
-        pool = next(iter(self.graphs.values()))[0].pool() if self.graphs else None
-        with torch.cuda.graph(graph, pool=pool):  # records, and changes nothing
-            program.step(*self.dataset.train_batch(static))
-        return graph, static
 
 
 def _cross_entropy(logits, targets):
