@@ -4,6 +4,7 @@ The first functions need no more than the mask, `effective` the network too; `un
 and `distances` are about the values of the weights that it keeps (Singh and Liu, 2021).
 """
 
+import contextlib
 import copy
 import math
 import warnings
@@ -137,8 +138,7 @@ def moments(samples: Samples) -> dict[str, list[float]]:
     Returns:
         dict from name to a list; NaN where a sample is too small.
     """
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of samples without any spread
+    with _quiet():
         return {
             "mean": [float(x.mean()) if len(x) else math.nan for x in samples],
             "std": [float(x.std(ddof=1)) if len(x) > 1 else math.nan for x in samples],
@@ -158,8 +158,18 @@ def distances(samples: Samples, others: Samples) -> dict[str, list[float]]:
         pairs = zip(samples, others, strict=True)
         return [float(distance(x, y)) if len(x) and len(y) else math.nan for x, y in pairs]
 
-    return {
-        "wasserstein": each(stats.wasserstein_distance),
-        # its p-value is not used; "asymp" is the one that takes no time
-        "ks": each(lambda x, y: stats.ks_2samp(x, y, method="asymp").statistic),
-    }
+    with _quiet():
+        return {
+            "wasserstein": each(stats.wasserstein_distance),
+            # its p-value is not used; "asymp" is the one that takes no time
+            "ks": each(lambda x, y: stats.ks_2samp(x, y, method="asymp").statistic),
+        }
+
+
+@contextlib.contextmanager
+def _quiet():
+    """No warnings of samples without any spread, or of one weight: what they give is NaN, or
+    exact."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,5 +1,7 @@
 """What is read off masks and off results, against values computed by hand."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -118,3 +120,10 @@ def test_counting_the_pruned_weights_in_shrinks_distances_by_the_density():
     )
     for name in ("ks", "wasserstein"):
         assert all_[name][0] == pytest.approx(0.25 * kept[name][0], rel=1e-9)
+
+
+def test_samples_of_one_weight_have_their_distance_without_a_warning():
+    one, other = [np.array([1.0])], [np.array([3.0])]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert analysis.distances(one, other) == {"wasserstein": [2.0], "ks": [1.0]}
