@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from campaigns.common import results
 from prunelib import engine
 from prunelib.engine import cluster
 from prunelib.errors import PrunelibError
 from prunelib.grids import figure_runs
 from prunelib.results.store import Store
-from prunelib.runs import FIELDS, Run
+from prunelib.runs import Run
 
 pytest.importorskip("distributed")
 pytestmark = [
@@ -87,12 +88,6 @@ def dask(folder, workers):
 
 def train(runs, store, **options):
     return engine.train(runs, store, device="cpu", precision="fp32", progress=False, **options)
-
-
-def results(store):
-    """What a store holds, without the time it took."""
-    table = store.table().drop(columns=["seconds"])
-    return {tuple(row[: len(FIELDS)]): row for row in table.itertuples(index=False, name=None)}
 
 
 def assert_same(found, expected):
