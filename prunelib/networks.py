@@ -54,9 +54,9 @@ class _Block(nn.Module):
 class CifarResNet(nn.Module):
     """The CIFAR ResNet of He et al. (2016) with 6n + 2 layers, `width` channels at first."""
 
-    def __init__(self, depth: int, width: int, classes: int = 10):
+    def __init__(self, depth: int, width: int, classes: int = 10, channels: int = 3):
         super().__init__()
-        self.conv = nn.Conv2d(3, width, 3, 1, 1, bias=False)
+        self.conv = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
         self.bn = nn.BatchNorm2d(width)
         blocks, inputs = [], width
         for stage in range(3):
@@ -114,6 +114,7 @@ _VGG19 = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
 NETWORKS = {
     "lenet": (lambda: LeNet(784), (1, 28, 28)),
     "lenet_8x8": (lambda: LeNet(64), (1, 8, 8)),
+    "resnet8_8x8": (lambda: CifarResNet(8, 8, channels=1), (1, 8, 8)),
     "resnet20": (lambda: CifarResNet(20, 16), (3, 32, 32)),
     "wrn_14_8": (lambda: CifarResNet(14, 128), (3, 32, 32)),
     "wrn_14_10": (lambda: CifarResNet(14, 160), (3, 32, 32)),

@@ -15,7 +15,7 @@ class Setting:
 
     Epochs, learning-rate drops and warm-up are in epochs; `rewind_step` is in iterations.
     `matching` is the k of the highest matching sparsity, 1 - 0.8^k, where the paper prints one
-    (Section 4, footnote 2), and `highest` the k of the highest sparsity it considers.
+    (Section 4, footnote 2; of the miniature the one found on magnitude after training), and `highest` the k of the highest sparsity it considers.
     `fully_connected` is true of LeNet, which the paper keeps apart for that reason (Appendix K).
     """
 
@@ -85,7 +85,13 @@ SETTINGS = {
             learning_rate=0.4, drops=(30, 60, 80), iterations_per_epoch=1251, rewind_step=6255,
             warmup_epochs=5, replicates=3, matching=5, highest=13,
         ),
-        _lenet("lenet_digits", "lenet_8x8", "digits", 11, "this project: the paper in miniature"),
+        # Chosen on unpruned networks and magnitude after training alone: notebook A_settings.
+        Setting(
+            "resnet8_digits", "resnet8_8x8", "shifted_digits", epochs=40, batch_size=64,
+            learning_rate=0.1, drops=(20, 30), iterations_per_epoch=21, rewind_step=21,
+            matching=9, appears="this project: the paper in miniature",
+        ),
+        _lenet("lenet_digits", "lenet_8x8", "digits", 11, "this project: LeNet in miniature"),
         _cifar10("vgg2_16_cifar10", "vgg2_16", "Appendix B"),
         _cifar10("wrn_14_8_cifar10", "wrn_14_8", "Appendix B"),
         _cifar10("wrn_14_10_cifar10", "wrn_14_10", "Appendix B"),
@@ -125,6 +131,10 @@ STEPS = {
     "resnet18_tinyimagenet": (
         (1000, 4000, 36_000),
         (250, 500, 2000, 8000, 15_000, 22_000, 30_000, 39_100, 50_000, 58_650, 70_000),
+    ),
+    "resnet8_digits": (
+        (21,),
+        (4, 8, 12, 42, 63, 84, 126, 168, 210, 315, 420, 525, 630, 735),
     ),
     "resnet50_imagenet": (
         (6255,),
@@ -173,6 +183,10 @@ PROFILES = {
         Profile(
             "quick", 0.1, (3, 6, 9, 12, 15, 18), (2, 4, 6, 8, 10), 3, replicates=3,
             meaning="the schedule scaled to a tenth of its iterations",
+        ),
+        Profile(
+            "coarse", 1.0, (3, 9, 12, 15), (2, 4, 6, 8, 10), 5, replicates=2,
+            meaning="the schedule of Appendix A at four sparsities, two replicates",
         ),
         Profile(
             "smoke", 0.0, (6, 15), (2, 8), 15, replicates=1, iterations=10,

@@ -249,7 +249,14 @@ def test_flips_are_half_and_shifts_uniform():
     assert abs(float(flip.double().mean()) - 0.5) < error
 
 
-@pytest.mark.parametrize("augmentation", ["none", "crop", "resized_crop"])
+def test_small_shifts_are_of_one_pixel_at_most():
+    corner = augment.draw(9 * 250, "shift", 8, 8, replicate=0, epoch=0).shift
+    counts = Counter(map(tuple, corner.tolist()))
+    assert set(counts) == {(top, left) for top in range(3) for left in range(3)}
+    assert stats.chisquare(list(counts.values())).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("augmentation", ["none", "crop", "shift", "resized_crop"])
 def test_draws_are_a_function_of_replicate_and_epoch(augmentation):
     def tensors(replicate, epoch):
         drawn = augment.draw(200, augmentation, 64, 64, replicate, epoch)
@@ -264,7 +271,7 @@ def test_draws_are_a_function_of_replicate_and_epoch(augmentation):
     assert all(map(torch.equal, first, tensors(3, 5)))
     for other in (tensors(3, 6), tensors(4, 5)):
         assert not any(map(torch.equal, first, other))
-    assert len(first) == {"none": 1, "crop": 3, "resized_crop": 3}[augmentation]
+    assert len(first) == {"none": 1, "crop": 3, "shift": 2, "resized_crop": 3}[augmentation]
 
 
 def test_order_is_a_permutation():
@@ -313,7 +320,7 @@ def test_an_epoch_sees_every_example_once_and_keeps_its_last_short_batch(
     assert torch.cat(targets).sort().values.tolist() == list(range(examples))
 
 
-@pytest.mark.parametrize("augmentation", ["none", "crop", "resized_crop"])
+@pytest.mark.parametrize("augmentation", ["none", "crop", "shift", "resized_crop"])
 def test_train_batch_augments_each_image_by_its_own_draw(augmentation):
     dataset = in_memory(40, augmentation, size=32)
     draws = dataset.draws(replicate=1, epoch=2)
@@ -326,6 +333,9 @@ def test_train_batch_augments_each_image_by_its_own_draw(augmentation):
         if augmentation == "crop":
             image = TF.horizontal_flip(image) if draws.flip[i] else image
             image = TF.crop(TF.pad(image, 4), *draws.shift[i].tolist(), 32, 32)
+        if augmentation == "shift":
+            assert draws.flip is None
+            image = TF.crop(TF.pad(image, 1), *draws.shift[i].tolist(), 32, 32)
         if augmentation == "resized_crop":
             image = TF.resized_crop(image, *draws.box[i].tolist(), [32, 32])
             image = TF.horizontal_flip(image) if draws.flip[i] else image

@@ -21,12 +21,14 @@ CONV = settings.Schedule(
     iterations=8, iterations_per_epoch=3, batch_size=8, learning_rate=0.1, drops=(4, 6.5),
     drop_factor=0.1, warmup=2, momentum=0.9, weight_decay=0.01, rewind_step=0, test_examples=None,
 )  # fmt: skip
-KINDS = ("stacked", "several")
+KINDS = ("stacked", "wide", "several")
 
 
-def small(seed):
+def build(kind, seed):
     torch.manual_seed(seed)
-    return SmallNet(3, 4, 5)
+    if kind == "stacked":
+        return networks.build("lenet_8x8", seed)
+    return networks.CifarResNet(8, 2, 5) if kind == "wide" else SmallNet(3, 4, 5)
 
 
 def noise():
@@ -40,10 +42,9 @@ def noise():
 
 def ingredients(kind, count=3, dtype=torch.float64):
     """Networks, masks of no, middle and extreme sparsity, schedule and dataset."""
+    """`kind` is "stacked" LeNets, "wide" convolutional networks, stacked too, or "several"."""
     lenet = kind == "stacked"
-    models = [
-        (networks.build("lenet_8x8", k) if lenet else small(k)).to(dtype) for k in range(count)
-    ]
+    models = [build(kind, k).to(dtype) for k in range(count)]
     sparsities = (0.0, 0.5, 0.95)
     mask = [masks.prune(m, "magnitude", sparsities[k % 3]) for k, m in enumerate(models)]
     return models, mask, LENET if lenet else CONV, datasets.load("digits") if lenet else noise()
@@ -52,7 +53,8 @@ def ingredients(kind, count=3, dtype=torch.float64):
 def program(kind, order=(0, 1, 2), precision="fp32", dtype=torch.float64, gradual=None):
     models, mask, schedule, dataset = ingredients(kind, dtype=dtype)
     chosen = [models[k] for k in order], [mask[k] for k in order]
-    return programs.make(*chosen, schedule, precision, gradual), dataset
+    made = programs.make(*chosen, schedule, precision, gradual, stacked=kind != "several")
+    return made, dataset
 
 
 def states(made):
@@ -65,7 +67,7 @@ def same(one, other):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_kind_of_program(kind):
-    assert type(program(kind)[0]).__name__.lower() == kind
+    assert type(program(kind)[0]) is (programs.Several if kind == "several" else programs.Stacked)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -78,7 +80,7 @@ def test_a_program_trains_as_the_plain_loop_does(kind, gradual):
         pruned = gradual if k == 0 else None
         plain = training.train(model, dataset, schedule, 7, own, keep=("end",), gradual=pruned)
         state = made.state(k)
-        assert list(state) == list(plain.states["end"]) or kind == "stacked"
+        assert list(state) == list(plain.states["end"])
         for name, value in plain.states["end"].items():
             change = (state[name] - value).double().norm()
             assert float(change) <= 1e-12 * float(value.double().norm())
@@ -138,7 +140,8 @@ def resumed(kind, packed, done, dataset, **options):
     for model in models:
         for p in model.parameters():
             p.data.normal_()
-    made = programs.make(models, [masks.full(m) for m in models], schedule, **options)
+    full = [masks.full(m) for m in models]
+    made = programs.make(models, full, schedule, **options, stacked=kind != "several")
     for k, content in enumerate(packed):
         made.unpack(k, load(content))
     made.done = done
@@ -279,7 +282,8 @@ def test_captured_iterations_are_those_that_are_not_captured(kind, precision):
     for captured in (True, False):
         models, mask, schedule, dataset = ingredients(kind, dtype=torch.float32)
         models = [m.cuda() for m in models]
-        one = programs.make(models, mask, schedule, precision, [0.8, None, None])
+        stacked = kind != "several"
+        one = programs.make(models, mask, schedule, precision, [0.8, None, None], stacked=stacked)
         one.captured = None if captured else False
         programs.train(one, dataset.to("cuda"), 0)
         made.append(states(one))

@@ -37,6 +37,7 @@ EXAMPLES_AND_SHAPE = {
     "modified_tinyimagenet": (100_000, (3, 64, 64)),
     "imagenet": (1_281_167, (3, 224, 224)),
     "digits": (1_297, (1, 8, 8)),
+    "shifted_digits": (1_297, (1, 8, 8)),
 }
 
 
@@ -52,9 +53,9 @@ def test_row_of_appendix_a3(name):
     assert s.drop_factor == 0.1  # "10x at epochs"
 
 
-def test_the_settings_are_those_of_the_paper_and_the_miniature():
+def test_the_settings_are_those_of_the_paper_and_the_miniatures():
     paper = set(APPENDIX_A3) | APPENDICES_B_TO_D | TABLE_7
-    assert set(settings.SETTINGS) == paper | {"lenet_digits"}
+    assert set(settings.SETTINGS) == paper | {"resnet8_digits", "lenet_digits"}
 
 
 def test_lenets_are_the_fully_connected_networks():

@@ -24,7 +24,8 @@ def load(name: str) -> Dataset | FolderDataset:
     """The dataset of a setting, on the CPU; kept in memory once loaded.
 
     Args:
-        name: "digits", "mnist", "cifar10", "tinyimagenet", "modified_tinyimagenet", "imagenet".
+        name: "digits", "shifted_digits", "mnist", "cifar10", "tinyimagenet",
+            "modified_tinyimagenet" or "imagenet".
             CIFAR-10 is read from torchvision's files, or else from an image folder
             `cifar10*/{train,test}/<class>/`, whose name it then bears.
 

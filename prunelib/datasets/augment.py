@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from prunelib.seeds import generator
 
-PADDING = 4
+PADDING = {"crop": 4, "shift": 1}
 SCALE, ASPECT = (0.1, 1.0), (0.8, 1.25)
 ATTEMPTS = 10
 
@@ -24,10 +24,10 @@ ATTEMPTS = 10
 class Draws:
     """The random numbers of one epoch, one of each an example in the order of the epoch.
 
-    `order` [n] int64: positions in the training set. `flip` [n] bool. `shift` [n, 2] int64 in
-    0 … 8: the corner of the crop in the padded image. `box` [n, 4] int64: top, left, height and
-    width of the resized crop. Those that the augmentation does not use are None. `key` is
-    (replicate, epoch).
+    `order` [n] int64: positions in the training set. `flip` [n] bool. `shift` [n, 2] int64 from
+    0 to twice the padding: the corner of the crop in the padded image. `box` [n, 4] int64: top,
+    left, height and width of the resized crop. Those that the augmentation does not use are None.
+    `key` is (replicate, epoch).
     """
 
     order: torch.Tensor
@@ -63,16 +63,17 @@ def draw(
     """The draws of `count` examples of height x width pixels, from CPU generators.
 
     Args:
-        augmentation: "none", "crop" or "resized_crop".
+        augmentation: "none", "crop", "shift" or "resized_crop".
         epoch: the number of the epoch, or a text that tells one image of it from the others.
     """
     order = torch.randperm(count, generator=generator(replicate, "order", epoch))
     if augmentation == "none":
         return Draws(order, (replicate, epoch))
     stream = generator(replicate, "augmentation", epoch)
-    flip = torch.rand(count, generator=stream) < 0.5
-    if augmentation == "crop":
-        shift = torch.randint(0, 2 * PADDING + 1, (count, 2), generator=stream)
+    flip = None if augmentation == "shift" else torch.rand(count, generator=stream) < 0.5
+    if augmentation in PADDING:
+        last = 2 * PADDING[augmentation]
+        shift = torch.randint(0, last + 1, (count, 2), generator=stream)
         return Draws(order, (replicate, epoch), flip, shift=shift)
     return Draws(order, (replicate, epoch), flip, box=_boxes(count, height, width, stream))
 
@@ -101,21 +102,25 @@ def _boxes(count, height, width, stream):
     return torch.stack([top, left, h, w], 1)
 
 
-def crop(images: torch.Tensor, flip: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    """Flip, then crop with zero padding 4, of a batch (A.2, CIFAR-10).
+def crop(
+    images: torch.Tensor, flip: torch.Tensor | None, shift: torch.Tensor, padding: int = 4
+) -> torch.Tensor:
+    """Flip, then crop with zero padding, of a batch (A.2, CIFAR-10: padding 4).
 
     Args:
         images: [n, C, H, W], any dtype.
-        flip: [n] bool.
-        shift: [n, 2] in 0 … 8, the crop's top and left in the padded image.
+        flip: [n] bool, or None where none is flipped.
+        shift: [n, 2] from 0 to twice the padding, the crop's top and left in the padded image.
+        padding: zeros on each side, in pixels.
     """
     n, channels, height, width = images.shape
     device = images.device
-    side = width + 2 * PADDING
-    padded = F.pad(images, (PADDING,) * 4).flatten(2)
+    side = width + 2 * padding
+    padded = F.pad(images, (padding,) * 4).flatten(2)
     rows = shift[:, :1] + torch.arange(height, device=device)
     cols = shift[:, 1:] + torch.arange(width, device=device)
-    cols = torch.where(flip[:, None], side - 1 - cols, cols)
+    if flip is not None:
+        cols = torch.where(flip[:, None], side - 1 - cols, cols)
     at = (rows[:, :, None] * side + cols[:, None]).view(n, 1, -1).expand(n, channels, -1)
     return padded.gather(2, at).view(images.shape)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torchvision.transforms.v2 import functional as TF
 
-from prunelib.datasets.augment import Draws, crop, draw, normalise, resized_crop
+from prunelib.datasets.augment import PADDING, Draws, crop, draw, normalise, resized_crop
 from prunelib.datasets.files import decode
 from prunelib.seeds import generator
 
@@ -28,8 +28,9 @@ class Dataset:
     """Images in memory as uint8 [n, C, H, W] and labels [n], on one device.
 
     `name` says which data this is ("cifar10-jpeg" is not "cifar10"); `augmentation` is "none",
-    "crop" (flip, then crop with padding 4) or "resized_crop" (A.2); `mean` and `std` are per
-    channel, of pixels scaled to [0, 1]; `fingerprint` is a digest of the content.
+    "crop" (flip, then crop with padding 4), "resized_crop" (A.2) or "shift" (crop with padding 1,
+    for digits, which have no mirror images); `mean` and `std` are per channel, of pixels scaled to
+    [0, 1]; `fingerprint` is a digest of the content.
     """
 
     name: str
@@ -61,8 +62,8 @@ class Dataset:
         """The examples that these draws name: inputs [n, C, H, W] float32, targets [n]."""
         draws = draws.to(self.train_labels.device)
         images = self.train_images[draws.order]
-        if self.augmentation == "crop":
-            images = crop(images, draws.flip, draws.shift)
+        if self.augmentation in PADDING:
+            images = crop(images, draws.flip, draws.shift, PADDING[self.augmentation])
         elif self.augmentation == "resized_crop":
             images = resized_crop(images, draws.flip, draws.box)
         return self.normalise(images), self.train_labels[draws.order]

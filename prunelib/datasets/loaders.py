@@ -23,7 +23,7 @@ from prunelib.paths import data_root
 from prunelib.seeds import generator
 
 
-def _digits(root):
+def _digits(root, augmentation="none"):
     """scikit-learn's handwritten digits, 8x8: 1,297 to train and 500 to test, drawn once."""
     from sklearn.datasets import load_digits
 
@@ -32,7 +32,8 @@ def _digits(root):
     labels = torch.from_numpy(digits.target).long()
     order = torch.randperm(len(labels), generator=generator(0, "digits split"))
     train, test = order[500:], order[:500]
-    return _finish("digits", (images[train], labels[train], images[test], labels[test]), "none")
+    tensors = (images[train], labels[train], images[test], labels[test])
+    return _finish("digits", tensors, augmentation)
 
 
 def _mnist(root):
@@ -136,6 +137,7 @@ def _imagenet(root):
 
 LOADERS = {
     "digits": _digits,
+    "shifted_digits": functools.partial(_digits, augmentation="shift"),
     "mnist": _mnist,
     "cifar10": _cifar10,
     "tinyimagenet": _tinyimagenet,

@@ -1,6 +1,6 @@
 """Programs that train K networks of one architecture at once, by the recipe of `training`.
 
-`Stacked` makes one batched product of K LeNets, `Several` trains any networks side by side; `make`
+`Stacked` makes one wide network of K small ones, `Several` trains any networks side by side; `make`
 chooses. `train` runs either, on a GPU as captured CUDA graphs: what a small network costs there is
 the launching of its kernels, and a graph launches them all at once.
 """
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from prunelib import datasets, masks, training
 from prunelib.engine.graphs import Captured
+from prunelib.engine.wide import widened
 from prunelib.errors import check_name
 from prunelib.precision import PRECISIONS, products, short
 from prunelib.settings import Schedule
@@ -147,46 +148,46 @@ class Program:
 
 
 class Stacked(Program):
-    """K LeNets as one batched program, their weights stacked into tensors [K, out, in]."""
+    """K small networks as one wide network: their convolutions are the groups of one convolution,
+    their linear layers one batched product. All see the same batch."""
 
     def _take(self, models, mask):
-        depth = range(len(models[0].layers))
-        self.names = [f"layers.{i}.weight" for i in depth] + [f"layers.{i}.bias" for i in depth]
-        parameters = [
-            torch.stack([m.get_parameter(n).detach() for m in models]).requires_grad_()
-            for n in self.names
-        ]
-        self.weights, self.biases = parameters[: len(depth)], parameters[len(depth) :]
-        masked = [
-            (w, torch.stack([m[n].to(w.device) for m in mask]).to(w.dtype))
-            for n, w in zip(self.names, self.weights, strict=False)
-        ]
-        return parameters, masked
+        self.shapes = {name: value.shape for name, value in models[0].state_dict().items()}
+        self.wide = widened(models).to(memory_format=torch.channels_last).train()
+        self.masks = {}
+        for name in mask[0]:
+            p = self.wide.get_parameter(name)
+            own = torch.stack([m[name].to(p.device) for m in mask]).view(p.shape)
+            self.masks[name] = torch.empty_like(p).copy_(own)  # in the order of p in memory
+        masked = [(self.wide.get_parameter(name), m) for name, m in self.masks.items()]
+        return list(self.wide.parameters()), masked
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """Logits [K, n, classes] on inputs [n, …]: all see the same batch, so their first layers
-        are one matrix product and the others batched ones."""
-        x = inputs.flatten(1)
-        hidden = F.linear(x, self.weights[0].flatten(0, 1), self.biases[0].flatten())
-        hidden = hidden.view(len(x), self.count, -1).transpose(0, 1)
-        for w, b in zip(self.weights[1:], self.biases[1:], strict=True):
-            hidden = torch.baddbmm(b[:, None], hidden.relu(), w.transpose(1, 2))
-        return hidden
+        """Logits [K, n, classes] on inputs [n, …]."""
+        if inputs.dim() == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return self.wide(inputs)
 
     def mode(self, training: bool) -> None:
-        """Nothing in a LeNet depends on it."""
+        """Batch norm in training or in evaluation mode."""
+        self.wide.train(training)
 
     def tensors(self, k: int) -> Tensors:
-        """The live tensors of network k, by name."""
-        return {n: p.detach()[k] for n, p in zip(self.names, self.parameters, strict=True)}
+        """The live tensors of network k, batch-norm statistics included, by name."""
+        return self._own(k, self.wide.state_dict(keep_vars=True))
 
     def mask(self, k: int) -> Tensors:
         """The live mask of network k, of numbers."""
-        return {n: m[k] for n, (_, m) in zip(self.names, self.masked, strict=False)}
+        return self._own(k, self.masks)
 
     def momenta(self, k: int) -> Tensors:
-        """None: LeNets are trained without momentum."""
-        return {}
+        """The live momentum buffers of network k, by name."""
+        state, named = self.optimiser.state, self.wide.named_parameters()
+        return self._own(k, {n: state[p]["momentum_buffer"] for n, p in named if p in state})
+
+    def _own(self, k, wide):
+        """The part of network k in tensors of the wide one."""
+        return {n: t.detach().view(self.count, *self.shapes[n])[k] for n, t in wide.items()}
 
 
 class Several(Program):
@@ -249,10 +250,11 @@ def make(
     schedule: Schedule,
     precision: str = "fp32",
     gradual: list[float | None] | None = None,
+    *,
+    stacked: bool,
 ) -> Program:
-    """The program for these networks: LeNets are stacked, all others trained side by side."""
-    stackable = hasattr(models[0], "layers") and not schedule.momentum
-    return (Stacked if stackable else Several)(models, mask, schedule, precision, gradual)
+    """The program for these networks: stacked into one, or side by side."""
+    return (Stacked if stacked else Several)(models, mask, schedule, precision, gradual)
 
 
 def train(

@@ -16,13 +16,13 @@ import torch
 from tqdm.auto import tqdm
 
 from prunelib import datasets, masks, networks, scores, settings, training
-from prunelib.engine import executors, groups, memory, programs
+from prunelib.engine import executors, groups, memory, programs, wide
 from prunelib.errors import PrunelibError
 from prunelib.results.records import END, TRAINED
 from prunelib.results.store import Store
 from prunelib.runs import Run
 
-STACK = 32  # LeNets in one program on a CPU: 64 are no faster and take more memory
+STACK = 32  # small networks in one program on a CPU: 64 are no faster and take more memory
 UNITS = (("s", 1, 100), ("min", 60, 6000), ("h", 3600, 3.6e5), ("days", 86400, math.inf))
 LEAST = 1.0  # seconds that a timed stretch of training takes at least
 EXAMPLES = 2000  # of the synthetic dataset that is trained on
@@ -82,7 +82,8 @@ def stretch(setting: str, count: int, precision: str | None, device: str) -> Cal
     models = [networks.build(chosen.network, k).to(device) for k in range(count)]
     mask = [masks.prune(m, "random", 0.5, seed=k) for k, m in enumerate(models)]
     if precision is not None:
-        program = programs.make(models, mask, schedule, precision)
+        stacked = wide.pays(chosen.network)
+        program = programs.make(models, mask, schedule, precision, stacked=stacked)
 
     def seconds(iterations):
         if device == "cuda":
@@ -113,6 +114,7 @@ def _synthetic(setting, batch):
     augmentation = {
         "mnist": "none",
         "digits": "none",
+        "shifted_digits": "shift",
         "cifar10": "crop",
         "modified_tinyimagenet": "crop",
     }.get(setting.dataset, "resized_crop")
@@ -131,10 +133,10 @@ def _synthetic(setting, batch):
 def width(setting: str, device: str, precision: str) -> int:
     """How many networks of a setting are trained as one program.
 
-    On a CPU convolutional networks gain nothing from company. On a GPU the number is doubled as
+    On a CPU large networks gain nothing from company. On a GPU the number is doubled as
     long as a short measurement finds that it pays and the memory holds.
     """
-    first = STACK if settings.get(setting).fully_connected else 1
+    first = STACK if wide.pays(settings.get(setting).network) else 1
     if device == "cpu":
         return first
     best, fastest, count = first, 0.0, first
