@@ -14,6 +14,7 @@ from prunelib.errors import UnknownNameError
 # 25,557,032 parameters, for ResNet-18 with 200 instead of 1000 classes; the rest by hand.
 SIZES = {
     "lenet": (266_610, 266_200, 3),
+    "resnet8_8x8": (19_464 + 2 * 168 + 10, 72 + 1152 + 3584 + 14_336 + 320, 10),
     "lenet_8x8": (64 * 300 + 300 * 100 + 1000 + 410, 64 * 300 + 300 * 100 + 1000, 3),
     "resnet20": (272_474, 270_896, 22),
     "vgg11": (9_231_114, 9_222_848, 9),

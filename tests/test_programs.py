@@ -196,7 +196,7 @@ def test_bf16_multiplies_in_short_numbers_and_keeps_long_ones(kind):
         live = [*made.tensors(0).values(), *made.momenta(0).values(), made.total]
         assert {t.dtype for t in live if t.is_floating_point()} == {torch.float32}
     for long, short in zip(moved["fp32"], moved["bf16"], strict=True):
-        assert 0 < float((long - short).norm() / long.norm()) < 0.05
+        assert 0 < float((long - short).norm() / long.norm()) < 0.1
 
 
 def test_products_are_left_in_the_precision_they_were_in():

@@ -169,12 +169,13 @@ def test_steps_begin_at_initialisation_hold_the_rewinding_step_and_end(name, pro
     assert numbers[-1] < schedule.iterations
     assert schedule.rewind_step in numbers
     assert any(step > 0 for step in numbers)
-    assert len(numbers) <= {"paper": 17, "quick": 10, "smoke": 5}[profile]
+    assert len(numbers) <= {"paper": 17, "quick": 10, "coarse": 8, "smoke": 5}[profile]
 
 
 @pytest.mark.parametrize(
     ("name", "drops"),
-    [("resnet20_cifar10", (31_280, 46_920)), ("resnet18_tinyimagenet", (39_100, 58_650)),
+    [("resnet8_digits", (420, 630)), ("resnet20_cifar10", (31_280, 46_920)),
+     ("resnet18_tinyimagenet", (39_100, 58_650)),
      ("resnet50_imagenet", (37_530, 75_060, 100_080))],
 )  # fmt: skip
 def test_steps_contain_the_drops_of_the_learning_rate(name, drops):
@@ -184,7 +185,7 @@ def test_steps_contain_the_drops_of_the_learning_rate(name, drops):
 @pytest.mark.parametrize("setting", settings.SETTINGS)
 def test_lower_profiles_take_sparsities_of_the_paper(setting):
     paper = settings.sparsities(setting, "paper")
-    for profile in ("quick", "smoke"):
+    for profile in ("quick", "coarse", "smoke"):
         lower = settings.sparsities(setting, profile)
         assert lower
         assert lower == sorted(lower)
@@ -242,6 +243,14 @@ def test_quick_is_a_tenth(name, iterations, drops, warmup, rewind):
     full = settings.schedule(name, "paper")
     for unscaled in ("batch_size", "learning_rate", "iterations_per_epoch", "test_examples"):
         assert getattr(schedule, unscaled) == getattr(full, unscaled)
+
+
+def test_coarse_has_the_whole_schedule_and_the_highest_matching_sparsity_of_the_miniature():
+    for name in settings.SETTINGS:
+        assert settings.schedule(name, "coarse") == settings.schedule(name, "paper")
+    miniature = settings.get("resnet8_digits")
+    assert settings.sparsity(miniature.matching) in settings.sparsities("resnet8_digits", "coarse")
+    assert settings.replicates("resnet8_digits", "coarse") == 2
 
 
 @pytest.mark.parametrize("drop", [3_128, 4_692])

@@ -148,15 +148,15 @@ CLAIMS = (
 def matching_sparsity(table: pd.DataFrame, setting: str) -> tuple[float | None, str]:
     """The highest matching sparsity of a setting and where it comes from.
 
-    The paper's (Section 4, footnote 2) where it prints one; otherwise our own results', by the
+    The setting's where it has one (`settings.matching_level`); otherwise our own results', by the
     criterion of `statistics.highest_matching` with a tolerance of 0.25 percentage points.
 
     Returns:
         (sparsity or None, a phrase that names the source).
     """
-    level = settings.get(setting).matching
-    if level is not None:
-        return settings.sparsity(level), "Section 4, footnote 2"
+    if settings.get(setting).matching is not None:
+        level, source = settings.matching_level(setting)
+        return settings.sparsity(level), source
     ours = statistics.highest_matching(table, AFTER, TOLERANCE)
     return ours, f"our results, within {100 * TOLERANCE:g} points of the unpruned network"
 
