@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from prunelib import grids, networks, runs, settings
+from prunelib import grids, runs, settings
 from prunelib.findings import claims, statistics
 from prunelib.pages.evidence import Evidence
 from prunelib.pages.page import printed_matching
@@ -107,14 +107,6 @@ def _pairs(store: Store) -> list[tuple[str, str]]:
     ]
 
 
-def cost(setting: str, profile: str, count: int = 1) -> float:
-    """The PFLOP, 10^15 floating-point operations, of training `count` networks: forward and
-    backward, pruned weights included."""
-    schedule = settings.schedule(setting, profile)
-    images = count * schedule.iterations * schedule.batch_size
-    return images * networks.flops(settings.get(setting).network) / 1e15
-
-
 def coverage(store: Store) -> pd.DataFrame:
     """How many of the runs of each figure and table a store of trained networks holds.
 
@@ -131,7 +123,7 @@ def coverage(store: Store) -> pd.DataFrame:
             wanted, left = ({r.replicate for r in some} for some in (found.wanted, found.missing))
             about = (name, setting, "yes" if grid.shows(setting) else "no", profile)
             counts = (len(found.wanted), len(found.records), len(wanted - left))
-            missing = cost(setting, profile, len(found.missing))
+            missing = grids.cost(setting, profile, len(found.missing))
             origin = (", ".join(found.values(c)) for c in ("precision", "dataset", "device"))
             rows.append((*about, *counts, missing, *origin))
     return pd.DataFrame(rows, columns=[*WHERE, *COUNTS, *ORIGIN])
@@ -165,7 +157,7 @@ def not_run() -> pd.DataFrame:
     for name, grid, setting, needed_by in _grids():
         if grid.shows(setting):
             count = len(needed_by("paper"))
-            rows.append((name, setting, count, cost(setting, "paper", count)))
+            rows.append((name, setting, count, grids.cost(setting, "paper", count)))
     return pd.DataFrame(rows, columns=["for", "setting", "runs", "PFLOP"])
 
 
