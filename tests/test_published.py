@@ -129,8 +129,10 @@ def test_sentences_that_the_tables_contradict():
     found = pd.concat([printed.sentences(table) for table in TABLES])
     differ = found[found["the table"] == "differs"]
     assert [(r.setting, r.sparsity, r.difference) for r in differ.itertuples()] == [
-        ("vgg19_cifar10", "90", -0.1), ("resnet50_imagenet", "60", -0.1), ("vgg16_cifar10", "", -0.5)
-    ]  # fmt: skip
+        ("vgg19_cifar10", "90", -0.1),
+        ("resnet50_imagenet", "60", -0.1),
+        ("vgg16_cifar10", "", -0.5),
+    ]
     assert set(found["the table"]) == {"agrees", "differs"}
 
 
