@@ -133,6 +133,42 @@ def runs(
     ]
 
 
+def changes(
+    tables: Sequence[int], store: Store, setting: str, profile: str = "paper"
+) -> pd.DataFrame:
+    """By how much pruning changes accuracy: as reported, in the paper, and ours.
+
+    Args:
+        tables: numbers of `grids.TABLES`. store: of trained networks.
+        setting, profile: of our results, besides those of the tables' own settings.
+
+    Returns:
+        data frame: name (of the network in the paper; ours, where it has none), method, sparsity
+        (percent), source ("reported", "paper" or "ours"), change and its standard deviation over
+        replicates (NaN where none is known), both in percentage points. What was not run is absent.
+    """
+    named = published("frankle2021_networks").dropna(subset=["setting", "paper"])
+    names = named.drop_duplicates("setting").set_index("setting")["paper"]
+    rows = pd.concat([published("frankle2021_tables", table=t) for t in tables])
+    rows = rows.dropna(subset="change").assign(std=float("nan"))
+    points = dict.fromkeys(zip(rows["setting"], rows["method"], rows["sparsity"], strict=True))
+    if setting not in set(rows["setting"]):
+        own = runs(tables, setting, profile)
+        points |= {(setting, r.method, r.sparsity): None for r in own if r.sparsity}
+    found = []
+    for name, method, sparsity in points:
+        records = store.table(name, profile)
+        values = _values(records, method, sparsity) - _values(records, DENSE.method, 0.0)
+        if values.notna().any():
+            about = {"setting": name, "method": method, "sparsity": sparsity, "source": "ours"}
+            found.append(about | {"change": 100 * values.mean(), "std": 100 * values.std()})
+    rows = pd.concat([rows, pd.DataFrame(found, columns=rows.columns)]) if found else rows
+    rows["name"] = rows["setting"].map(names).fillna(rows["setting"])
+    rows["sparsity"] = (100 * rows["sparsity"]).round(ROUNDED)
+    shown = ["name", "method", "sparsity", "source", "change", "std"]
+    return rows[shown].reset_index(drop=True)
+
+
 def summary(tables: Sequence[int], store: Store, profile: str = "paper") -> str:
     """What `comparison` and `sentences` come to for some tables, in three sentences."""
     found = pd.concat([comparison(t, store, profile) for t in tables])
