@@ -10,6 +10,7 @@ from prunelib.errors import UnknownNameError
 from prunelib.findings import printed
 from prunelib.findings.statistics import PUBLISHED, published
 from prunelib.grids import TABLES, table_runs
+from prunelib.pages.tables import TablePage, dots
 from prunelib.results.store import Store
 from prunelib.runs import DENSE, Curve
 
@@ -244,3 +245,64 @@ def test_readings_of_a_section():
     assert "Appendix A.1" not in own["where"].tolist()
     with pytest.raises(UnknownNameError, match="section 'Q'"):
         printed.readings("Q")
+
+
+def test_changes_of_the_table_and_ours(store):
+    """VGG-16 at 97 %: +0.3 reported, -1.5 in the paper, ours 92.0 - 93.5 and 92.2 - 93.7."""
+    table = printed.changes((2,), store, "vgg16_cifar10")
+    rows = table[table["name"] == "VGG-16"].set_index("source")
+    assert rows["change"].round(6).to_dict() == {"reported": 0.3, "paper": -1.5, "ours": -1.5}
+    assert rows.loc["ours", "std"] == pytest.approx(0, abs=1e-9)
+    assert set(table["sparsity"]) == {95.0, 97.0}
+
+
+def test_changes_of_a_setting_that_no_table_has(tmp_path):
+    store = Store(tmp_path)
+    wanted = printed.runs((5,), "resnet8_digits", "paper", 1)
+    store.add(trained(run, 0.9 - run.sparsity / 10) for run in wanted)
+    table = printed.changes((5,), store, "resnet8_digits")
+    own = table[table["name"] == "resnet8_digits"].set_index("sparsity")["change"]
+    assert own.round(2).to_dict() == {59.0: -5.9, 79.0: -7.9, 89.3: -8.93, 94.5: -9.45, 98.2: -9.82}
+
+
+def test_figure_7_has_the_reported_lines_and_ours(tmp_path):
+    store = Store(tmp_path)
+    run = Curve("synflow").run("vgg11_cifar10", "paper", 0.75, 0)
+    store.add([trained(run, 0.9)])
+    table = printed.figure_7(store, "vgg11_cifar10")
+    assert table["source"].value_counts().to_dict() == {"reported": 208, "ours": 1}
+    assert list(dict.fromkeys(table["setting"])) == list(printed.grids.SYNFLOW_RUNS)
+    ours = table[table["source"] == "ours"].iloc[0]
+    assert (ours["accuracy"], ours["remaining"], ours["n"]) == (90.0, 25.0, 1)
+
+
+def test_runs_of_figure_7_for_a_network_of_the_paper_and_for_another():
+    own = printed.figure_7_runs("vgg11_cifar10", "paper")
+    assert len(own) == 5 * (1 + 5 * 10)  # methods at 1 - 0.5^k, k = 1 … 10
+    other = printed.figure_7_runs("resnet8_digits", "paper")
+    assert len(other) == 5 * (1 + 5 * 18)
+    assert {run.prune_at for run in other} == {0}
+
+
+def test_a_page_of_tables_draws_them_and_says_what_there_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PRUNELIB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("PRUNELIB_FIGURES", str(tmp_path / "figures"))
+    pages = [TablePage("vgg16_cifar10", train=False, tables=t) for t in ((2, 3), (7,))]
+    for page, axes in zip(pages, (1, 4), strict=True):
+        page.train()
+        assert "not run" in page.answer().data
+        assert len(page.draw().axes) == axes
+        page.coverage()
+    made = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert made == {"tables-2-and-3-vgg16_cifar10-paper", "table-7-vgg16_cifar10-paper"}
+    assert "0 of 10 trained networks" in capsys.readouterr().out
+    assert pages[0].name == "tables 2 and 3"
+
+
+def test_markers_stand_at_the_printed_changes(tmp_path):
+    data = printed.changes((5,), Store(tmp_path), "vgg19_cifar10")
+    axis = dots(data, "").axes[0]
+    at = {c.get_label(): list(c.lines[0].get_xdata()) for c in axis.containers}
+    assert at["the paper"] == [-0.7, -1.0, -1.9, -2.3, -3.6, -6.2, -2.8, -5.2, -9.2]
+    rows = [label.get_text() for label in axis.get_yticklabels()]
+    assert rows[0] == "VGG-19, 90 %"

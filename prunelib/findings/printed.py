@@ -169,6 +169,46 @@ def changes(
     return rows[shown].reset_index(drop=True)
 
 
+def figure_7_runs(setting: str, profile: str, replicates: int | None = None) -> list[Run]:
+    """The Runs of a setting for Figure 7; those of Figure 3 with the same methods where the paper
+    shows the setting for other figures only."""
+    figure = 7 if setting in grids.FIGURES[7].about else 3
+    lines = {DENSE, *grids.FIGURES[7].panels[""]}
+    found = grids.figure_runs(figure, setting, profile, replicates)
+    return [run for run in found if Curve(run.method, run.ablation, run.prune_at) in lines]
+
+
+def figure_7(store: Store, setting: str, profile: str = "paper") -> pd.DataFrame:
+    """Figure 7: the raw results of Tanaka et al. (2020), with which the paper compares its own, and
+    ours, at whatever sparsities were run.
+
+    Args:
+        store: of trained networks. setting: of our results, besides those of the figure.
+        profile: of our results.
+
+    Returns:
+        data frame: setting, method, source ("reported" or "ours"), sparsity, remaining, accuracy
+        and std over replicates, all in percent, and n.
+    """
+    reported = published("tanaka2020_accuracy").assign(source="reported")
+    reported = reported.rename(columns={"runs": "n"})
+    reported["sparsity"] *= 100
+    rows = [reported.drop(columns=["note", "where"])]
+    names = list(dict.fromkeys([*grids.FIGURES[7].paper, setting]))
+    for name in names:
+        records = store.table(name, profile)
+        for curve in grids.FIGURES[7].panels[""]:
+            found = statistics.over_replicates(records, curve).reset_index()
+            found[["sparsity", "mean", "std"]] *= 100
+            found = found.assign(setting=name, method=curve.method, source="ours")
+            rows.append(found.rename(columns={"mean": "accuracy"}))
+    table = pd.concat([part for part in rows if len(part)], ignore_index=True)
+    table["remaining"] = 100 - table["sparsity"]
+    table = table.sort_values("setting", key=lambda s: s.map(names.index), kind="stable")
+    shown = ["setting", "method", "source", "sparsity", "remaining", "accuracy", "std", "n"]
+    return table[shown].reset_index(drop=True)
+
+
 def summary(tables: Sequence[int], store: Store, profile: str = "paper") -> str:
     """What `comparison` and `sentences` come to for some tables, in three sentences."""
     found = pd.concat([comparison(t, store, profile) for t in tables])

@@ -28,6 +28,19 @@ _FORM = Form(
     lambda p: printed.changes(p.tables, p.store, p.setting, p.profile),
     lambda p, data, title: dots(data, title),
 )
+_FIGURE_7 = Form(
+    (TRAINED,),
+    lambda p: list(
+        dict.fromkeys(
+            [
+                *printed.runs(p.tables, p.setting, p.profile, p.replicates),
+                *printed.figure_7_runs(p.setting, p.profile, p.replicates),
+            ]
+        )
+    ),
+    lambda p: printed.figure_7(p.store, p.setting, p.profile),
+    lambda p, data, title: reported_lines(data, title),
+)
 
 
 class TablePage(Page):
@@ -35,7 +48,7 @@ class TablePage(Page):
 
     Args:
         setting, profile, replicates, train: as of a `Page`.
-        tables: numbers of `grids.TABLES`.
+        tables: numbers of `grids.TABLES`. Table 7, of unpruned networks, is drawn with Figure 7.
     """
 
     def __init__(
@@ -47,14 +60,16 @@ class TablePage(Page):
         tables: Sequence[int] = (),
     ):
         super().__init__(setting, profile, replicates, train)
-        self.form, self.tables = _FORM, tuple(tables)
+        self.tables = tuple(tables)
+        self.form = _FIGURE_7 if 7 in tables else _FORM
         self.name = f"table{'s' * (len(tables) > 1)} {' and '.join(map(str, tables))}"
 
     def answer(self) -> Markdown:
         """What there is of the tables, in sentences that are computed; then ours of the setting."""
-        lines = ["**What was found here.** " + printed.summary(self.tables, self.store, self.profile)]
-        records = self.table()
-        points = dict.fromkeys((run.method, run.sparsity) for run in self.runs)
+        found = printed.summary(self.tables, self.store, self.profile)
+        lines, records = [f"**What was found here.** {found}"], self.table()
+        own = printed.runs(self.tables, self.setting, self.profile, self.replicates)
+        points = dict.fromkeys((run.method, run.sparsity) for run in own)
         accuracies = [
             f"{'unpruned' if not sparsity else f'{method} at {100 * sparsity:.1f} %'} "
             f"{printed.ours(records, method, sparsity)}"
@@ -72,7 +87,10 @@ class TablePage(Page):
         """Draw what pruning changes, as reported, in the paper and here; save it with its
         provenance."""
         data = self.data()
-        fig = self.form.draw(self, data, f"{self.name.capitalize()}: what pruning changes")
+        title = "Figure 7: pruning to extreme sparsities, as Tanaka et al. report it, and here"
+        if 7 not in self.tables:
+            title = f"{self.name.capitalize()}: what pruning changes"
+        fig = self.form.draw(self, data, title)
         name = "-".join([*self.name.split(), self.setting, self.profile])
         draw.save(fig, name, data, {TRAINED.name: self.evidence().provenance})
         return fig
@@ -102,5 +120,44 @@ def dots(data: pd.DataFrame, title: str) -> Figure:
         axis.set_xlabel("change of test accuracy from the unpruned network (percentage points)")
         axis.set_title(title)
         fig.legend(loc="outside lower center", ncols=3, handlelength=1.5)
+    plt.close(fig)
+    return fig
+
+
+def reported_lines(data: pd.DataFrame, title: str) -> Figure:
+    """A panel a setting: test accuracy against the weights remaining; reported lines with open
+    markers and dashes, ours with filled ones.
+
+    Args:
+        data: as `printed.figure_7` returns it.
+    """
+    names = list(dict.fromkeys(data["setting"]))
+    with plt.rc_context(style.RC):
+        shape = {"ncols": 2, "nrows": -(-len(names) // 2), "squeeze": False}
+        size = (8.5, 0.6 + 2.6 * shape["nrows"])
+        fig, axes = plt.subplots(figsize=size, layout="constrained", **shape)
+        for axis, name in zip(axes.flat, names, strict=False):
+            for (method, source), own in data[data["setting"] == name].groupby(
+                ["method", "source"]
+            ):
+                look, ours = style.METHODS[method], source == "ours"
+                axis.errorbar(
+                    own["remaining"], own["accuracy"], yerr=own["std"].fillna(0),
+                    label=f"{look.label}, {'ours' if ours else 'Tanaka et al.'}",
+                    color=look.colour, marker=look.marker, elinewidth=0.8,
+                    linestyle="-" if ours else "--",
+                    markerfacecolor=look.colour if ours else "white",
+                )  # fmt: skip
+            axis.set(xscale="log", xlim=(130, 0.07), title=name, ylabel="test accuracy (%)")
+            axis.set_xticks([100, 10, 1, 0.1], ["100", "10", "1", "0.1"])
+            axis.minorticks_off()
+            axis.set_xlabel("weights remaining (%)")
+        for axis in axes.flat[len(names) :]:
+            axis.axis("off")
+        lines = {}
+        for axis in axes.flat:
+            lines |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+        fig.suptitle(title)
+        fig.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=4)
     plt.close(fig)
     return fig
