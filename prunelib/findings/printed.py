@@ -321,5 +321,5 @@ def readings(section: str) -> pd.DataFrame:
     table = published("frankle2021_readings")
     sections = table["sections"].str.split()
     check_name("section", section, sorted({s for own in sections for s in own}))
-    chosen = table[[section in own for own in sections]]
-    return chosen.drop(columns="sections").rename(columns={"kind": "the paper"})
+    chosen = table[[section in own for own in sections]].drop(columns="sections")
+    return chosen.rename(columns={"kind": "the paper"}).reset_index(drop=True)
