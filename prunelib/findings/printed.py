@@ -1,9 +1,9 @@
 """The tables of Appendices B to D: what a method's authors report, what the paper has, and ours.
 
 `comparison` sets the three side by side and says what was not run and what it would cost.
-`misprints` and `sentences` hold the paper's numbers against each other, `readings` says how this
-project reads the places that are left open or contradict each other. All rest on the CSV files of
-`published/`.
+`misprints` and `sentences` hold the paper's numbers against each other, `gaps` our results against
+those of Sections 4 and J, and `readings` says how this project reads the places that are left open
+or contradict each other. All rest on the CSV files of `published/`.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,11 @@ from prunelib.findings import claims, curves, statistics
 from prunelib.findings.statistics import published
 from prunelib.grids import TABLES
 from prunelib.results.store import Store
-from prunelib.runs import DENSE, Curve, Run
+from prunelib.runs import DENSE, EARLY_METHODS, Curve
 
 ROUNDING = 0.1  # what a difference of two printed accuracies may be off by, in points
 ROUNDED = 1  # the printed decimals
+WORST, BEST = "worst early method", "best early method"  # as the file of gaps has them
 
 
 def comparison(table: int, store: Store, profile: str = "paper") -> pd.DataFrame:
@@ -51,11 +52,11 @@ def comparison(table: int, store: Store, profile: str = "paper") -> pd.DataFrame
         records = store.table(setting, profile)
         found = {row.source: row for row in group.itertuples()}
         wanted = TABLES[table].count(setting, profile)
-        values = _values(records, method, sparsity)
+        own = values(records, method, sparsity)
         effect, region = statistics.effect(()), claims.REGIONS["same"]
         if pd.notna(found["paper"].accuracy):
             mean = found["paper"].accuracy / 100
-            effect = statistics.from_printed(values, mean, TABLES[table].count(setting, "paper"))
+            effect = statistics.from_printed(own, mean, TABLES[table].count(setting, "paper"))
         spoken = profile == "paper" and not curves.variant(setting, records)
         rows.append(
             {
@@ -65,9 +66,9 @@ def comparison(table: int, store: Store, profile: str = "paper") -> pd.DataFrame
                 "reported": _spelled(found.get("reported")),
                 "paper": _spelled(found["paper"]),
                 "ours": ours(records, method, sparsity),
-                "replicates": f"{min(len(values), wanted)} of {wanted}",
+                "replicates": f"{min(len(own), wanted)} of {wanted}",
                 "profile": profile + curves.variant(setting, records),
-                "missing (PFLOP)": grids.cost(setting, profile, max(0, wanted - len(values))),
+                "missing (PFLOP)": grids.cost(setting, profile, max(0, wanted - len(own))),
                 "verdict": statistics.worded(statistics.verdict(effect, region), spoken),
             }
         )
@@ -81,16 +82,16 @@ def ours(records: pd.DataFrame, method: str, sparsity: float) -> str:
     Args:
         records: a results table of one setting and profile.
     """
-    values, unpruned = _values(records, method, sparsity), _values(records, "dense", 0.0)
-    if values.empty:
+    own = values(records, method, sparsity)
+    if own.empty:
         return "not run"
-    spread = f" ± {100 * values.std():.1f}" if len(values) > 1 else ""
-    pairs = (values - unpruned).dropna()
+    spread = f" ± {100 * own.std():.1f}" if len(own) > 1 else ""
+    pairs = (own - values(records, DENSE.method, 0.0)).dropna()
     change = f" ({100 * pairs.mean():+.1f})" if method != "dense" and len(pairs) else ""
-    return f"{100 * values.mean():.1f}{spread}{change}"
+    return f"{100 * own.mean():.1f}{spread}{change}"
 
 
-def _values(records: pd.DataFrame, method: str, sparsity: float) -> pd.Series:
+def values(records: pd.DataFrame, method: str, sparsity: float) -> pd.Series:
     """The test accuracies of a method that prunes at initialisation, by replicate."""
     rows = statistics.select(records, Curve(method))
     rows = rows[rows["sparsity"].astype(float).round(6) == round(sparsity, 6)]
@@ -105,108 +106,6 @@ def _spelled(row) -> str:
         return f"about {row.accuracy:.0f}"
     change = f" ({row.change:+.1f})" if pd.notna(row.change) else ""
     return f"{row.accuracy:.1f}{change}"
-
-
-def runs(
-    tables: Sequence[int], setting: str, profile: str, replicates: int | None = None
-) -> list[Run]:
-    """The Runs of a setting for some tables, without repetition.
-
-    A setting of which they have nothing gets what comes nearest: the tables' methods, as Figure 3
-    has them, at those of its own sparsities that are nearest to theirs.
-
-    Args:
-        tables: numbers of `grids.TABLES`. setting, profile, replicates: as in `grids.table_runs`.
-    """
-    printed = [t for t in tables if setting in TABLES[t].about]
-    if printed:
-        found = [run for t in printed for run in grids.table_runs(t, setting, profile, replicates)]
-        return list(dict.fromkeys(found))
-    methods = {curve.method for t in tables for curve in TABLES[t].panels[""]}
-    asked = {s for t in tables for sparsities in TABLES[t].along.values() for s in sparsities}
-    own = settings.sparsities(setting, profile)
-    nearest = {min(own, key=lambda s: abs(s - goal)) for goal in asked}
-    return [
-        run
-        for run in grids.figure_runs(3, setting, profile, replicates)
-        if run.method == DENSE.method or (run.method in methods and run.sparsity in nearest)
-    ]
-
-
-def changes(
-    tables: Sequence[int], store: Store, setting: str, profile: str = "paper"
-) -> pd.DataFrame:
-    """By how much pruning changes accuracy: as reported, in the paper, and ours.
-
-    Args:
-        tables: numbers of `grids.TABLES`. store: of trained networks.
-        setting, profile: of our results, besides those of the tables' own settings.
-
-    Returns:
-        data frame: name (of the network in the paper; ours, where it has none), method, sparsity
-        (percent), source ("reported", "paper" or "ours"), change and its standard deviation over
-        replicates (NaN where none is known), both in percentage points. What was not run is absent.
-    """
-    named = published("frankle2021_networks").dropna(subset=["setting", "paper"])
-    names = named.drop_duplicates("setting").set_index("setting")["paper"]
-    rows = pd.concat([published("frankle2021_tables", table=t) for t in tables])
-    rows = rows.dropna(subset="change").assign(std=float("nan"))
-    points = dict.fromkeys(zip(rows["setting"], rows["method"], rows["sparsity"], strict=True))
-    if setting not in set(rows["setting"]):
-        own = runs(tables, setting, profile)
-        points |= {(setting, r.method, r.sparsity): None for r in own if r.sparsity}
-    found = []
-    for name, method, sparsity in points:
-        records = store.table(name, profile)
-        values = _values(records, method, sparsity) - _values(records, DENSE.method, 0.0)
-        if values.notna().any():
-            about = {"setting": name, "method": method, "sparsity": sparsity, "source": "ours"}
-            found.append(about | {"change": 100 * values.mean(), "std": 100 * values.std()})
-    rows = pd.concat([rows, pd.DataFrame(found, columns=rows.columns)]) if found else rows
-    rows["name"] = rows["setting"].map(names).fillna(rows["setting"])
-    rows["sparsity"] = (100 * rows["sparsity"]).round(ROUNDED)
-    shown = ["name", "method", "sparsity", "source", "change", "std"]
-    return rows[shown].reset_index(drop=True)
-
-
-def figure_7_runs(setting: str, profile: str, replicates: int | None = None) -> list[Run]:
-    """The Runs of a setting for Figure 7; those of Figure 3 with the same methods where the paper
-    shows the setting for other figures only."""
-    figure = 7 if setting in grids.FIGURES[7].about else 3
-    lines = {DENSE, *grids.FIGURES[7].panels[""]}
-    found = grids.figure_runs(figure, setting, profile, replicates)
-    return [run for run in found if Curve(run.method, run.ablation, run.prune_at) in lines]
-
-
-def figure_7(store: Store, setting: str, profile: str = "paper") -> pd.DataFrame:
-    """Figure 7: the raw results of Tanaka et al. (2020), with which the paper compares its own, and
-    ours, at whatever sparsities were run.
-
-    Args:
-        store: of trained networks. setting: of our results, besides those of the figure.
-        profile: of our results.
-
-    Returns:
-        data frame: setting, method, source ("reported" or "ours"), sparsity, remaining, accuracy
-        and std over replicates, all in percent, and n.
-    """
-    reported = published("tanaka2020_accuracy").assign(source="reported")
-    reported = reported.rename(columns={"runs": "n"})
-    reported["sparsity"] *= 100
-    rows = [reported.drop(columns=["note", "where"])]
-    names = list(dict.fromkeys([*grids.FIGURES[7].paper, setting]))
-    for name in names:
-        records = store.table(name, profile)
-        for curve in grids.FIGURES[7].panels[""]:
-            found = statistics.over_replicates(records, curve).reset_index()
-            found[["sparsity", "mean", "std"]] *= 100
-            found = found.assign(setting=name, method=curve.method, source="ours")
-            rows.append(found.rename(columns={"mean": "accuracy"}))
-    table = pd.concat([part for part in rows if len(part)], ignore_index=True)
-    table["remaining"] = 100 - table["sparsity"]
-    table = table.sort_values("setting", key=lambda s: s.map(names.index), kind="stable")
-    shown = ["setting", "method", "source", "sparsity", "remaining", "accuracy", "std", "n"]
-    return table[shown].reset_index(drop=True)
 
 
 def summary(tables: Sequence[int], store: Store, profile: str = "paper") -> str:
@@ -287,12 +186,12 @@ def sentences(table: int) -> pd.DataFrame:
         whether the table "agrees" or "differs". Where the sentence has a number of points, the
         rounding of the accuracies is allowed for.
     """
-    values = published("frankle2021_tables", table=table).pivot(
+    pairs = published("frankle2021_tables", table=table).pivot(
         index=["setting", "sparsity"], columns="source", values=["accuracy", "change"]
     )
     rows = []
     for said in published("frankle2021_sentences", table=table).itertuples():
-        pair = values.loc[(said.setting, said.sparsity), said.quantity]
+        pair = pairs.loc[(said.setting, said.sparsity), said.quantity]
         difference = round(pair["paper"] - pair["reported"], ROUNDED)
         level = f"{100 * said.sparsity:.0f}" if said.sparsity else ""
         verdict = statistics.ELSEWHERE["supported" if _holds(said, difference) else "not supported"]
@@ -323,3 +222,29 @@ def readings(section: str) -> pd.DataFrame:
     check_name("section", section, sorted({s for own in sections for s in own}))
     chosen = table[[section in own for own in sections]].drop(columns="sections")
     return chosen.rename(columns={"kind": "the paper"}).reset_index(drop=True)
+
+
+def gaps(records: pd.DataFrame, setting: str) -> pd.DataFrame:
+    """By how much each early method lies below the best one at matching sparsities, ours beside
+    what Section 4 prints; and at the highest, from the worst to the best (Appendix J).
+
+    Args:
+        records: a results table of the setting at one profile.
+
+    Returns:
+        data frame, in percentage points: a row a method, and one for the worst; ours, the largest
+        gap of means over the sparsities at which all methods were run, and a column for each
+        setting of which the paper prints an upper bound.
+    """
+    limit, _ = claims.matching_sparsity(records, setting)
+    means = pd.DataFrame(
+        {m: statistics.over_replicates(records, Curve(m))["mean"] for m in EARLY_METHODS}
+    ).dropna()
+    means = means.loc[: limit or 0]
+    below = 100 * means.rsub(means.max(axis=1), axis=0)
+    ours = below.max()
+    ours[WORST] = below.iloc[-1].max() if len(below) else float("nan")
+    printed = published("frankle2021_gaps", against=BEST).pivot(
+        index="method", columns="setting", values="points"
+    )
+    return printed.reindex([*EARLY_METHODS, WORST]).assign(ours=ours.round(2))

@@ -11,7 +11,7 @@ import pandas as pd
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 
-from prunelib.findings import printed
+from prunelib.findings import printed, reported
 from prunelib.pages import draw, style
 from prunelib.pages.page import Form, Page
 from prunelib.results.records import TRAINED
@@ -24,8 +24,8 @@ SOURCES = {
 }
 _FORM = Form(
     (TRAINED,),
-    lambda p: printed.runs(p.tables, p.setting, p.profile, p.replicates),
-    lambda p: printed.changes(p.tables, p.store, p.setting, p.profile),
+    lambda p: reported.runs(p.tables, p.setting, p.profile, p.replicates),
+    lambda p: reported.changes(p.tables, p.store, p.setting, p.profile),
     lambda p, data, title: dots(data, title),
 )
 _FIGURE_7 = Form(
@@ -33,12 +33,12 @@ _FIGURE_7 = Form(
     lambda p: list(
         dict.fromkeys(
             [
-                *printed.runs(p.tables, p.setting, p.profile, p.replicates),
-                *printed.figure_7_runs(p.setting, p.profile, p.replicates),
+                *reported.runs(p.tables, p.setting, p.profile, p.replicates),
+                *reported.figure_7_runs(p.setting, p.profile, p.replicates),
             ]
         )
     ),
-    lambda p: printed.figure_7(p.store, p.setting, p.profile),
+    lambda p: reported.figure_7(p.store, p.setting, p.profile),
     lambda p, data, title: reported_lines(data, title),
 )
 
@@ -68,7 +68,7 @@ class TablePage(Page):
         """What there is of the tables, in sentences that are computed; then ours of the setting."""
         found = printed.summary(self.tables, self.store, self.profile)
         lines, records = [f"**What was found here.** {found}"], self.table()
-        own = printed.runs(self.tables, self.setting, self.profile, self.replicates)
+        own = reported.runs(self.tables, self.setting, self.profile, self.replicates)
         points = dict.fromkeys((run.method, run.sparsity) for run in own)
         accuracies = [
             f"{'unpruned' if not sparsity else f'{method} at {100 * sparsity:.1f} %'} "
@@ -101,7 +101,7 @@ def dots(data: pd.DataFrame, title: str) -> Figure:
     network.
 
     Args:
-        data: as `printed.changes` returns it.
+        data: as `reported.changes` returns it.
     """
     data = data.assign(row=data["name"] + ", " + data["sparsity"].map("{:g} %".format))
     rows = list(dict.fromkeys(data["row"]))
@@ -129,7 +129,7 @@ def reported_lines(data: pd.DataFrame, title: str) -> Figure:
     markers and dashes, ours with filled ones.
 
     Args:
-        data: as `printed.figure_7` returns it.
+        data: as `reported.figure_7` returns it.
     """
     names = list(dict.fromkeys(data["setting"]))
     with plt.rc_context(style.RC):
