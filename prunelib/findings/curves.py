@@ -267,6 +267,15 @@ def against_published(table: pd.DataFrame, setting: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "difference", "interval", "verdict"])
 
 
+def printed_matching(setting: str, curve: Curve) -> list[float]:
+    """The highest matching sparsities in [0, 1) that the paper prints of a curve, often none."""
+    method = "magnitude after training" if curve.prune_at == "end" else curve.method
+    where = {"setting": setting, "method": method, "ablation": curve.ablation}
+    printed = statistics.published("frankle2021_matching", **where)["sparsity"]
+    plain = curve.init == "he" and curve.weights_from == curve.prune_at
+    return list(printed) if plain else []
+
+
 def replicates_of_ratio(table: pd.DataFrame, method: str, sparsity: float) -> pd.DataFrame:
     """Effective weights, unmodified and shuffled, and their ratio: a row a replicate.
 
