@@ -108,12 +108,13 @@ def enlarged(data: pd.DataFrame) -> tuple[float, float]:
     the room; controls (`style.CONTROLS`) do not count.
     """
     dense = data[data["line"] == UNPRUNED.label]["accuracy"]
-    lines = data[~data["line"].isin(CONTROLS)]["accuracy"]
+    counted = data[~data["line"].isin(CONTROLS)]["accuracy"]
+    lines = counted if len(counted) else data["accuracy"]
     mark, best = dense.iloc[0] if len(dense) else lines.max(), lines.max()
     lost = (mark - lines).clip(lower=0)
     least, most = WINDOW
     room = min(max(lost.quantile(0.75), least), most)
-    room = lost.max() if lost.max() <= 2 * room else room
+    room = max(lost.max(), 1) if lost.max() <= 2 * room else room
     return mark - 1.06 * room, min(max(mark, best) + 0.12 * room, 100)
 
 
