@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from prunelib import engine, grids, scores, settings
@@ -134,18 +135,26 @@ class Page:
         """The records of the figure's Runs, and no others: one row a record."""
         return self.evidence(kind).table
 
-    def plan(self) -> None:
-        """Print what the figure needs, what the store has, and how long the rest will take."""
-        for store in self.stores.values():
-            print(engine.plan(self.runs, store))
+    def coverage(self) -> None:
+        """Print what the figure rests on, how long what is missing would take, and a digest of the
+        numbers drawn."""
+        for kind, store in self.stores.items():
+            found = self.evidence(kind)
+            print(found)
+            if found.missing:
+                print(engine.plan(self.runs, store))
         if self._at:
             print(f"{self._at.strip()}: {settings.matching_level(self.setting)[1]}")
+        if len(data := self.form.data(self)):
+            print(f"Digest of the numbers drawn: {draw.digest(data)}")
 
     def train(self) -> None:
-        """Train or make what is missing, if the parameters say so; print what was done."""
+        """Train or make what is missing, if the parameters say so; print what that takes and what
+        was done."""
         for kind, store in self.stores.items():
             left = len(store.missing(self.runs))
             if left and self.may_train:
+                print(engine.plan(self.runs, store), flush=True)
                 if kind == TRAINED:
                     made = engine.train(self.runs, store)
                 else:
@@ -210,11 +219,41 @@ class Page:
         limit, source = claims.matching_sparsity(table, self.setting)
         level = "none" if limit is None else f"{100 * limit:.1f} %"
         print(f"Highest matching sparsity: {level} ({source})")
-        found = [claims.check(table, self.setting, self.profile, section) for section in sections]
+        return self._verdicts(self.setting, self.profile, sections)
+
+    def answer(self, *sections: str, found: pd.DataFrame | None = None) -> Markdown:
+        """What was found here, in sentences that are computed from verdicts.
+
+        Args:
+            sections: of the paper, see `claims.SECTIONS`; counted for this setting claim by claim
+                and for the others in one sentence each.
+            found: verdicts to count in place of theirs, as the functions of `claims` return them.
+        """
+        about, lines = f"{self.setting}, profile {self.profile}", []
+        if found is None:
+            found = self._verdicts(self.setting, self.profile, sections)
+        counted = claims.counts(found)
+        lines.append(f"**What was found here** ({about}): {_in_words(counted.sum())}.\n")
+        lines += [f"- {claim}: {_in_words(row)}" for claim, row in counted.iterrows() if claim]
+        for setting, profile in self.listed() if sections else ():
+            if (setting, profile) != (self.setting, self.profile):
+                other = claims.counts(self._verdicts(setting, profile, sections)).sum()
+                if other.drop("not run", errors="ignore").any():
+                    lines.append(f"\nElsewhere ({setting}, profile {profile}): {_in_words(other)}.")
+        return Markdown("\n".join(lines))
+
+    def listed(self) -> list[tuple[str, str]]:
+        """The settings and profiles in the store whose verdicts are listed."""
+        known = settings.SETTINGS.keys() - {claims.UNLISTED}
+        return [pair for pair in self.store.pairs() if pair[0] in known and pair[1] != "smoke"]
+
+    def _verdicts(self, setting, profile, sections):
+        table = self.store.table(setting, profile)
+        found = [claims.check(table, setting, profile, section) for section in sections]
         return pd.concat(found, ignore_index=True)
 
     def draw(self) -> Figure:
-        """Draw the figure, save it with its provenance, print what it rests on and a digest."""
+        """Draw the figure and save it with its provenance."""
         data = self.data()
         found = [self.evidence(kind) for kind in self.form.kinds]
         profile = "" if MASK in self.form.kinds else self.profile  # masks do not depend on it
@@ -223,7 +262,6 @@ class Page:
         name = "weights" if self.figure == "weights" else f"figure-{self.figure:02d}"
         name = "-".join(filter(None, (name, self.setting, profile)))
         draw.save(fig, name, data, {each.kind.name: each.provenance for each in found})
-        print(*found, f"Digest of the numbers drawn: {draw.digest(data)}", sep="\n")
         return fig
 
     def _basis(self, found, profile):
@@ -253,6 +291,12 @@ class Page:
             for name in settings.SETTINGS
             if name != self.setting and self.store.path(name, profile).exists()
         ]
+
+
+def _in_words(counted: pd.Series) -> str:
+    """Verdicts and how often each was reached, the most frequent first."""
+    there = counted[counted > 0].sort_values(ascending=False, kind="stable")
+    return ", ".join(f"{verdict} {count}×" for verdict, count in there.items()) or "no verdict"
 
 
 def printed_matching(setting: str, curve: Curve) -> str:
