@@ -267,7 +267,8 @@ class Page:
     def _basis(self, found, profile):
         """What the figure rests on, in words: profile, replicates, other data, what is missing."""
         parts = [f"profile {profile}"] if profile else []
-        parts.append(f"{len({run.replicate for run in self.runs})} replicates")
+        count = len({run.replicate for run in self.runs})
+        parts.append(f"{count} replicate{'' if count == 1 else 's'}")
         tables = pd.concat([evidence.table for evidence in found])
         if on := curves.variant(self.setting, tables).removeprefix(" on "):
             parts.append(", ".join(map(style.dataset, on.split(", "))))
