@@ -242,6 +242,7 @@ def test_a_title_names_another_dataset_than_the_settings():
     assert on("resnet20_cifar10", "cifar10-jpeg@1", "none") == " on cifar10-jpeg"
     assert on("resnet20_cifar10", "cifar10@1", "none") == ""
     assert on("modified_resnet18_tinyimagenet", "tinyimagenet@1") == ""
+    assert on("resnet8_digits", "digits@1") == ""
 
 
 def test_enlarged_axes_show_three_quarters_of_the_points_of_methods():
@@ -285,6 +286,12 @@ def test_a_short_schedule_says_that_what_is_pruned_late_is_trained_twice(data):
     early = data[~data["line"].str.contains("after")]
     fig = draw.accuracy(early, "Figure 3\nProfile quick", 3, *ABOUT)
     assert "training twice" not in fig.texts[-1].get_text().replace("\n", " ")
+
+
+def test_a_panel_without_a_line_says_that_it_was_not_run(data):
+    fig = draw.accuracy(data[data["line"] == "Unpruned"], "Figure 3", 3, *ABOUT)
+    assert [text.get_text() for text in fig.axes[0].texts] == ["not run"]
+    assert not draw.accuracy(data, "Figure 3", 3, *ABOUT).axes[0].texts
 
 
 def test_panels_say_that_the_trained_network_is_pruned():

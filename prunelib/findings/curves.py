@@ -6,6 +6,7 @@ a tidy data frame that a page draws or prints.
 """
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
@@ -67,7 +68,8 @@ def rows_of(runs: Iterable[Run], table: pd.DataFrame) -> pd.DataFrame:
 
 def variant(setting: str, table: pd.DataFrame) -> str:
     """Words for a title: " on X" where records rest on another dataset than the setting's."""
-    own = settings.get(setting).dataset.removeprefix("modified_")
+    # modified and shifted data are stored under the name of the data themselves
+    own = re.sub("^(modified|shifted)_", "", settings.get(setting).dataset)
     others = sorted({name.split("@")[0] for name in table["dataset"]} - {own, "none"})
     return f" on {', '.join(others)}" if others else ""
 

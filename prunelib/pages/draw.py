@@ -80,6 +80,9 @@ def accuracy(
                         x, y = points["remaining"], points["accuracy"]
                         _line(axis, x, y, points.assign(std=std), look, labels[look.label])
                 sparsity_axis(axis, ticks, width(axis))
+            if set(rows["line"]) <= {"Unpruned"}:
+                about = {"ha": "center", "va": "center", "color": GREY}
+                column[-1].text(0.5, 0.5, "not run", about, transform=column[-1].transAxes)
             column[-1].set_ylim(low, high)
             _printed_marks(column[-1], figure, panel, setting)
         _name_axes(axes, [style.panel_title(figure, panel) for panel in names], both)
@@ -96,8 +99,8 @@ def _layout(panels: int, both: bool) -> tuple[tuple[int, int], tuple[float, floa
     side by side where there is one of each, otherwise in a row of each."""
     if panels == 1:
         return (1, 1 + both), (WIDTH, 4.6), {"width_ratios": [1, 2][not both :]}
-    shared = {"sharey": "row", "height_ratios": [1, 1.7][not both :]}
-    return (1 + both, panels), (WIDTH, 6.4 if both else 4.2), shared
+    shared = {"sharey": "row", "height_ratios": [1, 2][not both :]}
+    return (1 + both, panels), (WIDTH, 7.0 if both else 4.2), shared
 
 
 def _name_axes(axes, titles, both):

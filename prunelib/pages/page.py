@@ -14,7 +14,7 @@ from prunelib import engine, grids, scores, settings
 from prunelib.errors import BadValueError, check_name
 from prunelib.findings import claims, curves, statistics
 from prunelib.pages import draw, draw_masks, style
-from prunelib.pages.evidence import Evidence
+from prunelib.pages.evidence import Evidence, basis
 from prunelib.paths import data_root
 from prunelib.results.records import END, MASK, START, TRAINED, Kind
 from prunelib.results.store import Store
@@ -258,25 +258,11 @@ class Page:
         found = [self.evidence(kind) for kind in self.form.kinds]
         profile = "" if MASK in self.form.kinds else self.profile  # masks do not depend on it
         title = f"{self.name.capitalize()}: {style.title(self.setting)}{self._at}"
-        fig = self.form.draw(self, data, f"{title}\n{self._basis(found, profile)}")
+        fig = self.form.draw(self, data, f"{title}\n{basis(found, profile)}")
         name = "weights" if self.figure == "weights" else f"figure-{self.figure:02d}"
         name = "-".join(filter(None, (name, self.setting, profile)))
         draw.save(fig, name, data, {each.kind.name: each.provenance for each in found})
         return fig
-
-    def _basis(self, found, profile):
-        """What the figure rests on, in words: profile, replicates, other data, what is missing."""
-        parts = [f"profile {profile}"] if profile else []
-        count = len({run.replicate for run in self.runs})
-        parts.append(f"{count} replicate{'' if count == 1 else 's'}")
-        tables = pd.concat([evidence.table for evidence in found])
-        if on := curves.variant(self.setting, tables).removeprefix(" on "):
-            parts.append(", ".join(map(style.dataset, on.split(", "))))
-        for each in found:
-            if each.missing:
-                parts.append(f"{len(each.missing)} of {len(each.wanted)} {each.kind.name} not run")
-        parts[0] = parts[0][0].upper() + parts[0][1:]
-        return "; ".join(parts)
 
     @property
     def _at(self):
