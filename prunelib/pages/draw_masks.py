@@ -186,7 +186,7 @@ def _bars(axis: Axes, rows: pd.DataFrame) -> None:
     for label, (value, dash) in lines.items():
         axis.axhline(value, color="black", linewidth=1.2, linestyle=dash, label=label)
     names = [METHODS[method].label.replace(" ", "\n") for method in methods]
-    axis.set_xticks(range(len(methods)), names, fontsize=7)
+    axis.set_xticks(range(len(methods)), names, fontsize=6.5)
 
 
 def _spread(axis: Axes, x, y, std, look: style.Look, label: str = "", dash="") -> None:
