@@ -15,6 +15,7 @@ from prunelib.findings import printed, reported
 from prunelib.pages import draw, style
 from prunelib.pages.page import Form, Page
 from prunelib.results.records import TRAINED
+from prunelib.settings import SETTINGS
 
 # Source: its label, colour, marker, and whether the marker is filled.
 SOURCES = {
@@ -103,7 +104,8 @@ def dots(data: pd.DataFrame, title: str) -> Figure:
     Args:
         data: as `reported.changes` returns it.
     """
-    data = data.assign(row=data["name"] + ", " + data["sparsity"].map("{:g} %".format))
+    names = data["name"].map(lambda name: style.title(name) if name in SETTINGS else name)
+    data = data.assign(row=names + ", " + data["sparsity"].map("{:g} %".format))
     rows = list(dict.fromkeys(data["row"]))
     with plt.rc_context(style.RC):
         fig, axis = plt.subplots(figsize=(7.5, 1.4 + 0.27 * len(rows)), layout="constrained")
@@ -148,7 +150,9 @@ def reported_lines(data: pd.DataFrame, title: str) -> Figure:
                     linestyle="-" if ours else "--",
                     markerfacecolor=look.colour if ours else "white",
                 )  # fmt: skip
-            axis.set(xscale="log", xlim=(130, 0.07), title=name, ylabel="test accuracy (%)")
+            axis.set(
+                xscale="log", xlim=(130, 0.07), title=style.title(name), ylabel="test accuracy (%)"
+            )
             axis.set_xticks([100, 10, 1, 0.1], ["100", "10", "1", "0.1"])
             axis.minorticks_off()
             axis.set_xlabel("weights remaining (%)")
