@@ -62,6 +62,59 @@ def accuracy(data: pd.DataFrame, title: str, figure: int, setting: str, profile:
     return fig
 
 
+def steps(data: pd.DataFrame, title: str, figure: int, setting: str, profile: str) -> Figure:
+    """Figures 6 and 10: test accuracy against the iteration at which the network is pruned.
+
+    The first steps are drawn apart from each other and the last ones too: the axis is linear up to
+    the first step behind 0 and logarithmic from there. Vertical lines are the drops of the learning
+    rate.
+
+    Args:
+        data: as `accuracy_data` returns it for such a figure.
+        figure: whose panels are drawn. setting, profile: whose schedule the axis shows.
+    """
+    panels, schedule = list(FIGURES[figure].panels), settings.schedule(setting, profile)
+    looks = (METHODS if compares_methods(figure) else VARIANTS).values()
+    legend = {look.label: (look, f"{look.label} ({_n(data, look.label)})") for look in looks}
+    size = (max(7.5, 3.0 * len(panels)), 4.6)
+    with _axes(title, size, (1, len(panels)), sharex=True, sharey=True) as (fig, axes):
+        for axis, panel in zip(axes[0], panels, strict=True):
+            rows = data[data["panel"] == panel]
+            _unpruned(axis, data, rows[rows["line"] == "Unpruned"])
+            for line, points in rows[rows["line"] != "Unpruned"].groupby("line", sort=False):
+                _line(axis, points["step"], points["accuracy"], points, *legend[line])
+            for drop in schedule.drops:
+                axis.axvline(drop, color=_GREY, linewidth=0.8, linestyle=(0, (4, 4)))
+            _step_axis(axis, settings.steps(setting, profile), schedule.iterations)
+            axis.set_title(panel_title(figure, panel) if panel else "")
+            axis.set_xlabel("Iteration of pruning" if panel else "Iteration at which it is pruned")
+        axes[0, 0].set_ylabel("Test accuracy (%)")
+        named = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes.flat]
+        handles = {name: handle for pairs in named for handle, name in pairs}
+        columns = 4 if len(panels) > 1 else 3
+        fig.legend(handles.values(), handles, loc="outside lower center", fontsize=9, ncols=columns)
+    return fig
+
+
+def introduction(data: pd.DataFrame, title: str) -> Figure:
+    """Figure 1: the weights remaining at each step, from `introduction.remaining`.
+
+    What is achieved in retrospect is dashed, the other lines are not.
+    """
+    looks = {look.label: look for look in METHODS.values()}
+    with _axis(title) as (fig, axis):
+        for line, points in data.groupby("line", sort=False):
+            look, first = looks[line], points.iloc[0]
+            pruned = f"{first['sparsity']:.1f} % pruned" if first["sparsity"] else "no sparsity"
+            style = {"color": look.colour, "linestyle": "--" if first["retroactive"] else "-"}
+            label = f"{line}: {pruned} ({_n(points)})"
+            axis.step(points["step"], points["remaining"], where="post", label=label, **style)
+            axis.plot(*points[["step", "remaining"]].iloc[-1], look.marker, color=look.colour)
+        axis.set(xlabel="Step of training (iterations)", ylim=(0, 104), xlim=(0, None))
+        axis.set_ylabel("Weights remaining (%)")
+    return fig
+
+
 def collapse(data: pd.DataFrame, title: str) -> Figure:
     """Figure 5: the share of neurons with sparsity of at least s %, from `curves.collapse_data`.
 
@@ -190,6 +243,22 @@ def _sparsity_axis(axis: Axes, ticks: Sequence[float]) -> None:
     axis.xaxis.set_major_locator(FixedLocator([100 * (1 - s) for s in ticks]))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xticklabels([f"{100 * s:.1f}" for s in ticks])
+
+
+def _step_axis(axis: Axes, steps: Sequence[int | str], last: int) -> None:
+    """An axis of steps, with labels at as many of them as there is room for, and at both ends."""
+    numbers = [last if step == "end" else step for step in steps]
+    first = numbers[1]
+    axis.set_xscale("symlog", linthresh=first, linscale=0.5)
+    axis.set_xlim(-first / 4, 1.15 * last)
+    shown = [0]
+    for step in numbers[1:-1]:
+        if step >= 2 * max(shown[-1], first / 2) and 1.6 * step < last:
+            shown.append(step)
+    names = [f"{step / 1000:g}K" if step >= 1000 else str(step) for step in shown]
+    axis.xaxis.set_major_locator(FixedLocator([*shown, last]))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xticklabels([*names, "end"])
 
 
 def digest(data: pd.DataFrame) -> str:

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from prunelib import settings
-from prunelib.results.records import Kind, Record
+from prunelib import networks, settings
+from prunelib.results.records import END, TRAINED, Kind, Record
 from prunelib.results.store import Store
 from prunelib.runs import Run
 
 SOURCES = ("dataset", "engine", "precision", "device", "torch", "commit")
+
+
+def cost(setting: str, profile: str, count: int = 1) -> float:
+    """The PFLOP, 10^15 floating-point operations, of training `count` networks: forward and
+    backward, pruned weights included."""
+    schedule = settings.schedule(setting, profile)
+    images = count * schedule.iterations * schedule.batch_size
+    return images * networks.flops(settings.get(setting).network) / 1e15
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,26 @@ class Evidence:
     def missing(self) -> list[Run]:
         """The Runs that have no record, in their order."""
         return [run for run in self.wanted if run not in self.records]
+
+    @property
+    def price(self) -> str:
+        """How many records are missing, and what it takes to have them, in words."""
+        runs = self.missing
+        if self.kind not in (TRAINED, END):  # a mask takes no training, but of what it is read from
+            runs = {run.parent for run in runs} - {None}
+        first = self.wanted[0]
+        pflop = cost(first.setting, first.profile, len(runs))
+        takes = f"{pflop:,.0f}" if pflop >= 10 else f"{pflop:.2g}"
+        takes = f"take {takes} PFLOP of training" if runs else "take no training"
+        return f"{len(self.missing)} {self.kind.name}, which {takes}"
+
+    @property
+    def plan(self) -> str:
+        """One sentence: how many records are wanted, how many there are, what the rest takes."""
+        first, there = self.wanted[0], len(self.records)
+        sentence = f"{first.setting}, profile {first.profile}: {len(self.wanted)} {self.kind.name} "
+        sentence += f"needed, {there} in the store"
+        return f"{sentence}; not run: {self.price}." if self.missing else f"{sentence}."
 
     @property
     def table(self) -> pd.DataFrame:

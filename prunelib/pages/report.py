@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from prunelib import grids, networks, runs, settings
+from prunelib import grids, runs, settings
 from prunelib.findings import claims, statistics
-from prunelib.pages.evidence import Evidence
+from prunelib.pages.evidence import Evidence, cost
 from prunelib.pages.page import printed_matching
 from prunelib.pages.style import label
 from prunelib.results.records import END, MASK, START
@@ -105,14 +105,6 @@ def _pairs(store: Store) -> list[tuple[str, str]]:
         for profile in settings.PROFILES
         if store.path(setting, profile).exists()
     ]
-
-
-def cost(setting: str, profile: str, count: int = 1) -> float:
-    """The PFLOP, 10^15 floating-point operations, of training `count` networks: forward and
-    backward, pruned weights included."""
-    schedule = settings.schedule(setting, profile)
-    images = count * schedule.iterations * schedule.batch_size
-    return images * networks.flops(settings.get(setting).network) / 1e15
 
 
 def coverage(store: Store) -> pd.DataFrame:
