@@ -326,3 +326,24 @@ def test_nothing_but_the_words_of_the_rule(results, truths):
         for section in claims.SECTIONS:
             checked = claims.check(results(truths, *where), *where, section)
             assert set(checked.filter(like="verdict").to_numpy().flat) <= allowed
+
+
+def test_verdicts_are_counted_claim_by_claim():
+    found = pd.DataFrame(
+        {
+            "claim": ["b", "a", "b", "b"],
+            "subject": ["snip", "snip", "grasp", "all"],
+            "matching: verdict": ["agrees", "no claim", "differs", "differs"],
+            "extreme: verdict": ["agrees", "agrees", "undecided", "differs"],
+        }
+    )
+    counted = claims.counts(found)
+    assert list(counted.index) == ["b", "a"]
+    assert counted.loc["b"].to_dict() == {"agrees": 2, "differs": 1, "undecided": 1}
+    assert counted.loc["a"].to_dict() == {"agrees": 1, "differs": 0, "undecided": 0}
+    assert claims.counts(found[:0]).empty
+
+
+def test_claims_without_words_are_counted_together():
+    counted = claims.counts(pd.DataFrame({"verdict": ["agrees", "differs", "agrees"]}))
+    assert counted.sum().to_dict() == {"agrees": 2, "differs": 1}

@@ -91,11 +91,10 @@ def test_a_page_of_masks_draws_them_and_says_what_they_are(results, capsys, tmp_
     store = Store(kind=MASK)
     store.add(mask(run, layers=(1, 2, 3)) for run in mask_runs("lenet_digits", levels=(12,)))
     page = Page("lenet_digits", "quick", figure=5)
-    page.plan()
+    page.coverage()
     fig = page.draw()
     assert fig.get_suptitle() == "Figure 5: lenet_digits at 93.1 % sparsity"
     said = capsys.readouterr().out
-    assert "50 masks needed, 50 in the store" in said
     assert "at 93.1 % sparsity: the paper prints no highest matching sparsity here" in said
     assert "50 of 50 masks; data digits@0" in said
     about = json.loads((tmp_path / "figures" / "figure-05-lenet_digits.json").read_text())
@@ -128,8 +127,26 @@ def test_a_page_of_weights_rests_on_both_kinds_of_records(results, capsys):
     assert f"train=False: {len(runs) - 20} weights after training are left out" in said
     found = page.data().groupby("when")["ks"].agg(["min", "max"])
     assert found.values.tolist() == [[0.6, 0.6], [0.3, 0.3]]
-    page.draw()
-    assert f"20 of {len(runs)} weights after training" in capsys.readouterr().out
+    page.coverage()
+    said = capsys.readouterr().out
+    assert f"20 of {len(runs)} weights after training" in said
+    assert "about" in said  # how long the others take
+
+
+def test_the_answer_counts_the_verdicts_here_and_those_of_other_settings(results):
+    """One replicate reaches no verdict; LeNet on the digits is listed nowhere else."""
+    for setting in ("lenet_digits", "lenet_mnist", "resnet20_cifar10"):
+        for replicate in range(1 + (setting != "lenet_digits")):
+            runs = [r for r in figure_runs(3, setting, "quick") if r.replicate == replicate]
+            Store().add(trained(run, 0.9 + replicate / 1000) for run in runs)
+    here, *elsewhere = Page("lenet_digits", "quick", figure=3).answer("4").data.split("\nElsewhere")
+    assert here.startswith("**What was found here** (lenet_digits, profile quick): not run ")
+    assert "- early methods outperform random: not run 8×" in here
+    assert len(elsewhere) == 2
+    assert elsewhere[0].startswith(" (lenet_mnist, profile quick): ")
+    digits = Page("resnet20_cifar10", "quick", figure=3).answer("4").data
+    assert "lenet_mnist" in digits
+    assert "lenet_digits" not in digits
 
 
 def test_masks_of_which_there_is_only_a_part(results):

@@ -81,11 +81,14 @@ def test_the_form_is_the_same(notebook):
         if line.startswith("## ")
     ]
     title = notebook.cells[0].source
-    if not title.startswith(("# Why", "# 3")):
+    if not title.startswith(("# Why", "# 3", "# A")):
         assert "What the section claims" in title
         assert "The question here" in title
-        wanted = ["Plan", "A miniature", "Results", "Claims", "Try it yourself"]
+        wanted = ["Claims", "A miniature", "What was run, and what was not", "Try it yourself"]
         assert [h for h in headings if h in wanted] == wanted
+        code = [c.source for c in notebook.cells if c.cell_type == "code"]
+        first = next(i for i, source in enumerate(code) if ".draw()" in source)
+        assert any(".answer(" in source for source in code[:first])
 
 
 def test_the_stamp_is_fresh(notebook):

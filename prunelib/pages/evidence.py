@@ -65,14 +65,6 @@ class Evidence:
         return f"{len(self.missing)} {self.kind.name}, which {takes}"
 
     @property
-    def plan(self) -> str:
-        """One sentence: how many records are wanted, how many there are, what the rest takes."""
-        first, there = self.wanted[0], len(self.records)
-        sentence = f"{first.setting}, profile {first.profile}: {len(self.wanted)} {self.kind.name} "
-        sentence += f"needed, {there} in the store"
-        return f"{sentence}; not run: {self.price}." if self.missing else f"{sentence}."
-
-    @property
     def table(self) -> pd.DataFrame:
         """One row a record, with the columns of its kind."""
         rows = [record.row() for record in self.records.values()]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pandas as pd
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from prunelib import engine, grids, scores, settings
@@ -142,22 +143,28 @@ class Page:
         """The records of the figure's Runs, and no others: one row a record."""
         return self.evidence(kind).table
 
-    def plan(self) -> None:
-        """Print what the figure needs, what the store has, and what the rest will take: time on
-        this machine where it may be trained, operations where it may not."""
+    def coverage(self) -> None:
+        """Print what the figure rests on, what it would take to have the rest (time on this machine
+        where it may be trained, operations where not), and a digest of the numbers drawn."""
         for kind, store in self.stores.items():
-            if self.may_train:
-                print(engine.plan(self.runs, store))
-            else:
-                print(self.evidence(kind).plan)
+            found = self.evidence(kind)
+            print(found)
+            if found.missing:
+                print(
+                    engine.plan(self.runs, store) if self.may_train else f"Not run: {found.price}."
+                )
         if self._at:
             print(f"{self._at.strip()}: {settings.matching_level(self.setting)[1]}")
+        if len(data := self.form.data(self)):
+            print(f"Digest of the numbers drawn: {draw.digest(data)}")
 
     def train(self) -> None:
-        """Train or make what is missing, if the parameters say so; print what was done."""
+        """Train or make what is missing, if the parameters say so; print what that takes and what
+        was done."""
         for kind, store in self.stores.items():
             left = len(store.missing(self.runs))
             if left and self.may_train:
+                print(engine.plan(self.runs, store), flush=True)
                 if kind == TRAINED:
                     made = engine.train(self.runs, store)
                 else:
@@ -237,12 +244,42 @@ class Page:
         limit, source = claims.matching_sparsity(table, self.setting)
         level = "none" if limit is None else f"{100 * limit:.1f} %"
         print(f"Highest matching sparsity: {level} ({source})")
-        found = [claims.check(table, self.setting, self.profile, section) for section in sections]
+        return self._verdicts(self.setting, self.profile, sections)
+
+    def answer(self, *sections: str, found: pd.DataFrame | None = None) -> Markdown:
+        """What was found here, in sentences that are computed from verdicts.
+
+        Args:
+            sections: of the paper, see `claims.SECTIONS`; counted for this setting claim by claim
+                and for the others in one sentence each.
+            found: verdicts to count in place of theirs, as the functions of `claims` return them.
+        """
+        about, lines = f"{self.setting}, profile {self.profile}", []
+        if found is None:
+            found = self._verdicts(self.setting, self.profile, sections)
+        counted = claims.counts(found)
+        lines.append(f"**What was found here** ({about}): {_in_words(counted.sum())}.\n")
+        lines += [f"- {claim}: {_in_words(row)}" for claim, row in counted.iterrows() if claim]
+        for setting, profile in self.listed() if sections else ():
+            if (setting, profile) != (self.setting, self.profile):
+                other = claims.counts(self._verdicts(setting, profile, sections)).sum()
+                if other.drop("not run", errors="ignore").any():
+                    lines.append(f"\nElsewhere ({setting}, profile {profile}): {_in_words(other)}.")
+        return Markdown("\n".join(lines))
+
+    def listed(self) -> list[tuple[str, str]]:
+        """The settings and profiles in the store whose verdicts are listed."""
+        known = settings.SETTINGS.keys() - {claims.UNLISTED}
+        return [pair for pair in self.store.pairs() if pair[0] in known and pair[1] != "smoke"]
+
+    def _verdicts(self, setting, profile, sections):
+        table = self.store.table(setting, profile)
+        found = [claims.check(table, setting, profile, section) for section in sections]
         return pd.concat(found, ignore_index=True)
 
     def draw(self) -> Figure | None:
-        """Draw the figure, save it with its provenance, print what it rests on and a digest; None
-        where nothing was run, which is then printed."""
+        """Draw the figure and save it with its provenance; None where nothing was run, which is
+        then printed."""
         if self._not_run():
             return None
         data = self.data()
@@ -254,7 +291,6 @@ class Page:
         name = "weights" if self.figure == "weights" else f"figure-{self.figure:02d}"
         name = "-".join(filter(None, (name, self.setting, profile)))
         draw.save(fig, name, data, {each.kind.name: each.provenance for each in found})
-        print(*found, f"Digest of the numbers drawn: {draw.digest(data)}", sep="\n")
         return fig
 
     @property
@@ -271,6 +307,12 @@ class Page:
             for name in settings.SETTINGS
             if name != self.setting and self.store.path(name, profile).exists()
         ]
+
+
+def _in_words(counted: pd.Series) -> str:
+    """Verdicts and how often each was reached, the most frequent first."""
+    there = counted[counted > 0].sort_values(ascending=False, kind="stable")
+    return ", ".join(f"{verdict} {count}×" for verdict, count in there.items()) or "no verdict"
 
 
 def printed_matching(setting: str, curve: Curve) -> str:

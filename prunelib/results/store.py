@@ -96,19 +96,22 @@ class Store:
         """
         rows = [
             record.row()
-            for key in self._pairs()
+            for key in self.pairs()
             if setting in (None, key[0]) and profile in (None, key[1])
             for record in self.records(*key).values()
         ]
         return pd.DataFrame(rows, columns=list(self.kind.columns))
 
-    def _pairs(self):
-        """Setting and profile of every file."""
-        return sorted(
+    def pairs(self) -> list[tuple[str, str]]:
+        """Setting and profile of every file: in the order of their tables, after settings that
+        this version does not know."""
+        known = list(settings.SETTINGS)
+        found = [
             (path.parent.name, profile)
             for profile in settings.PROFILES
-            for path in self.root.glob(f"*/{profile}{self.kind.suffix}.csv")
-        )
+            for path in sorted(self.root.glob(f"*/{profile}{self.kind.suffix}.csv"))
+        ]
+        return sorted(found, key=lambda pair: known.index(pair[0]) if pair[0] in known else -1)
 
     def missing(self, runs: Iterable[Run]) -> list[Run]:
         """Those of `runs` that have no record, in their order."""
@@ -151,7 +154,7 @@ class Store:
             StoreError: a record is damaged; the sentence names file, line and value.
         """
         other, added = Store(folder, self.kind), 0
-        for key in other._pairs():
+        for key in other.pairs():
             found = other.records(*key)
             if self.missing(found):
                 with self.hold([key], waiting):
