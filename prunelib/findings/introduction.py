@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from prunelib import settings
-from prunelib.findings import curves, statistics
+from prunelib.findings import claims, curves, statistics
 from prunelib.findings.differences import Accuracies
 from prunelib.grids import FIGURES, figure_runs
 from prunelib.runs import AFTER, DENSE, RANDOM, REWOUND, Curve
@@ -99,20 +99,20 @@ def trained_with(data: pd.DataFrame) -> pd.DataFrame:
     return found.round(1).astype({"n": int})
 
 
-def comparisons(table: pd.DataFrame, setting: str, sparsities: list[float]) -> pd.DataFrame:
+def comparisons(table: pd.DataFrame, setting: str, profile: str) -> pd.DataFrame:
     """Figure 2: what the papers of SNIP, GraSP and SynFlow compare them with, and what is here.
 
     Args:
-        table: rows of one setting and profile. setting: its name.
-        sparsities: over which differences are averaged, in [0, 1).
+        table: rows of one setting and profile. setting, profile: their names.
 
     Returns:
         data frame of text: columns as the figure has them ("Other" is gradual pruning here); for
         each method a row "its paper" (as printed), a row "here" (the replicates that both curves
         have, ✗ for fewer than two) and a row "points": its mean accuracy less the other's, over
-        those sparsities, in percentage points.
+        the sparsities up to the highest matching one, in percentage points.
     """
-    profile = table["profile"].iloc[0] if len(table) else "paper"
+    limit, _ = claims.matching_sparsity(table, setting)
+    sparsities = [s for s in settings.sparsities(setting, profile) if s <= (limit or 0)]
     accuracies = Accuracies(table, 1 / curves.classes(setting))
     printed = statistics.published("frankle2021_comparisons").set_index("method")
     rows = {}

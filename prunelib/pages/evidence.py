@@ -60,8 +60,9 @@ class Evidence:
             runs = {run.parent for run in runs} - {None}
         first = self.wanted[0]
         pflop = cost(first.setting, first.profile, len(runs))
-        takes = f"{pflop:,.0f}" if pflop >= 10 else f"{pflop:.2g}"
-        takes = f"take {takes} PFLOP of training" if runs else "take no training"
+        value, unit = (pflop, "PFLOP") if pflop >= 0.1 else (1000 * pflop, "TFLOP")
+        takes = f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+        takes = f"take {takes} {unit} of training" if runs else "take no training"
         return f"{len(self.missing)} {self.kind.name}, which {takes}"
 
     @property

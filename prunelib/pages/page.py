@@ -210,7 +210,7 @@ class Page:
             return False
         name = f"{self.name.capitalize()} of {self.setting}, profile {self.runs[0].profile}"
         costs = " and ".join(evidence.price for evidence in found)
-        print(f"{name}, was not run: {costs}; with train=True this notebook makes them.")
+        print(f"{name}, not run: {costs}; with train=True this notebook makes them.")
         return True
 
     def matching(self) -> pd.DataFrame | None:
