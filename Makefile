@@ -12,11 +12,24 @@ PYTHON ?= python3
 
 .PHONY: figures test notebooks clean
 
-# Train the miniature, all 18 sparsities and 5 replicates, from nothing; run every notebook on it.
+# Train both miniatures from nothing at the profile coarse, and run every notebook on them. Sections
+# 4 to 6, J, K and M have all they need; the others show what there is and say what is not run.
 figures: export PRUNELIB_RESULTS := $(CURDIR)/out/miniature
+figures: export PRUNELIB_FIGURES := $(CURDIR)/out/figures
+figures: EXECUTE = $(BIN)/prunelib figures --executed out/notebooks --parameter profile=coarse
 figures: $(ENV)
-	$(BIN)/prunelib run --setting lenet_digits --profile paper --figure 3 --figure 4
-	$(BIN)/prunelib figures --executed out/notebooks --parameter setting=lenet_digits
+	$(BIN)/prunelib run --setting resnet8_digits --profile coarse --figure 3 --figure 4 --figure 6
+	$(BIN)/prunelib run --setting lenet_digits --profile coarse --figure 3 --figure 4 --figure 8 \
+	    --figure 9 --figure 11 --figure 12 --figure 13 --figure 14
+	$(EXECUTE) $(CORE)
+	$(EXECUTE) $(LENET) --parameter setting=lenet_digits
+	$(EXECUTE) $(OTHERS) --parameter train=False --workers 2
+	@echo "Executed notebooks are in out/notebooks, their figures in out/figures: begin with"
+	@echo "out/notebooks/04_at_initialization.ipynb. In notebooks/ they show all that was run."
+
+CORE := 04 05 06 J M
+LENET := K
+OTHERS := 00 01 03 A B C D E F G H I L S
 
 test: $(ENV)
 	$(BIN)/ruff check .
@@ -27,7 +40,7 @@ test: $(ENV)
 # Refresh the committed notebooks, figures and the page of results from the committed results.
 notebooks: $(ENV)
 	$(BIN)/prunelib report
-	$(BIN)/prunelib figures --in-place
+	$(BIN)/prunelib figures --in-place --workers 2
 
 .venv/made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -266,30 +266,41 @@ def figures(
         list[str] | None,
         typer.Option("--parameter", "-P", help="NAME=VALUE for every notebook, repeated"),
     ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--setting", "-s", help="repeat for several: each notebook once for each"),
+    ] = None,
     executed: Annotated[
         Path, typer.Option(metavar="FOLDER", help="where the executed notebooks go")
     ] = Path("out"),
+    workers: Annotated[
+        int, _number(int, "--workers", help="notebooks at a time; each trains on all cores")
+    ] = 1,
     in_place: Annotated[
         bool, typer.Option(help="refresh the notebooks themselves, with default parameters")
     ] = False,
 ) -> None:
     """Execute notebooks with papermill; their figures go to figures/ (or PRUNELIB_FIGURES)."""
     values = dict(_parameter(text) for text in parameter or [])
-    if in_place and values:
+    if in_place and (values or setting):
         raise BadValueError("--in-place takes no parameters: committed notebooks show the defaults")
     folder = executed.resolve()
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     if not in_place and not existing.is_dir():
         raise BadValueError(f"--executed {executed}: {existing} is a file; give a folder")
+    if workers < 1:
+        raise BadValueError(f"--workers {workers}: give a whole number from 1")
     from prunelib.pages import notebooks
 
     chosen = [notebooks.find(n) for n in notebook] if notebook else notebooks.paths().values()
-    for path in chosen:
-        print(path.name, flush=True)
-        if in_place:
-            notebooks.refresh(path)
-        else:
-            notebooks.execute(path, folder / path.name, values)
+    jobs = [(path, None if in_place else folder / path.name, values) for path in chosen]
+    if setting:
+        jobs = [
+            (path, output.with_stem(f"{output.stem}-{name}"), given | {"setting": name})
+            for path, output, given in jobs
+            for name in setting
+        ]
+    notebooks.execute_all(jobs, workers)
 
 
 def _parameter(text: str) -> tuple[str, str | int | bool]:

@@ -51,6 +51,8 @@ def prunelib(monkeypatch, capsys, tmp_path):
         (["figures", "99"], "'99'", "04_at_initialization"),
         (["figures", "04", "-P", "seting=x"], "'seting'", "setting"),
         (["figures", "04", "-P", "setting"], "'setting'", "NAME=VALUE"),
+        (["figures", "04", "--workers", "0"], "--workers 0", "from 1"),
+        (["figures", "03", "-s", "lenet"], "03_methods-lenet.ipynb", "unknown setting 'lenet'"),
         (["run", "-f", "7", "-s", "lenet_mnist"], "'lenet_mnist'", "vgg11_cifar10"),
         (["run", "-t", "1"], "table 1", "2, 3, 5, 7"),
         (["run", "-f", "3", "--precision", "fp8"], "'fp8'", "bf16"),

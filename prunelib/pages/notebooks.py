@@ -3,11 +3,14 @@
 import hashlib
 import sys
 import tempfile
+from concurrent.futures import as_completed
 from pathlib import Path
 
+import loky
 import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
+from tqdm.auto import tqdm
 
 from prunelib.errors import PrunelibError, StoreError, UnknownNameError, check_name
 from prunelib.pages.page import PARAMETERS
@@ -64,7 +67,8 @@ def execute(path: Path, output: Path, parameters: dict | None = None) -> None:
             path,
             output,
             parameters or {},
-            progress_bar=sys.stderr.isatty(),
+            progress_bar=False,
+            stderr_file=sys.stderr if sys.stderr.isatty() else None,  # the progress of training
             execution_timeout=TIMEOUT,
             cwd=project_root(),
             kernel_name="python3",
@@ -72,6 +76,40 @@ def execute(path: Path, output: Path, parameters: dict | None = None) -> None:
         )
     except PapermillExecutionError as error:
         raise PrunelibError(f"{path.name}, cell {error.exec_count}: {error.evalue}") from None
+
+
+def execute_all(jobs: list[tuple[Path, Path | None, dict]], workers: int) -> None:
+    """Execute notebooks in processes beside each other; all of them, whichever fail.
+
+    Args:
+        jobs: of each the notebook, the output as in `execute` (None refreshes it in place), and
+            the parameters.
+        workers: how many at a time.
+
+    Raises:
+        PrunelibError: some failed; the sentences say which and why.
+    """
+    failed, bar = [], tqdm(total=len(jobs), unit="notebook", disable=None)
+    with loky.ProcessPoolExecutor(min(workers, len(jobs))) as pool, bar:
+        begun = {pool.submit(_one, *job): job for job in jobs}
+        for done in as_completed(begun):
+            path, output, _ = begun[done]
+            try:
+                done.result()
+            except PrunelibError as error:
+                failed.append(f"{(output or path).name}: {error}")
+            bar.write(f"{(output or path).name}: {'failed' if done.exception() else 'done'}")
+            bar.update()
+    if failed:
+        head = [f"{len(failed)} of {len(jobs)} notebooks failed:"] if len(jobs) > 1 else []
+        raise PrunelibError("\n".join([*head, *failed]))
+
+
+def _one(path, output, parameters):
+    if output:
+        execute(path, output, parameters)
+    else:
+        refresh(path)
 
 
 def refresh(path: Path) -> None:
