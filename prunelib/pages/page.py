@@ -242,7 +242,7 @@ class Page:
         self._not_run()
         table = self.store.table(self.setting, self.profile)
         limit, source = claims.matching_sparsity(table, self.setting)
-        level = "none" if limit is None else f"{100 * limit:.1f} %"
+        level = "not run" if limit is None else f"{100 * limit:.1f} %"
         print(f"Highest matching sparsity: {level} ({source})")
         return self._verdicts(self.setting, self.profile, sections)
 
