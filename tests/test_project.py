@@ -14,7 +14,7 @@ import yaml
 
 import prunelib
 from prunelib import cli, datasets, masks, networks, scores
-from prunelib.pages import report
+from prunelib.pages import notebooks, report
 from prunelib.results.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,6 +100,13 @@ def test_readme_commands_are_the_ones_ci_runs():
     for command in ("make figures", "make test"):
         assert re.search(rf"^\s+{command}\b", readme, re.MULTILINE)
         assert re.search(rf"^{command}$", ci, re.MULTILINE)
+
+
+def test_make_figures_runs_every_notebook_once():
+    text = (ROOT / "Makefile").read_text()
+    named = re.findall(r"^(?:CORE|LENET|OTHERS) := (.*)$", text, re.MULTILINE)
+    found = [notebooks.find(name).stem for names in named for name in names.split()]
+    assert sorted(found) == sorted(notebooks.paths())
 
 
 @pytest.mark.parametrize(("name", "arguments"), COMMANDS)
