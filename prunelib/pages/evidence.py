@@ -7,20 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from prunelib import networks, settings
+from prunelib import grids, settings
 from prunelib.results.records import END, TRAINED, Kind, Record
 from prunelib.results.store import Store
 from prunelib.runs import Run
 
 SOURCES = ("dataset", "engine", "precision", "device", "torch", "commit")
-
-
-def cost(setting: str, profile: str, count: int = 1) -> float:
-    """The PFLOP, 10^15 floating-point operations, of training `count` networks: forward and
-    backward, pruned weights included."""
-    schedule = settings.schedule(setting, profile)
-    images = count * schedule.iterations * schedule.batch_size
-    return images * networks.flops(settings.get(setting).network) / 1e15
 
 
 @dataclass(frozen=True)
@@ -59,7 +51,7 @@ class Evidence:
         if self.kind not in (TRAINED, END):  # a mask takes no training, but of what it is read from
             runs = {run.parent for run in runs} - {None}
         first = self.wanted[0]
-        pflop = cost(first.setting, first.profile, len(runs))
+        pflop = grids.cost(first.setting, first.profile, len(runs))
         value, unit = (pflop, "PFLOP") if pflop >= 0.1 else (1000 * pflop, "TFLOP")
         takes = f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
         takes = f"take {takes} {unit} of training" if runs else "take no training"

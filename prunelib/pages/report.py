@@ -13,7 +13,7 @@ import pandas as pd
 
 from prunelib import grids, runs, settings
 from prunelib.findings import claims, statistics
-from prunelib.pages.evidence import Evidence, cost
+from prunelib.pages.evidence import Evidence
 from prunelib.pages.page import printed_matching
 from prunelib.pages.style import label
 from prunelib.results.records import END, MASK, START
@@ -117,7 +117,7 @@ def coverage(store: Store) -> pd.DataFrame:
             wanted, left = ({r.replicate for r in some} for some in (found.wanted, found.missing))
             about = (name, setting, "yes" if grid.shows(setting) else "no", profile)
             counts = (len(found.wanted), len(found.records), len(wanted - left))
-            missing = cost(setting, profile, len(found.missing))
+            missing = grids.cost(setting, profile, len(found.missing))
             origin = (", ".join(found.values(c)) for c in ("precision", "dataset", "device"))
             rows.append((*about, *counts, missing, *origin))
     return pd.DataFrame(rows, columns=[*WHERE, *COUNTS, *ORIGIN])
@@ -151,7 +151,7 @@ def not_run() -> pd.DataFrame:
     for name, grid, setting, needed_by in _grids():
         if grid.shows(setting):
             count = len(needed_by("paper"))
-            rows.append((name, setting, count, cost(setting, "paper", count)))
+            rows.append((name, setting, count, grids.cost(setting, "paper", count)))
     return pd.DataFrame(rows, columns=["for", "setting", "runs", "PFLOP"])
 
 
