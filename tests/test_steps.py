@@ -67,6 +67,17 @@ def test_a_difference_that_does_not_stay_has_not_come(results):
     assert along.first(reached, REGIONS["not lower"]) == (LAST, None)
 
 
+def test_steps_that_were_not_run_may_hide_anything(results):
+    """Only the first and the last steps were run: what is so at both may not be so between."""
+    truths = {("snip", "none"): lambda step: 0.97, ("snip", "shuffle"): lambda step: 0.95}
+    table = results(truths)
+    table = table[table["prune_at"].isin([0, "end"])]
+    found = steps.onsets(table, *ABOUT).loc["shuffling lowers accuracy", "snip"]
+    assert found["from"] == LAST
+    table = table[table["prune_at"] != "end"]
+    assert steps.onsets(table, *ABOUT).loc["shuffling lowers accuracy", "snip"]["from"] == "—"
+
+
 def test_claims_about_all_steps(results):
     """Magnitude reaches the unpruned network at 420 iterations, half of training; SNIP at 210,
     which is too early; random pruning is once a point better."""

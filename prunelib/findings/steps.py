@@ -57,7 +57,6 @@ class Steps:
             (self.last if step == "end" else step, verdict(self._effect(pair, step), region))
             for step in self.steps
         ]
-        found = [(step, said) for step, said in found if said != "not run"]
         not_yet = max((step for step, said in found if said == "not supported"), default=None)
         others = [step for step, said in found if said != "supported"]
         there = [step for step, _ in found if not others or step > max(others)]
