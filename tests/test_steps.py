@@ -45,7 +45,7 @@ def rising(step):
 def test_from_which_step_on_a_method_is_as_accurate_as_lottery_tickets(results):
     found = steps.onsets(results({("magnitude", "none"): rising}), *ABOUT)
     row = found.loc["as accurate as lottery ticket rewinding to its step", "magnitude"]
-    assert row.to_dict() == {"not before": 315, "from": 420, "share": "50 %"}
+    assert row.to_dict() == {"not before": 315, "from": 420, "share": "50 %", "paper": ""}
 
 
 def test_from_which_step_on_an_ablation_lowers_accuracy(results):
@@ -104,3 +104,10 @@ def test_nothing_was_run(results):
     found = steps.onsets(empty, *ABOUT)
     assert len(found) == 3 * len(EARLY_METHODS)
     assert set(found["from"]) == {"—"}
+
+
+def test_printed_steps_stand_beside_ours(results):
+    """Section 6 and F.2, of VGG-16; of the other methods nothing is printed."""
+    found = steps.onsets(results({})[:0], "vgg16_cifar10", "paper")["paper"]
+    assert found.xs("magnitude", level="method").tolist() == [26_000, 10_000, 10_000]
+    assert set(found.drop("magnitude", level="method")) == {""}

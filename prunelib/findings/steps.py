@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from prunelib import settings
-from prunelib.findings import curves
+from prunelib.findings import curves, statistics
 from prunelib.findings.claims import REGIONS, speaks
 from prunelib.findings.differences import Accuracies
 from prunelib.findings.statistics import Effect, Region, verdict, verdict_of_all, worded
@@ -17,6 +17,11 @@ Pair = Callable[[int | str], tuple[Curve, Curve]]  # the curves to compare at a 
 # "Nearly halfway into training" (Section 1), as a share of the schedule: the least of those that
 # Section 6 prints, 25K of 62,560 iterations on ResNet-20.
 NEARLY_HALFWAY = 0.4
+REACHED = "as accurate as lottery ticket rewinding to its step"
+LOWERED = {"shuffling lowers accuracy": "shuffle", "reinitialising lowers accuracy": "reinit"}
+# What the paper prints of magnitude, as published/frankle2021_steps.csv calls it.
+EVENTS = {REACHED: "magnitude matches lottery ticket rewinding"}
+EVENTS |= dict.fromkeys(LOWERED, "magnitude becomes sensitive to the ablations")
 SENSITIVE = ("magnitude", "snip", "synflow")  # those that improve and become so
 
 
@@ -109,7 +114,8 @@ def onsets(table: pd.DataFrame, setting: str, profile: str) -> pd.DataFrame:
 
     Returns:
         data frame indexed by what is waited for and by method: "not before" and "from", the steps
-        that `Steps.first` gives, "—" where it gives none; and "from" as a share of the schedule.
+        that `Steps.first` gives, "—" where it gives none; "from" as a share of the schedule; and
+        the step that the paper prints of the setting, "" where it prints none.
     """
     along, rows = Steps(table, setting, profile), {}
     for method in EARLY_METHODS:
@@ -117,17 +123,19 @@ def onsets(table: pd.DataFrame, setting: str, profile: str) -> pd.DataFrame:
         def reached(step, m=method):
             return Curve(m, "none", step, step), REWOUND
 
-        what = "as accurate as lottery ticket rewinding to its step"
-        rows[what, method] = along.first(reached, REGIONS["not lower"])
-    for ablation, word in (("shuffle", "shuffling"), ("reinit", "reinitialising")):
+        rows[REACHED, method] = along.first(reached, REGIONS["not lower"])
+    for what, ablation in LOWERED.items():
         for method in EARLY_METHODS:
 
             def lowered(step, m=method, a=ablation):
                 return Curve(m, a, step, step), Curve(m, "none", step, step)
 
-            what = f"{word} lowers accuracy"
             rows[what, method] = along.first(lowered, REGIONS["lower"])
     index = pd.MultiIndex.from_tuples(rows, names=["what", "method"])
     found = pd.DataFrame(list(rows.values()), index, columns=["not before", "from"], dtype=object)
     share = (100 * found["from"].astype(float) / along.last).map("{:.0f} %".format)
-    return found.fillna("—").assign(share=share.where(found["from"].notna(), ""))
+    share = share.where(found["from"].notna(), "")
+    printed = statistics.published("frankle2021_steps", setting=setting)
+    printed = printed.set_index("event")["step"]
+    paper = [printed.get(EVENTS[what], "") if m == "magnitude" else "" for what, m in index]
+    return found.fillna("—").assign(share=share, paper=paper)
