@@ -7,7 +7,7 @@ the Runs that train for them, `mask_runs` and `weight_runs` those that are only 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from prunelib import scores, settings
+from prunelib import networks, scores, settings
 from prunelib.errors import BadValueError, check_name
 from prunelib.runs import AFTER, DENSE, EARLY_METHODS, RANDOM, REWOUND, Curve, Run
 
@@ -190,6 +190,14 @@ def _grid_runs(name, grid, setting, profile, replicates):
         for curve in curves:
             runs += [curve.run(setting, profile, s, replicate, step) for s, step in points]
     return list(dict.fromkeys(runs))
+
+
+def cost(setting: str, profile: str, count: int = 1) -> float:
+    """The PFLOP, 10^15 floating-point operations, of training `count` networks: forward and
+    backward, pruned weights included."""
+    schedule = settings.schedule(setting, profile)
+    images = count * schedule.iterations * schedule.batch_size
+    return images * networks.flops(settings.get(setting).network) / 1e15
 
 
 def mask_runs(

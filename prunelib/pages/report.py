@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from prunelib import grids, networks, runs, settings
+from prunelib import grids, runs, settings
 from prunelib.findings import claims, statistics
 from prunelib.pages.evidence import Evidence
 from prunelib.pages.page import printed_matching
@@ -101,14 +101,6 @@ def _pairs(store):
     return [pair for pair in store.pairs() if pair[0] in settings.SETTINGS]
 
 
-def cost(setting: str, profile: str, count: int = 1) -> float:
-    """The PFLOP, 10^15 floating-point operations, of training `count` networks: forward and
-    backward, pruned weights included."""
-    schedule = settings.schedule(setting, profile)
-    images = count * schedule.iterations * schedule.batch_size
-    return images * networks.flops(settings.get(setting).network) / 1e15
-
-
 def coverage(store: Store) -> pd.DataFrame:
     """How many of the runs of each figure and table a store of trained networks holds.
 
@@ -125,7 +117,7 @@ def coverage(store: Store) -> pd.DataFrame:
             wanted, left = ({r.replicate for r in some} for some in (found.wanted, found.missing))
             about = (name, setting, "yes" if grid.shows(setting) else "no", profile)
             counts = (len(found.wanted), len(found.records), len(wanted - left))
-            missing = cost(setting, profile, len(found.missing))
+            missing = grids.cost(setting, profile, len(found.missing))
             origin = (", ".join(found.values(c)) for c in ("precision", "dataset", "device"))
             rows.append((*about, *counts, missing, *origin))
     return pd.DataFrame(rows, columns=[*WHERE, *COUNTS, *ORIGIN])
@@ -159,7 +151,7 @@ def not_run() -> pd.DataFrame:
     for name, grid, setting, needed_by in _grids():
         if grid.shows(setting):
             count = len(needed_by("paper"))
-            rows.append((name, setting, count, cost(setting, "paper", count)))
+            rows.append((name, setting, count, grids.cost(setting, "paper", count)))
     return pd.DataFrame(rows, columns=["for", "setting", "runs", "PFLOP"])
 
 
@@ -175,11 +167,10 @@ def matching(store: Store) -> pd.DataFrame:
     for setting, profile in _pairs(store):
         table, wanted = store.table(setting, profile), settings.sparsities(setting, profile)
         for curve in grids.FIGURES[3].panels[""]:
-            ours = statistics.highest_matching(table, curve, claims.TOLERANCE)
-            if ours is None:
+            highest = statistics.matching_in_words(table, curve, claims.TOLERANCE)
+            if highest == "not run":
                 continue
             run = statistics.over_replicates(table, curve)
-            highest = f"{100 * ours:.1f}" if ours else f"< {100 * run.index[0]:.1f}"
             printed = printed_matching(setting, curve) or "not printed"
             share = f"{run.index.isin(wanted).sum()} of {len(wanted)}"
             name = label(3, curve)
