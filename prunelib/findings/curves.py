@@ -6,6 +6,7 @@ a tidy data frame that a page draws or prints.
 """
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
@@ -72,7 +73,8 @@ def rows_of(runs: Iterable[Run], table: pd.DataFrame) -> pd.DataFrame:
 
 def variant(setting: str, table: pd.DataFrame) -> str:
     """Words for a title: " on X" where records rest on another dataset than the setting's."""
-    own = settings.get(setting).dataset.removeprefix("modified_")
+    # modified and shifted data are stored under the name of the data themselves
+    own = re.sub("^(modified|shifted)_", "", settings.get(setting).dataset)
     others = sorted({name.split("@")[0] for name in table["dataset"]} - {own, "none"})
     return f" on {', '.join(others)}" if others else ""
 
@@ -270,6 +272,15 @@ def against_published(table: pd.DataFrame, setting: str) -> pd.DataFrame:
         rows.append((*about, values.mean(), values.std(), effect.n, *apart, said))
     columns = ["quantity", "method", "sparsity", "paper", "ours", "std", "n"]
     return pd.DataFrame(rows, columns=[*columns, "difference", "interval", "verdict"])
+
+
+def printed_matching(setting: str, curve: Curve) -> list[float]:
+    """The highest matching sparsities in [0, 1) that the paper prints of a curve, often none."""
+    method = "magnitude after training" if curve.prune_at == "end" else curve.method
+    where = {"setting": setting, "method": method, "ablation": curve.ablation}
+    printed = statistics.published("frankle2021_matching", **where)["sparsity"]
+    plain = curve.init == "he" and curve.weights_from == curve.prune_at
+    return list(printed) if plain else []
 
 
 def replicates_of_ratio(table: pd.DataFrame, method: str, sparsity: float) -> pd.DataFrame:

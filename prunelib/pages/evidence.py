@@ -2,12 +2,14 @@
 
 Figures, notebooks and the page of results say what they rest on through this one class."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from prunelib import grids, settings
+from prunelib.findings.curves import variant
+from prunelib.pages.style import dataset
 from prunelib.results.records import END, TRAINED, Kind, Record
 from prunelib.results.store import Store
 from prunelib.runs import Run
@@ -88,3 +90,20 @@ class Evidence:
             how = self.table[["engine", "precision"]].drop_duplicates().itertuples(index=False)
             sentence += "; trained " + ", ".join(sorted(f"{e} in {p}" for e, p in how))
         return f"{sentence}."
+
+
+def basis(found: Sequence[Evidence], profile: str = "") -> str:
+    """What a figure rests on, for the line below its title: the profile if it depends on one, how
+    many replicates are wanted, other data than the setting's, and how much is not run."""
+    wanted = found[0].wanted
+    count = len({run.replicate for run in wanted})
+    parts = [f"profile {profile}"] if profile else []
+    parts.append(f"{count} replicate{'' if count == 1 else 's'}")
+    tables = pd.concat([evidence.table for evidence in found])
+    if on := variant(wanted[0].setting, tables).removeprefix(" on "):
+        parts.append(", ".join(map(dataset, on.split(", "))))
+    for each in found:
+        if each.missing:
+            parts.append(f"{len(each.missing)} of {len(each.wanted)} {each.kind.name} not run")
+    said = "; ".join(parts)
+    return said[0].upper() + said[1:]

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from prunelib import engine, grids, scores, settings
 from prunelib.errors import BadValueError, check_name
 from prunelib.findings import claims, curves, introduction, statistics
-from prunelib.pages import draw, style
-from prunelib.pages.evidence import Evidence
+from prunelib.pages import draw, draw_masks, draw_steps, style
+from prunelib.pages.evidence import Evidence, basis
 from prunelib.paths import data_root
 from prunelib.results.records import END, MASK, START, TRAINED, Kind
 from prunelib.results.store import Store
@@ -40,41 +40,44 @@ def _of_masks(data, drawing, all_sparsities=False, after=False):
         levels = None if all_sparsities else settings.matching_level(page.setting)[:1]
         return grids.mask_runs(page.setting, methods(page.setting), levels, page.replicates, after)
 
-    return Form((MASK,), runs, data, lambda page, numbers, title: drawing(numbers, title))
+    return Form(
+        (MASK,), runs, data, lambda page, numbers, title: drawing(numbers, title, page.setting)
+    )
 
 
 _ACCURACY = Form(
     (TRAINED,),
     lambda p: grids.figure_runs(p.figure, p.setting, p.profile, p.replicates),
     lambda p: p.accuracy_data(),
-    lambda p, data, title: draw.accuracy(data, title, p.figure, p.setting, p.profile),
+    lambda p, data, title: draw.accuracy(data, title, p.figure, p.setting, p.profile, p.replicates),
 )
 _STEPS = replace(
-    _ACCURACY, draw=lambda p, data, title: draw.steps(data, title, p.figure, p.setting, p.profile)
+    _ACCURACY,
+    draw=lambda p, data, title: draw_steps.steps(data, title, p.figure, p.setting, p.profile),
 )
 _REMAINING = replace(
     _ACCURACY,
     data=lambda p: introduction.remaining(
         p.table(), p.setting, p.profile, style.label, p.replicates
     ),
-    draw=lambda p, data, title: draw.introduction(data, title),
+    draw=lambda p, data, title: draw_steps.introduction(data, title),
 )
 _WEIGHTS = Form(
     (START, END),
     lambda p: grids.weight_runs(p.setting, p.profile, replicates=p.replicates),
     lambda p: curves.weight_data({w: t for w, k in WHEN.items() if len(t := p.table(k))}),
-    lambda p, data, title: draw.weights(data, title),
+    lambda p, data, title: draw_masks.weights(data, title),
 )
 # Accuracy against sparsity or the step of pruning; weights remaining; what is read off masks; the
 # follow-up's weights.
 FORMS: dict[int | str, Form] = {
     **{f: _STEPS if g.along == "step" else _ACCURACY for f, g in grids.FIGURES.items()},
     1: _REMAINING,
-    5: _of_masks(lambda p: curves.collapse_data(p.table(), p.sparsity), draw.collapse),
+    5: _of_masks(lambda p: curves.collapse_data(p.table(), p.sparsity), draw_masks.collapse),
     15: _of_masks(
-        lambda p: curves.layer_data(p.table(), p.setting, p.sparsity), draw.layers, after=True
+        lambda p: curves.layer_data(p.table(), p.setting, p.sparsity), draw_masks.layers, after=True
     ),
-    16: _of_masks(lambda p: curves.ratio_data(p.table()), draw.ratio, all_sparsities=True),
+    16: _of_masks(lambda p: curves.ratio_data(p.table()), draw_masks.ratio, all_sparsities=True),
     "weights": _WEIGHTS,
 }
 
@@ -284,10 +287,9 @@ class Page:
             return None
         data = self.data()
         found = [self.evidence(kind) for kind in self.form.kinds]
-        on = curves.variant(self.setting, pd.concat([evidence.table for evidence in found]))
         profile = "" if MASK in self.form.kinds else self.profile  # masks do not depend on it
-        title = f"{self.name.capitalize()}: {self.setting}{on}{self._at}"
-        fig = self.form.draw(self, data, f"{title}, profile {profile}" if profile else title)
+        title = f"{self.name.capitalize()}: {style.title(self.setting)}{self._at}"
+        fig = self.form.draw(self, data, f"{title}\n{basis(found, profile)}")
         name = "weights" if self.figure == "weights" else f"figure-{self.figure:02d}"
         name = "-".join(filter(None, (name, self.setting, profile)))
         draw.save(fig, name, data, {each.kind.name: each.provenance for each in found})
@@ -317,11 +319,7 @@ def _in_words(counted: pd.Series) -> str:
 
 def printed_matching(setting: str, curve: Curve) -> str:
     """The highest matching sparsities in percent that the paper prints of a curve, "" if none."""
-    method = "magnitude after training" if curve.prune_at == "end" else curve.method
-    where = {"setting": setting, "method": method, "ablation": curve.ablation}
-    printed = statistics.published("frankle2021_matching", **where)["sparsity"]
-    plain = curve.init == "he" and curve.weights_from == curve.prune_at
-    return ", ".join(f"{100 * s:.1f}" for s in printed) if plain else ""
+    return ", ".join(f"{100 * s:.1f}" for s in curves.printed_matching(setting, curve))
 
 
 def _enter_notebook() -> None:

@@ -1,10 +1,15 @@
-"""One visual language: the label, colour, marker and dash of every method and ablation, the same in
-every figure, from a palette that colour-blind readers can tell apart; and matplotlib's settings."""
+"""One visual language: how every method and ablation looks, the same in every figure; what
+settings, data and layers are called in front of people; and matplotlib's settings.
 
+The lines of one figure differ in colour, in lightness, so that they can be told apart in grey and
+by colour-blind readers too, in marker and in dash.
+"""
+
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import seaborn as sns
-
+from prunelib import settings
 from prunelib.grids import FIGURES
 from prunelib.runs import Curve
 
@@ -18,35 +23,98 @@ class Look(NamedTuple):
     dash: str | tuple
 
 
-_PALETTE = sns.color_palette("colorblind").as_hex()
 RC = {
     "figure.facecolor": "white", "savefig.facecolor": "white", "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd", "grid.linewidth": 0.6,
-    "font.size": 9, "axes.titlesize": 10, "legend.frameon": False, "legend.handlelength": 3.5,
-    "lines.linewidth": 1.5, "lines.markersize": 4.5, "svg.hashsalt": "prunelib", "figure.dpi": 100,
+    "axes.spines.right": False, "axes.grid": True, "grid.color": "#e4e4e4", "grid.linewidth": 0.6,
+    "font.size": 9, "axes.titlesize": 10, "axes.axisbelow": True, "legend.frameon": False,
+    "legend.handlelength": 3.5, "lines.linewidth": 1.6, "lines.markersize": 5.5,
+    "svg.hashsalt": "prunelib", "figure.dpi": 100,
 }  # fmt: skip
 
+UNPRUNED = Look("Unpruned", "#000000", "", "-")
 METHODS = {
-    "magnitude after training": Look("Magnitude after training", _PALETTE[0], "o", "-"),
-    "magnitude": Look("Magnitude", _PALETTE[2], "s", "--"),
-    "snip": Look("SNIP", _PALETTE[3], "^", "-."),
-    "grasp": Look("GraSP", _PALETTE[4], "v", (0, (3, 1, 1, 1, 1, 1))),
-    "synflow": Look("SynFlow", _PALETTE[5], "D", (0, (5, 1))),
-    "random": Look("Random", _PALETTE[9], "x", ":"),
-    "lottery ticket rewinding": Look("Lottery ticket rewinding", "#222222", "P", (0, (1, 1))),
-    "gradual": Look("Gradual magnitude", _PALETTE[3], "^", "-."),
-    "iterative_snip": Look("Iterative SNIP", "#004d40", "P", "--"),
-    "grasp invert": Look("GraSP, inverted", _PALETTE[3], "^", ":"),
-    "grasp_magnitude": Look("GraSP by magnitude", "#5b2a86", "P", (0, (6, 1, 1, 1))),
-    "synflow shuffle": Look("SynFlow, shuffled", _PALETTE[1], "d", (0, (5, 1))),
+    "magnitude after training": Look("Magnitude after training", "#022667", "o", "-"),
+    "magnitude": Look("Magnitude", "#0a6e5e", "s", "--"),
+    "snip": Look("SNIP", "#d64600", "^", "-."),
+    "grasp": Look("GraSP", "#c36beb", "v", (0, (3, 1, 1, 1, 1, 1))),
+    "synflow": Look("SynFlow", "#d6bb0f", "D", (0, (5, 1))),
+    "random": Look("Random", "#9ea7aa", "X", ":"),
+    "lottery ticket rewinding": Look("Lottery ticket rewinding", "#1f2fd8", "P", (0, (1, 1))),
+    "gradual": Look("Gradual magnitude", "#c15c2b", "^", "-."),
+    "iterative_snip": Look("Iterative SNIP", "#7a1f4a", "P", "--"),
+    "grasp invert": Look("GraSP, inverted", "#19277e", "^", ":"),
+    "grasp_magnitude": Look("GraSP by magnitude", "#4a2bc8", "P", (0, (6, 1, 1, 1))),
+    "synflow shuffle": Look("SynFlow, shuffled", "#5e3104", "d", (0, (2, 1))),
 }
 VARIANTS = {
-    "none": Look("Unmodified", _PALETTE[0], "o", "-"),
-    "shuffle": Look("Shuffled", _PALETTE[1], "s", "--"),
-    "reinit": Look("Reinitialised", _PALETTE[2], "^", "-."),
-    "invert": Look("Inverted", _PALETTE[3], "v", ":"),
-    "fixed_variance": Look("Fixed-variance init", _PALETTE[4], "D", (0, (5, 1))),
+    "none": Look("Unmodified", "#022667", "o", "-"),
+    "shuffle": Look("Shuffled", "#c25a00", "s", "--"),
+    "reinit": Look("Reinitialised", "#0a6e5e", "^", "-."),
+    "invert": Look("Inverted", "#a884e6", "v", ":"),
+    "fixed_variance": Look("Fixed-variance init", "#d6bb0f", "D", (0, (5, 1))),
 }
+# The lines that show what is lost, not what a method can do: limits of axes are not theirs.
+CONTROLS = {METHODS["random"].label, VARIANTS["invert"].label, METHODS["grasp invert"].label}
+
+NETWORKS = {
+    "lenet": "LeNet-300-100", "lenet_8x8": "LeNet-300-100", "resnet8_8x8": "ResNet-8",
+    "resnet20": "ResNet-20", "resnet18": "ResNet-18", "modified_resnet18": "Modified ResNet-18",
+    "modified_resnet18_10": "Modified ResNet-18", "resnet50": "ResNet-50",
+    "vgg11": "VGG-11", "vgg16": "VGG-16", "vgg19": "VGG-19", "vgg2_16": "VGG2-16",
+    "wrn_14_8": "WRN-14-8", "wrn_14_10": "WRN-14-10", "wrn_20_8": "WRN-20-8",
+    "wrn_32_2": "WRN-32-2",
+}  # fmt: skip
+DATASETS = {
+    "mnist": "MNIST", "cifar10": "CIFAR-10", "cifar10-jpeg": "CIFAR-10 as JPEG",
+    "tinyimagenet": "TinyImageNet", "modified_tinyimagenet": "TinyImageNet",
+    "imagenet": "ImageNet", "digits": "digits", "shifted_digits": "digits",
+}  # fmt: skip
+
+
+def title(setting: str) -> str:
+    """The name of a setting for people, as "ResNet-20 on CIFAR-10"."""
+    about = settings.get(setting)
+    name = f"{NETWORKS[about.network]} on {dataset(about.dataset)}"
+    if setting.endswith("_tanaka"):
+        name += " (recipe of Tanaka et al.)"
+    return f"{name} (the miniature)" if "miniature" in about.appears else name
+
+
+def dataset(name: str) -> str:
+    """The name of a data set, or of a variant of it, for people."""
+    return DATASETS.get(name, name)
+
+
+def layers(names: Sequence[str]) -> list[tuple[str, str, str]]:
+    """What the paper calls the prunable layers of a network.
+
+    Args:
+        names: of the layers in the network's state dict, all of them, from input to output.
+
+    Returns:
+        a (stage, block, layer) a name: ("stage 2", "block 1", "shortcut"); stage and block are
+        empty outside of residual blocks. A new stage begins at a block with a shortcut of its own.
+    """
+    block = re.compile(r"(?:layer(\d+)|blocks)\.(\d+)\.(?:conv(\d)|(shortcut|downsample))")
+    found = [block.match(name) for name in names]
+    firsts = [0, *(int(m[2]) for m in found if m and m[4] and not m[1])]
+    inner = iter(range(1, len(names)))
+    places = []
+    for place, match in enumerate(found):
+        if match:
+            index = int(match[2])
+            stage = match[1] or sum(first <= index for first in firsts)
+            start = 0 if match[1] else max(first for first in firsts if first <= index)
+            own = f"conv {match[3]}" if match[3] else "shortcut"
+            places.append((f"stage {stage}", f"block {index - start + 1}", own))
+        elif place == len(names) - 1:
+            places.append(("", "", "output"))
+        elif any(found):
+            places.append(("", "", "input"))
+        else:
+            kind = "conv" if names[place].startswith("features") else "layer"
+            places.append(("", "", f"{kind} {next(inner)}"))
+    return places
 
 
 def compares_methods(figure: int) -> bool:
@@ -72,7 +140,7 @@ def label(figure: int, curve: Curve) -> str:
 def panel_title(figure: int, panel: str) -> str:
     """What a panel shows: a method, and whether it prunes the trained network."""
     if not panel:
-        return "All accuracies"
+        return ""
     title = METHODS[panel].label
     late = FIGURES[figure].panels[panel][0].prune_at == "end" and "after training" not in title
     return f"{title} after training" if late else title

@@ -1,0 +1,206 @@
+"""Figures of what masks and their weights show, without accuracy: neuron collapse (5), layers (15),
+the ratio of effective weights (16), and how far unpruned weights move.
+
+Each takes the numbers that `findings.curves` computes and a title, whose second line says what they
+rest on, and returns a matplotlib Figure. What the paper prints of the setting is drawn as open
+markers.
+"""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from prunelib import settings
+from prunelib.findings import claims, statistics
+from prunelib.pages import style
+from prunelib.pages.axes import (
+    GREY,
+    TINT,
+    WIDTH,
+    count,
+    legend,
+    line,
+    noted,
+    panels,
+    printed,
+    sparsity_axis,
+    width,
+)
+from prunelib.pages.style import METHODS, VARIANTS
+
+_PRINTED = "Printed in the paper"
+_ZOOM = (0.99, 1.05)  # the ratios that Figure 16 shows
+
+
+def collapse(data: pd.DataFrame, title: str, setting: str) -> Figure:
+    """Figure 5: the share of neurons with sparsity of at least s %, from `curves.collapse_data`.
+
+    Beside it those pruned entirely, with what the paper prints of the setting. SynFlow's shuffled
+    masks are drawn too, the other methods unmodified.
+    """
+    chosen = data[(data["ablation"] == "none") | (data["method"] == "synflow")]
+    title = noted(title, "bands and whiskers: one standard deviation")
+    with panels(title, (WIDTH, 4.6), (1, 2), width_ratios=[2, 1]) as (fig, ((axis, last),)):
+        places = {}
+        for key, rows in chosen.groupby(["method", "ablation"], sort=False):
+            name = " ".join(key).removesuffix(" none")
+            places[name] = len(places)
+            line(axis, rows["threshold"], rows["share"], rows, METHODS[name])
+            final = rows[-1:]
+            _spread(last, [places[name]], final["share"], final["std"], METHODS[name])
+        for row in _published(setting, "percent_neurons_pruned").itertuples():
+            if row.method in places:
+                printed(last, places[row.method] + 0.3, row.value, METHODS[row.method], _PRINTED)
+        axis.set(xlabel="s: at least this share of a neuron's incoming weights is pruned (%)")
+        axis.set(ylabel="Neurons (%)")
+        last.set(title="Pruned entirely: s = 100 %", ylabel="Neurons (%)")
+        names = [METHODS[name].label.replace(", ", ",\n") for name in places]
+        last.set_xticks(range(len(names)), names, rotation=40, ha="right")
+        last.set_ylim(min(-0.03 * last.get_ylim()[1], -0.1), None)
+        legend(fig)
+    return fig
+
+
+def layers(data: pd.DataFrame, title: str, setting: str) -> Figure:
+    """Figure 15: the sparsity of each layer, from `curves.layer_data`.
+
+    Layers are named as in the paper's text. A thin line joins a method's convolutions along the
+    network; shortcuts, the first layer and the output stand alone.
+    """
+    names = style.layers(list(data["layer"].unique()))
+    joined = [name[2].startswith("conv") for name in names]
+    overall = 100 * settings.sparsity(settings.matching_level(setting)[0])
+    groups = dict(list(data.groupby("method", sort=False)))
+    title = noted(title, "whiskers: one standard deviation")
+    with panels(title, (WIDTH, 5.2)) as (fig, ((axis,),)):
+        axis.axhline(overall, color="black", linewidth=1, label=f"The network: {overall:.1f} %")
+        apart = min(0.1, 3 / len(names) ** 2)
+        for place, method in enumerate(sorted(groups, key=list(METHODS).index)):
+            rows, look = groups[method], METHODS[method]
+            shift = apart * (place - (len(groups) - 1) / 2)
+            places = pd.Series(range(len(rows)), index=rows.index) + shift
+            label = f"{look.label} ({count(rows)})"
+            _spread(axis, places, rows["sparsity"], rows["std"], look, label)
+            axis.plot(
+                places[joined], rows["sparsity"][joined], color=look.colour, linestyle=look.dash,
+                linewidth=0.7,
+            )  # fmt: skip
+        axis.set(ylabel="Weights of the layer that are pruned (%)", ylim=(-3, 103))
+        _layer_axis(axis, names)
+        legend(fig)
+    return fig
+
+
+def _layer_axis(axis: Axes, names: list[tuple[str, str, str]]) -> None:
+    """Names of layers below an axis, blocks and stages below them, and lines between those."""
+    axis.set_xlim(-0.6, len(names) - 0.4)
+    axis.grid(visible=False, axis="x")
+    turned = {"rotation": 90, "fontsize": 8} if len(names) > 12 else {}
+    axis.set_xticks(range(len(names)), [name[2] for name in names], **turned)
+    at = {"xycoords": axis.get_xaxis_transform(), "textcoords": "offset points", "ha": "center"}
+    for level, below in ((1, 51), (0, 63)):
+        keys = pd.Series([name[: level + 1] for name in names])
+        for key, group in keys.groupby(keys, sort=False):
+            if key[level]:
+                first, last = group.index[0], group.index[-1]
+                down = below if turned else below - 24
+                axis.annotate(key[level], ((first + last) / 2, 0), (0, -down), fontsize=7.5, **at)
+                for edge in (first - 0.5, last + 0.5):
+                    axis.axvline(edge, color=GREY, linewidth=0.3 if level else 0.8, zorder=1)
+
+
+def ratio(data: pd.DataFrame, title: str, setting: str) -> Figure:
+    """Figure 16: effective weights, shuffled over unmodified, from `curves.ratio_data`.
+
+    The axis shows what there is of the paper's range, 0.99 to 1.05; where there is more, a second
+    one shows everything. Whiskers are standard deviations.
+    """
+    theirs = _published(setting, "effective_parameter_ratio")
+    values = pd.concat([data["ratio"], theirs["value"]])
+    both = not values.between(0.97, 1.1).all()
+    low, high = max(values.min() - 0.001, _ZOOM[0]), min(values.max() + 0.001, _ZOOM[1])
+    matching = 100 * (1 - settings.sparsity(settings.matching_level(setting)[0]))
+    ticks, most = sorted(data["sparsity"].unique()), claims.RECONNECTED.bound
+    title = noted(title, "whiskers: one standard deviation")
+    with panels(title, (WIDTH, 4.8), (1, 1 + both), width_ratios=[1, 2][not both :]) as (fig, axes):
+        for axis in axes[0]:
+            for method, rows in data.groupby("method", sort=False):
+                look, x = METHODS[method], 100 * (1 - rows["sparsity"])
+                label = f"{look.label} ({count(rows)})"
+                _spread(axis, x, rows["ratio"], rows["std"], look, label, look.dash)
+            for row in theirs.itertuples():
+                x = 100 * (1 - row.sparsity)
+                printed(axis, x, row.value, METHODS[row.method], _PRINTED)
+            sparsity_axis(axis, ticks, width(axis))
+            start, _ = axis.get_xlim()
+            bound = f"At most {most}, the paper's bound"
+            axis.hlines(most, matching, start, "black", "--", linewidth=1, label=bound)
+            axis.axvline(matching, color=GREY, linewidth=1, label="Highest matching sparsity")
+        axes[0, -1].set_ylim(low, high)
+        axes[0, 0].set_ylabel("Effective weights: shuffled / unmodified")
+        if both:
+            axes[0, 0].set_title("All ratios")
+            axes[0, 0].axhspan(low, high, color=TINT, zorder=0)
+            axes[0, 1].set_title("Enlarged: the tinted part")
+            axes[0, 1].set_facecolor(TINT)
+        legend(fig)
+    return fig
+
+
+def weights(data: pd.DataFrame, title: str) -> Figure:
+    """How far the unpruned weights move under each ablation, from `curves.weight_data`.
+
+    A column of panels a sparsity, a row before and one after training; bars are means over
+    replicates of the Kolmogorov-Smirnov distance, their whiskers standard deviations. Lines show
+    what chance moves, which is random pruning's distance, and the most that a claim of immunity
+    allows, `claims.MOVED` above it.
+    """
+    whens, sparsities = data["when"].unique(), data["sparsity"].unique()
+    shape, size = (len(whens), len(sparsities)), (WIDTH, 1.4 + 2.4 * len(whens))
+    title = noted(title, "whiskers: one standard deviation")
+    with panels(title, size, shape, sharex=True, sharey=True) as (fig, axes):
+        for row, when in zip(axes, whens, strict=True):
+            for axis, sparsity in zip(row, sparsities, strict=True):
+                _bars(axis, data[(data["when"] == when) & (data["sparsity"] == sparsity)])
+            row[0].set_ylabel(f"KS distance\n{when}")
+        for axis, sparsity in zip(axes[0], sparsities, strict=True):
+            axis.set_title(f"{100 * sparsity:.1f} % sparsity")
+        legend(fig)
+    return fig
+
+
+def _bars(axis: Axes, rows: pd.DataFrame) -> None:
+    """The distances of one sparsity, a pair of bars a method, and what chance and claim allow."""
+    methods = [method for method in METHODS if method in set(rows["method"]) - {"random"}]
+    for shift, ablation in ((-0.2, "shuffle"), (0.2, "reinit")):
+        look = VARIANTS[ablation]
+        groups = rows[rows["ablation"] == ablation].groupby("method")["ks"]
+        means, stds = groups.mean().reindex(methods), groups.std().reindex(methods)
+        places = [place + shift for place in range(len(methods))]
+        axis.bar(places, means, 0.4, yerr=stds, color=look.colour, label=look.label)
+    chance, most = rows[rows["method"] == "random"]["ks"].mean(), claims.MOVED.bound
+    lines = {
+        "Chance: random pruning": (chance, ":"),
+        f"Limit: chance + {most}": (chance + most, "--"),
+    }
+    for label, (value, dash) in lines.items():
+        axis.axhline(value, color="black", linewidth=1.2, linestyle=dash, label=label)
+    names = [METHODS[method].label.replace(" ", "\n") for method in methods]
+    axis.set_xticks(range(len(methods)), names, fontsize=6.5)
+
+
+def _spread(axis: Axes, x, y, std, look: style.Look, label: str = "", dash="") -> None:
+    """Markers of a method, with whiskers of one standard deviation."""
+    axis.errorbar(x, y, std, linestyle="", ecolor=(look.colour, 0.5), elinewidth=0.9)
+    marker = {"marker": look.marker, "markeredgecolor": "white", "markeredgewidth": 0.3}
+    axis.plot(x, y, color=look.colour, linestyle=dash, label=label, **marker)
+
+
+def _published(setting: str, quantity: str) -> pd.DataFrame:
+    """Of a quantity that the paper prints of masks: method, a key of `METHODS`, sparsity, value; of
+    a bound, as "<1", the bound itself."""
+    about = settings.get(setting)
+    where = {"network": about.network, "dataset": about.dataset, "quantity": quantity}
+    found = statistics.published("frankle2021_before_training", **where)
+    values = found["value"].astype(str).str.removeprefix("<").astype(float)
+    return found.assign(value=values, method=found["method"].str.replace("+", " "))

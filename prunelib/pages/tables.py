@@ -1,0 +1,163 @@
+"""TablePage: what the notebooks of Appendices B to D do with tables, as `Page` does with figures.
+
+Its Runs are those of the paper's tables; a setting of which these have nothing, as the miniature,
+has the tables' methods at the nearest of its own sparsities.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import Markdown
+from matplotlib.figure import Figure
+
+from prunelib.findings import printed, reported
+from prunelib.pages import draw, style
+from prunelib.pages.page import Form, Page
+from prunelib.results.records import TRAINED
+
+# Source: its label, colour, marker, and whether the marker is filled.
+SOURCES = {
+    "reported": ("reported by the authors", "#6b6b6b", "s", False),
+    "paper": ("the paper", "#022667", "o", True),
+    "ours": ("ours (mean ± std)", "#d64600", "D", True),
+}
+_FORM = Form(
+    (TRAINED,),
+    lambda p: reported.runs(p.tables, p.setting, p.profile, p.replicates),
+    lambda p: reported.changes(p.tables, p.store, p.setting, p.profile),
+    lambda p, data, title: dots(data, title),
+)
+_FIGURE_7 = Form(
+    (TRAINED,),
+    lambda p: list(
+        dict.fromkeys(
+            [
+                *reported.runs(p.tables, p.setting, p.profile, p.replicates),
+                *reported.figure_7_runs(p.setting, p.profile, p.replicates),
+            ]
+        )
+    ),
+    lambda p: reported.figure_7(p.store, p.setting, p.profile),
+    lambda p, data, title: reported_lines(data, title),
+)
+
+
+class TablePage(Page):
+    """The parameters of a notebook, and the records behind tables.
+
+    Args:
+        setting, profile, replicates, train: as of a `Page`.
+        tables: numbers of `grids.TABLES`. Table 7, of unpruned networks, is drawn with Figure 7.
+    """
+
+    def __init__(
+        self,
+        setting: str,
+        profile: str = "paper",
+        replicates: int = 0,
+        train: bool = True,
+        tables: Sequence[int] = (),
+    ):
+        super().__init__(setting, profile, replicates, train)
+        self.tables = tuple(tables)
+        self.form = _FIGURE_7 if 7 in tables else _FORM
+        self.name = f"table{'s' * (len(tables) > 1)} {' and '.join(map(str, tables))}"
+
+    def answer(self) -> Markdown:
+        """What there is of the tables, in sentences that are computed; then ours of the setting."""
+        found = printed.summary(self.tables, self.store, self.profile)
+        lines, records = [f"**What was found here.** {found}"], self.table()
+        own = reported.runs(self.tables, self.setting, self.profile, self.replicates)
+        points = dict.fromkeys((run.method, run.sparsity) for run in own)
+        accuracies = [
+            f"{'unpruned' if not sparsity else f'{method} at {100 * sparsity:.1f} %'} "
+            f"{printed.ours(records, method, sparsity)}"
+            for method, sparsity in points
+        ]
+        about = f"{self.setting}, profile {self.profile}, accuracy in percent"
+        lines.append(f"Trained here ({about}): {'; '.join(accuracies)}.")
+        return Markdown("\n\n".join(lines))
+
+    def comparison(self, table: int) -> pd.DataFrame:
+        """A table of the paper with ours beside it; see `printed.comparison`."""
+        return printed.comparison(table, self.store, self.profile)
+
+    def draw(self) -> Figure:
+        """Draw what pruning changes, as reported, in the paper and here; save it with its
+        provenance."""
+        data = self.data()
+        title = "Figure 7: pruning to extreme sparsities, as Tanaka et al. report it, and here"
+        if 7 not in self.tables:
+            title = f"{self.name.capitalize()}: what pruning changes"
+        fig = self.form.draw(self, data, title)
+        name = "-".join([*self.name.split(), self.setting, self.profile])
+        draw.save(fig, name, data, {TRAINED.name: self.evidence().provenance})
+        return fig
+
+
+def dots(data: pd.DataFrame, title: str) -> Figure:
+    """A row a network and sparsity, a marker a source, at the change of accuracy from the unpruned
+    network.
+
+    Args:
+        data: as `reported.changes` returns it.
+    """
+    data = data.assign(row=data["name"] + ", " + data["sparsity"].map("{:g} %".format))
+    rows = list(dict.fromkeys(data["row"]))
+    with plt.rc_context(style.RC):
+        fig, axis = plt.subplots(figsize=(7.5, 1.4 + 0.27 * len(rows)), layout="constrained")
+        for source, own in data.groupby("source", sort=False):
+            label, colour, marker, filled = SOURCES[source]
+            axis.errorbar(
+                own["change"], own["row"].map(rows.index), xerr=own["std"].fillna(0), label=label,
+                fmt=marker, color=colour, markerfacecolor=colour if filled else "white",
+                markersize=6, elinewidth=1.2,
+            )  # fmt: skip
+        axis.axvline(0, color="black", linewidth=1)
+        axis.set_yticks(range(len(rows)), rows)
+        axis.invert_yaxis()
+        axis.set_xlabel("change of test accuracy from the unpruned network (percentage points)")
+        axis.set_title(title)
+        fig.legend(loc="outside lower center", ncols=3, handlelength=1.5)
+    plt.close(fig)
+    return fig
+
+
+def reported_lines(data: pd.DataFrame, title: str) -> Figure:
+    """A panel a setting: test accuracy against the weights remaining; reported lines with open
+    markers and dashes, ours with filled ones.
+
+    Args:
+        data: as `reported.figure_7` returns it.
+    """
+    names = list(dict.fromkeys(data["setting"]))
+    with plt.rc_context(style.RC):
+        shape = {"ncols": 2, "nrows": -(-len(names) // 2), "squeeze": False}
+        size = (8.5, 0.6 + 2.6 * shape["nrows"])
+        fig, axes = plt.subplots(figsize=size, layout="constrained", **shape)
+        for axis, name in zip(axes.flat, names, strict=False):
+            for (method, source), own in data[data["setting"] == name].groupby(
+                ["method", "source"]
+            ):
+                look, ours = style.METHODS[method], source == "ours"
+                axis.errorbar(
+                    own["remaining"], own["accuracy"], yerr=own["std"].fillna(0),
+                    label=f"{look.label}, {'ours' if ours else 'Tanaka et al.'}",
+                    color=look.colour, marker=look.marker, elinewidth=0.8,
+                    linestyle="-" if ours else "--",
+                    markerfacecolor=look.colour if ours else "white",
+                )  # fmt: skip
+            axis.set(xscale="log", xlim=(130, 0.07), title=name, ylabel="test accuracy (%)")
+            axis.set_xticks([100, 10, 1, 0.1], ["100", "10", "1", "0.1"])
+            axis.minorticks_off()
+            axis.set_xlabel("weights remaining (%)")
+        for axis in axes.flat[len(names) :]:
+            axis.axis("off")
+        lines = {}
+        for axis in axes.flat:
+            lines |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+        fig.suptitle(title)
+        fig.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=4)
+    plt.close(fig)
+    return fig

@@ -1,0 +1,135 @@
+"""What is drawn: limits, bands, legends, and the values that the paper prints."""
+
+import pandas as pd
+import pytest
+from conftest import trained
+
+from prunelib import networks
+from prunelib.findings import curves
+from prunelib.grids import figure_runs
+from prunelib.pages import draw, draw_masks, style
+from prunelib.pages.axes import enlarged
+from prunelib.runs import EARLY_METHODS
+
+ABOUT = ("lenet_digits", "quick")
+KEYS = (*((m, "none") for m in (*EARLY_METHODS, "random")), ("synflow", "shuffle"))
+
+
+@pytest.fixture
+def data():
+    """Of Figure 3, two replicates: 90 % less a tenth of the sparsity, and a point a replicate."""
+    runs = figure_runs(3, *ABOUT, 2)
+    rows = [trained(r, 0.9 - 0.1 * r.sparsity - 0.01 * r.replicate).row() for r in runs]
+    return curves.accuracy_data(3, pd.DataFrame(rows), *ABOUT, style.label)
+
+
+def test_enlarged_axes_show_three_quarters_of_the_points_of_methods():
+    lost = [0.0, 1.0, 2.0, 3.0, 4.0, 20.0, 60.0]
+    lines = [*(6 * ["SNIP"]), "Random"]
+    data = pd.DataFrame({"line": lines, "accuracy": [90 - points for points in lost]})
+    # the quartile of SNIP's six losses is 3.75, and twice that is less than 20
+    assert enlarged(data) == pytest.approx((90 - 1.06 * 3.75, 90 + 0.12 * 3.75))
+    without = data[data["accuracy"] != 70]  # 3.0 of five: all of them fit
+    assert enlarged(without) == pytest.approx((90 - 1.06 * 4, 90 + 0.12 * 4))
+
+
+def test_what_leaves_the_enlarged_axis_is_shown_whole_and_nothing_is_shown_twice(data):
+    assert len(draw.accuracy(data, "Figure 3", 3, *ABOUT).axes) == 1
+    data.loc[data["line"] == "Random", "accuracy"] -= 50
+    whole, top = draw.accuracy(data, "Figure 3", 3, *ABOUT).axes
+    lowest = data["accuracy"].min()
+    assert whole.get_ylim()[0] < lowest < top.get_ylim()[0]
+
+
+def test_bands_end_at_0_and_100_percent(data):
+    data["std"] = 99.0
+    for axis in draw.accuracy(data, "Figure 3", 3, *ABOUT).axes:
+        for band in axis.collections:
+            heights = band.get_paths()[0].vertices[:, 1]
+            assert 0 <= heights.min() < heights.max() <= 100
+
+
+def test_the_legend_says_what_a_line_lacks(data):
+    short = data[(data["line"] != "SNIP") | (data["sparsity"] < 80)]
+    (legend,) = draw.accuracy(short, "Figure 3", 3, *ABOUT).legends
+    named = {text.get_text() for text in legend.get_texts()}
+    assert {"SNIP (n = 2 of 3, 2 of 6 sparsities)", "GraSP (n = 2 of 3)"} < named
+    (legend,) = draw.accuracy(data, "Figure 3", 3, *ABOUT, replicates=2).legends
+    assert "SNIP (n = 2)" in {text.get_text() for text in legend.get_texts()}
+
+
+def test_a_short_schedule_says_that_what_is_pruned_late_is_trained_twice(data):
+    fig = draw.accuracy(data, "Figure 3\nProfile quick", 3, *ABOUT)
+    assert "training twice" in fig.texts[-1].get_text().replace("\n", " ")
+    early = data[~data["line"].str.contains("after")]
+    fig = draw.accuracy(early, "Figure 3\nProfile quick", 3, *ABOUT)
+    assert "training twice" not in fig.texts[-1].get_text().replace("\n", " ")
+
+
+def test_a_panel_without_a_line_says_that_it_was_not_run(data):
+    fig = draw.accuracy(data[data["line"] == "Unpruned"], "Figure 3", 3, *ABOUT)
+    assert [text.get_text() for text in fig.axes[0].texts] == ["not run"]
+    assert not draw.accuracy(data, "Figure 3", 3, *ABOUT).axes[0].texts
+
+
+def open_markers(axis):
+    """The (x, y) of the values that the paper prints."""
+    lines = [a for a in axis.get_lines() if a.get_markerfacecolor() == "white"]
+    return sorted((a.get_xdata()[0], a.get_ydata()[0]) for a in lines if len(a.get_xdata()))
+
+
+def test_figure_3_marks_the_matching_sparsities_that_the_paper_prints():
+    about = ("vgg16_cifar10", "quick")
+    table = pd.DataFrame([trained(run, 0.9).row() for run in figure_runs(3, *about, 1)])
+    data = curves.accuracy_data(3, table, *about, style.label)
+    marks = [x for x, _ in open_markers(draw.accuracy(data, "Figure 3", 3, *about).axes[-1])]
+    # Section 4: 93.1 % after training, 59.0 % for SNIP and SynFlow, 20.0 % for random pruning
+    assert marks == pytest.approx([6.9, 41.0, 41.0, 80.0])
+
+
+def test_figures_5_and_16_show_what_the_paper_prints():
+    rows = pd.DataFrame(
+        [(m, a, t, 100 - t, 0.0, 5) for m, a in KEYS for t in (0.0, 100.0)],
+        columns=["method", "ablation", "threshold", "share", "std", "n"],
+    )
+    _, last = draw_masks.collapse(rows, "Figure 5", "resnet20_cifar10").axes
+    # Section 5, of ResNet-20: magnitude, SNIP, GraSP, SynFlow, and SynFlow shuffled
+    assert [y for _, y in open_markers(last)] == [0, 5, 1, 31, 1]
+    rows = pd.DataFrame(
+        [("snip", s, 1.0, 0.0, 5) for s in (0.2, 0.737856, 0.981986)],
+        columns=["method", "sparsity", "ratio", "std", "n"],
+    )
+    (axis,) = draw_masks.ratio(rows, "Figure 16", "resnet20_cifar10").axes
+    # Appendix M, of ResNet-20 at 73.8 and 98.2 %
+    assert [y for _, y in open_markers(axis)] == pytest.approx(
+        [0.9921, 1.0016, 1.0197, 1.0353, 1.0, 1.0, 1.0, 1.0006]
+    )
+
+
+def test_no_line_of_figure_15_runs_through_a_shortcut():
+    model = networks.build("resnet20")
+    names = [name.removesuffix(".weight") for name in networks.prunable(model)]
+    rows = pd.DataFrame({"method": "snip", "layer": names, "sparsity": 50.0, "std": 1.0, "n": 5})
+    (axis,) = draw_masks.layers(rows, "Figure 15", "resnet20_cifar10").axes
+    (joined,) = [
+        a for a in axis.get_lines() if a.get_linestyle() != "None" and len(a.get_xdata()) > 2
+    ]
+    assert sorted(set(range(22)) - {round(x) for x in joined.get_xdata()}) == [0, 9, 16, 21]
+    (overall,) = [a for a in axis.get_lines() if a.get_label().startswith("The network")]
+    assert overall.get_ydata() == pytest.approx([73.8, 73.8], abs=0.05)
+
+
+def test_the_weights_figure_shows_chance_and_the_limit():
+    data = pd.DataFrame(
+        [
+            ("before training", 0.5, method, ablation, 0, ks, 0.0, 1.0)
+            for method, ks in (("snip", 0.3), ("random", 0.02))
+            for ablation in ("shuffle", "reinit")
+        ],
+        columns=["when", "sparsity", "method", "ablation", "replicate", "ks", "wasserstein", "std"],
+    )
+    (axis,) = draw_masks.weights(data, "Unpruned weights").axes
+    heights = {a.get_label(): a.get_ydata()[0] for a in axis.get_lines()}
+    assert heights["Chance: random pruning"] == pytest.approx(0.02)
+    assert heights["Limit: chance + 0.05"] == pytest.approx(0.07)
+    assert [bar.get_height() for bar in axis.patches] == [0.3, 0.3]
