@@ -321,7 +321,8 @@ def test_accuracies_along_steps_are_a_table_and_lines_with_drops(capsys):
     assert set(table[0]) == {90.0}
     assert set(table[last]) == {91.0}
     fig = page.draw()
-    assert fig.get_suptitle() == "Figure 6: resnet8_digits at 86.6 % sparsity, profile quick"
+    title = "Figure 6: ResNet-8 on digits (the miniature) at 86.6 % sparsity"
+    assert fig.get_suptitle().strip() == title
     (axis,) = fig.axes
     upright = [line.get_xdata()[0] for line in axis.get_lines() if len(set(line.get_xdata())) == 1]
     assert upright == [42, 63]  # the drops of the learning rate

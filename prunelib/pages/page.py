@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from prunelib import engine, grids, scores, settings
 from prunelib.errors import BadValueError, check_name
 from prunelib.findings import claims, curves, introduction, statistics
-from prunelib.pages import draw, draw_masks, draw_steps, style
+from prunelib.pages import draw, draw_masks, style
 from prunelib.pages.evidence import Evidence, basis
 from prunelib.paths import data_root
 from prunelib.results.records import END, MASK, START, TRAINED, Kind
@@ -53,14 +53,16 @@ _ACCURACY = Form(
 )
 _STEPS = replace(
     _ACCURACY,
-    draw=lambda p, data, title: draw_steps.steps(data, title, p.figure, p.setting, p.profile),
+    draw=lambda p, data, title: draw.steps(
+        data, title, p.figure, p.setting, p.profile, p.replicates
+    ),
 )
 _REMAINING = replace(
     _ACCURACY,
     data=lambda p: introduction.remaining(
         p.table(), p.setting, p.profile, style.label, p.replicates
     ),
-    draw=lambda p, data, title: draw_steps.introduction(data, title),
+    draw=lambda p, data, title: draw.introduction(data, title),
 )
 _WEIGHTS = Form(
     (START, END),
