@@ -15,6 +15,7 @@ from prunelib.findings import printed, reported
 from prunelib.pages import draw, style
 from prunelib.pages.page import Form, Page
 from prunelib.results.records import TRAINED
+from prunelib.settings import SETTINGS
 
 # Source: its label, colour, marker, and whether the marker is filled.
 SOURCES = {
@@ -103,7 +104,8 @@ def dots(data: pd.DataFrame, title: str) -> Figure:
     Args:
         data: as `reported.changes` returns it.
     """
-    data = data.assign(row=data["name"] + ", " + data["sparsity"].map("{:g} %".format))
+    names = data["name"].map(lambda name: style.title(name) if name in SETTINGS else name)
+    data = data.assign(row=names + ", " + data["sparsity"].map("{:g} %".format))
     rows = list(dict.fromkeys(data["row"]))
     with plt.rc_context(style.RC):
         fig, axis = plt.subplots(figsize=(7.5, 1.4 + 0.27 * len(rows)), layout="constrained")
@@ -117,7 +119,16 @@ def dots(data: pd.DataFrame, title: str) -> Figure:
         axis.axvline(0, color="black", linewidth=1)
         axis.set_yticks(range(len(rows)), rows)
         axis.invert_yaxis()
-        axis.set_xlabel("change of test accuracy from the unpruned network (percentage points)")
+        # Extreme sparsities of small networks lose tens of points, what is printed loses a few.
+        axis.set_xscale("symlog", linthresh=2)
+        axis.set_xticks(
+            [-40, -20, -10, -5, -2, -1, 0], ["-40", "-20", "-10", "-5", "-2", "-1", "0"]
+        )
+        axis.set_xlim(1.2 * min(-2, (data["change"] - data["std"].fillna(0)).min()), 1)
+        axis.set_xlabel(
+            "change of test accuracy from the unpruned network\n"
+            "(percentage points, on a logarithmic scale below -2)"
+        )
         axis.set_title(title)
         fig.legend(loc="outside lower center", ncols=3, handlelength=1.5)
     plt.close(fig)
@@ -148,7 +159,9 @@ def reported_lines(data: pd.DataFrame, title: str) -> Figure:
                     linestyle="-" if ours else "--",
                     markerfacecolor=look.colour if ours else "white",
                 )  # fmt: skip
-            axis.set(xscale="log", xlim=(130, 0.07), title=name, ylabel="test accuracy (%)")
+            axis.set(
+                xscale="log", xlim=(130, 0.07), title=style.title(name), ylabel="test accuracy (%)"
+            )
             axis.set_xticks([100, 10, 1, 0.1], ["100", "10", "1", "0.1"])
             axis.minorticks_off()
             axis.set_xlabel("weights remaining (%)")
