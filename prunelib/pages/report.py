@@ -59,7 +59,7 @@ were run. The paper prints no criterion;
 
 ## Where these results differ from the paper
 
-Claims of Sections 4 and 5 and of Appendices G and K that the results do not support: the interval
+Claims about differences of accuracy that the results do not support: the interval
 of the difference, averaged over the sparsities up to the highest matching one or beyond it
 (extreme), lies outside of what the claim allows. Only the paper's networks by its own recipe on its
 own data can fail to support it; others agree with it or differ. "mixed" counts the pairs of runs
