@@ -185,12 +185,64 @@ def test_inverted_grasp_is_claimed_differently_for_lenet(results, setting, claim
 
 def test_every_section_has_claims_and_every_expectation_a_region():
     assert {claim.section for claim in claims.CLAIMS} == set(claims.SECTIONS)
-    said = {
-        e
-        for c in claims.CLAIMS
-        for e in (c.expected if isinstance(c.expected, tuple) else (c.expected,))
-    }
+    said = {expected for claim in claims.CLAIMS for expected in claim.expected}
     assert said - {None} == set(claims.REGIONS)
+    assert not [claim for claim in claims.CLAIMS if claim.expected == (None, None)]
+    assert len(set(claims.CLAIMS)) == len(claims.CLAIMS)
+
+
+@pytest.mark.parametrize("setting", ["resnet20_cifar10", "resnet8_digits", "lenet_mnist"])
+def test_claims_compare_two_curves_of_which_runs_can_be_made(setting):
+    for claim in claims.CLAIMS:
+        assert set(claim.settings) <= settings.SETTINGS.keys()
+        pair = [curve.at(setting, "paper") for curve in (claim.curve, claim.against)]
+        assert claim.about(setting) <= (pair[0] != pair[1])
+        for curve in pair:
+            assert curve.run(setting, "paper", 0.2, 0).method == curve.method
+
+
+def test_a_row_of_the_table_is_a_claim():
+    """The words and numbers of a line of claims.csv, typed in here."""
+    text = "early in training lottery ticket rewinding is more accurate"
+    (claim,) = [c for c in claims.CLAIMS if (c.text, c.subject) == (text, "than snip")]
+    rewound = Curve("magnitude", prune_at="end", weights_from="rewind")
+    early = Curve("snip", prune_at="rewind", weights_from="rewind")
+    assert (claim.section, claim.curve, claim.against) == ("6", rewound, early)
+    assert (claim.expected, claim.lenet, claim.settings) == (("higher", "higher"), False, ())
+
+
+def test_claims_about_a_network_are_held_to_that_network_alone(results):
+    """F.1 speaks of ResNet-20, VGG-16 and ResNet-18 one by one, L of modified ResNet-18."""
+    empty = results({DENSE: 0.9}, *MNIST)[:0]
+
+    def said(setting, section):
+        found = claims.check(empty, setting, "paper", section)
+        return set(found["claim"]) if len(found) else set()
+
+    improves = "shuffling improves SynFlow"
+    assert improves in said("resnet20_cifar10", "F.1")
+    assert improves not in said("vgg16_cifar10", "F.1")
+    assert improves not in said("resnet8_digits", "F.1")
+    assert len(said("modified_resnet18_tinyimagenet", "L")) == 9
+    assert said("resnet18_tinyimagenet", "L") == said("lenet_mnist", "L") == set()
+
+
+def test_claims_about_steps_rest_on_the_one_sparsity_of_their_figure(rows):
+    """On the convolutional miniature that is 86.6 %: SNIP gains two points by pruning at the end,
+    and loses ten at another sparsity, of which the claim does not speak."""
+    late = Curve("snip", prune_at="end", weights_from="end")
+    truths = {(SNIP, 9): 0.95, (late, 9): 0.97, (SNIP, 6): 0.95, (late, 6): 0.85}
+    table = pd.DataFrame(
+        rows(
+            (curve.run("resnet8_digits", "paper", settings.sparsity(k), r), truth + 0.0005 * r)
+            for (curve, k), truth in truths.items()
+            for r in range(3)
+        )
+    ).assign(dataset="shifted_digits@0")
+    about = ("resnet8_digits", "paper", "6", "magnitude, SNIP and SynFlow improve", "snip")
+    row = held(table, *about)
+    assert row["matching: points"] == "+2.00"
+    assert verdicts(row) == ("agrees", "no claim")
 
 
 # --------------------------------------------------------- layers, connections, distributions

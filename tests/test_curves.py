@@ -78,6 +78,29 @@ def test_accuracies_of_a_figure(rows):
     assert alone["accuracy"].tolist() == pytest.approx([90.0] * len(data))
 
 
+def test_accuracies_along_the_steps_of_pruning(rows):
+    """Ten iterations, of which the first, the fourth and the end are there: a run's accuracy is a
+    half, and a tenth more where it prunes at the end. Lottery ticket rewinding always does."""
+    runs = figure_runs(6, "lenet_digits", "smoke", 2)
+    assert {run.prune_at for run in runs} == {0, 3, "end"}
+    made = pd.DataFrame(rows((r, 0.6 if r.prune_at == "end" else 0.5) for r in runs))
+    about = (
+        6,
+        made,
+        "lenet_digits",
+        "smoke",
+        lambda figure, curve: f"{curve.method} {curve.prune_at}",
+    )
+    data = curves.accuracy_data(*about)
+    assert list(data.columns) == ["panel", "line", "step", "accuracy", "std", "n"]
+    found = data.set_index(["line", "step"])["accuracy"]
+    assert found["Unpruned", 0] == pytest.approx(50)
+    assert found["magnitude end", 0] == found["magnitude end", 10] == pytest.approx(60)
+    assert found["magnitude k", 0] == found["random k", 0] == pytest.approx(50)
+    assert found["magnitude k", 10] == found["random k", 10] == pytest.approx(60)
+    assert len(found) == 1 + 3 * 6
+
+
 def test_rows_of_some_runs_in_their_order(rows):
     runs = figure_runs(4, "lenet_digits", "smoke", 1)
     made = pd.DataFrame(rows((run, place / 100) for place, run in enumerate(runs)))

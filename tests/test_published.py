@@ -20,6 +20,10 @@ TYPED = {
         ("value", {"network": "resnet18", "method": "snip", "where": "section 5"}, "32"),
         ("value", {"network": "vgg16", "method": "snip", "sparsity": 0.982}, "1.0058"),
     ],
+    "frankle2021_comparisons": [
+        ("Reinit", {"method": "snip"}, "✓"),
+        ("Magnitude", {"method": "synflow"}, "✓"),
+    ],
     "frankle2021_details": [
         ("value", {"about": "GraSP", "quantity": "scoring examples on ImageNet"}, 10_000),
         ("value", {"about": "VGG-19 at 98 % by SNIP"}, 3),

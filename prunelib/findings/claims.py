@@ -1,13 +1,15 @@
 """The paper's claims as checks on the results: rows that a reader can hold against the text.
 
-`CLAIMS` says of which curves the text claims what about accuracy; `check` holds a section of them
-against results. Claims about layers, effective weights, distributions and scores have a function
+`CLAIMS`, read from claims.csv, says of which curves the text claims what about accuracy; `check`
+holds a section of them against results. Claims about the steps of Figures 6 and 10 are checked in
+`steps`. Claims about layers, effective weights, distributions and scores have a function
 each below. All leave the verdict to the rule in `statistics`.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from itertools import combinations
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -27,6 +29,7 @@ REGIONS = {
     "lower": Region("lower", 0.001),
     "same": Region("same", 0.005),
     "not lower": Region("not lower", 0.005),
+    "not higher": Region("not higher", 0.005),
 }
 MOVED = Region("at most", 0.05)  # by how much more than chance a distribution may move
 RECONNECTED = Region("at most", 1.0026)  # effective weights, shuffled over unmodified (Appendix M)
@@ -34,7 +37,10 @@ RECONNECTED = Region("at most", 1.0026)  # effective weights, shuffled over unmo
 # than that of others: at high sparsities a difference of sparsities would say little.
 SPARED, HEAVILY = Region("at least", 1.1), Region("at most", 0.9)
 EVEN = Region("at most", 0.02)  # how far a layer's sparsity may lie from the network's
-SECTIONS = {"4": 3, "5": 4, "G": 11}  # and the figure that shows which settings each speaks of
+# The sections, and the figure that has the settings each speaks of and the sparsities.
+SECTIONS = {
+    "4": 3, "5": 4, "6": 6, "E": 8, "F.1": 9, "F.2": 10, "G": 11, "H": 13, "I": 14, "L": 3,
+}  # fmt: skip
 # LeNet with 64 inputs is another network than the one that Appendix K speaks of: what it differs
 # in, and why, stands in K_lenet, and no list of verdicts holds it to the paper's sentences.
 UNLISTED = "lenet_digits"
@@ -45,9 +51,10 @@ TOLERANCE = 0.0025  # the criterion of "matching" where the paper prints no spar
 class Claim:
     """That `curve` is `expected` in accuracy compared with `against`.
 
-    `expected` is one of `REGIONS`; or two of them, of matching and of extreme sparsities, None
-    where the paper claims nothing. `lenet` says whether the claim is about LeNet (Appendix K),
-    about the other networks, or, if None, about all.
+    `expected` has one of `REGIONS` for matching and one for extreme sparsities, None where the
+    paper claims nothing. The steps of the curves may be "rewind". `lenet` says whether the claim is
+    about LeNet (Appendix K), about the other networks, or, if None, about all; `settings` names
+    those that it is about where the paper singles them out.
     """
 
     section: str
@@ -55,97 +62,30 @@ class Claim:
     subject: str
     curve: Curve
     against: Curve
-    expected: str | tuple[str | None, str | None]
+    expected: tuple[str | None, str | None]
     lenet: bool | None = None
+    settings: tuple[str, ...] = ()
+
+    def about(self, setting: str) -> bool:
+        """Whether the claim is about a setting, given its name."""
+        kind = self.lenet in (None, settings.get(setting).fully_connected)
+        return kind and (not self.settings or setting in self.settings)
 
 
-def _ablation(
-    section: str, text: str, expected: str | tuple, ablation: str, methods: Iterable[str], **options
-) -> tuple[Claim, ...]:
-    return tuple(
-        Claim(section, text, m, Curve(m, ablation), Curve(m), expected, **options) for m in methods
-    )
+def _read(row: Mapping[str, str]) -> Claim:
+    """The claim in a row of `claims.csv`."""
+    curves_, names = [], [field.name for field in fields(Curve)]
+    for prefix in ("", "against_"):
+        about = {name: row[prefix + name] for name in names}
+        curves_.append(Curve(**{n: int(v) if v.isdecimal() else v for n, v in about.items()}))
+    expected = (row["matching"] or None, row["extreme"] or None)
+    lenet = {"yes": True, "no": False, "": None}[row["lenet"]]
+    texts = (row["section"], row["text"], row["subject"])
+    return Claim(*texts, *curves_, expected, lenet, tuple(row["setting"].split()))
 
 
-def _after(ablation: str) -> Curve:
-    return Curve("magnitude", ablation, prune_at="end", weights_from="end")
-
-
-CLAIMS = (
-    *(
-        Claim("4", "early methods outperform random", m, Curve(m), Curve("random"), "higher")
-        for m in EARLY_METHODS
-    ),
-    *(
-        Claim("4", "early methods stay below magnitude after training", m, Curve(m), AFTER,
-              "lower", lenet=False)
-        for m in EARLY_METHODS
-    ),
-    *(
-        Claim("4", "there is little distinction from magnitude after training (K.1)", m, Curve(m),
-              AFTER, "same", lenet=True)
-        for m in EARLY_METHODS
-    ),
-    *(
-        Claim("4", "all methods perform similarly at lower sparsities (K.1)",
-              f"{m} against {other}", Curve(m), Curve(other), ("same", None), lenet=True)
-        for m, other in combinations(EARLY_METHODS, 2)
-    ),
-    *(
-        Claim("4", "SNIP performs best (K.1, higher sparsities)", f"snip against {m}",
-              Curve("snip"), Curve(m), (None, "higher"), lenet=True)
-        for m in EARLY_METHODS if m != "snip"
-    ),
-    *(
-        Claim("4", "magnitude performs worst (K.1, higher sparsities)", f"magnitude against {m}",
-              Curve("magnitude"), Curve(m), (None, "lower"), lenet=True)
-        for m in EARLY_METHODS if m != "magnitude"
-    ),
-    *_ablation("5", "shuffling maintains accuracy or improves it", "not lower", "shuffle",
-               EARLY_METHODS, lenet=False),
-    *_ablation("5", "reinitialising does not change accuracy", "same", "reinit", EARLY_METHODS,
-               lenet=False),
-    *_ablation("5", "shuffling does not affect accuracy (K.2)", "same", "shuffle", ("magnitude",),
-               lenet=True),
-    *_ablation("5", "shuffling lowers accuracy only at higher sparsities (K.2)", ("same", "lower"),
-               "shuffle", ("snip",), lenet=True),
-    *_ablation("5", "shuffling does not affect accuracy at lower sparsities (K.2)", ("same", None),
-               "shuffle", ("synflow",), lenet=True),
-    *_ablation("5", "reinitialising does not affect accuracy (K.2)", "same", "reinit",
-               ("magnitude", "synflow"), lenet=True),
-    *_ablation("5", "reinitialising lowers accuracy only at higher sparsities (K.2)",
-               ("same", "lower"), "reinit", ("snip",), lenet=True),
-    *_ablation("5", "shuffling raises accuracy at lower sparsities, lowers it at higher (K.2)",
-               ("higher", "lower"), "shuffle", ("grasp",), lenet=True),
-    *_ablation("5", "reinitialising raises accuracy at lower sparsities, lowers it at higher (K.2)",
-               ("higher", "lower"), "reinit", ("grasp",), lenet=True),
-    *_ablation("5", "inverting lowers accuracy", "lower", "invert",
-               ("magnitude", "snip", "synflow")),
-    *_ablation("5", "inverting GraSP does not change accuracy", "same", "invert", ("grasp",),
-               lenet=False),
-    *_ablation("5", "inverting GraSP lowers accuracy (K.2)", "lower", "invert", ("grasp",),
-               lenet=True),
-    *(
-        Claim("5", "after training, shuffling and reinitialising lower accuracy", ablation,
-              _after(ablation), AFTER, "lower")
-        for ablation in ("shuffle", "reinit")
-    ),
-    Claim("5", "fixed-variance initialisation lowers magnitude's accuracy", "magnitude",
-          Curve("magnitude", init="fixed_variance"), Curve("magnitude"), "lower"),
-    *(
-        Claim("5", "fixed-variance initialisation does not affect the other methods", m,
-              Curve(m, init="fixed_variance"), Curve(m), "same")
-        for m in EARLY_METHODS if m != "magnitude"
-    ),
-    Claim("G", "making SNIP iterative does not meaningfully alter accuracy", "iterative SNIP",
-          Curve("iterative_snip"), Curve("snip"), "same", lenet=False),
-    *_ablation("G", "shuffling iterative SNIP does not meaningfully affect accuracy", "same",
-               "shuffle", ("iterative_snip",), lenet=False),
-    *_ablation("G", "reinitialising after iterative SNIP does not meaningfully affect accuracy",
-               "same", "reinit", ("iterative_snip",), lenet=False),
-    Claim("G", "making SNIP iterative raises accuracy at high sparsities (K.6: the most extreme)",
-          "iterative SNIP", Curve("iterative_snip"), Curve("snip"), (None, "higher"), lenet=True),
-)  # fmt: skip
+with open(Path(__file__).with_suffix(".csv"), newline="") as file:
+    CLAIMS = tuple(map(_read, csv.DictReader(file)))
 
 
 def matching_sparsity(table: pd.DataFrame, setting: str) -> tuple[float | None, str]:
@@ -195,25 +135,26 @@ def check(table: pd.DataFrame, setting: str, profile: str, section: str) -> pd.D
         a network guesses there, and the verdict as `statistics.worded` has it.
     """
     limit, _ = matching_sparsity(table, setting)
-    levels = settings.sparsities(setting, profile)
+    figure = FIGURES[SECTIONS[section]]
+    levels = sorted({sparsity for sparsity, _ in figure.points(setting, profile)})
     matching = [s for s in levels if limit is not None and s <= limit]
     ranges = {"matching": matching, "extreme": [s for s in levels if s not in matching]}
-    is_lenet = settings.get(setting).fully_connected
     spoken = speaks(setting, profile, table, SECTIONS[section])
     accuracies = Accuracies(table, 1 / curves.classes(setting))
     rows = []
     for claim in CLAIMS:
-        if claim.section != section or claim.lenet not in (None, is_lenet):
+        if claim.section != section or not claim.about(setting):
             continue
-        mixed, pairs = mixed_precision(table, claim.curve, claim.against)
+        pair = [curve.at(setting, profile) for curve in (claim.curve, claim.against)]
+        mixed, pairs = mixed_precision(table, *pair)
         row = {"claim": claim.text, "subject": claim.subject, "n": 0}
         row["mixed"] = f"{mixed} of {pairs}"
-        both = isinstance(claim.expected, tuple)
-        expected = claim.expected if both else (claim.expected, claim.expected)
-        for (name, sparsities), said in zip(ranges.items(), expected, strict=True):
+        for (name, sparsities), said in zip(ranges.items(), claim.expected, strict=True):
+            if figure.along == "step" and not sparsities:
+                said = None  # its one sparsity is in the other range
             region = REGIONS[said or "same"]
             directed = region.word in ("higher", "lower")
-            found = accuracies.difference(claim.curve, claim.against, sparsities, directed)
+            found = accuracies.difference(*pair, sparsities, directed)
             effect, points = found.effect, [100 * d for d in found.each.values()]
             row["n"] = max(row["n"], effect.n)
             row[f"{name}: points"] = f"{100 * effect.mean:+.2f}" if points else ""

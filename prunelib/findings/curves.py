@@ -33,28 +33,33 @@ def accuracy_data(
     """The numbers that an accuracy figure draws.
 
     Args:
-        figure: a number of `grids.FIGURES`, along sparsity.
+        figure: a number of `grids.FIGURES`.
         table: a results table; only runs of the figure are read from it.
         label: the name of a curve's line in a figure, given both.
         replicates: how many; the profile's number by default.
 
     Returns:
-        data frame: panel, line, sparsity, weights remaining (both in percent), mean and std of
-        test accuracy in percent, n. Rows for which no run exists are absent.
+        data frame: panel, line, sparsity and weights remaining (both in percent), mean and std of
+        test accuracy in percent, n. Figures 6 and 10, which have one sparsity, have the step in
+        place of it: the iteration at which the network is pruned, the last one for "end". Rows for
+        which no run exists are absent; the unpruned network has sparsity, or step, 0.
     """
+    grid, last = FIGURES[figure], settings.schedule(setting, profile).iterations
     table = rows_of(figure_runs(figure, setting, profile, replicates), table)
+    points = grid.points(setting, profile)
     rows = []
-    for panel, lines in FIGURES[figure].panels.items():
+    for panel, lines in grid.panels.items():
         for curve in (DENSE, *lines):
             name = "Unpruned" if curve == DENSE else label(figure, curve)
-            found = statistics.over_replicates(table, curve.at(setting, profile))
-            for s, row in found.iterrows():
-                mean, std = 100 * row["mean"], 100 * row["std"]
-                rows.append(
-                    (panel, name, round(100 * s, 1), 100 * (1 - s), mean, std, int(row["n"]))
-                )
-    columns = ["panel", "line", "sparsity", "remaining", "accuracy", "std", "n"]
-    return pd.DataFrame(rows, columns=columns)
+            for step in {step: None for _, step in points} if curve != DENSE else (0,):
+                found = statistics.over_replicates(table, curve.at(setting, profile, step))
+                place = (last if step == "end" else step,)
+                for s, row in found.iterrows():
+                    about = place if grid.along == "step" else (round(100 * s, 1), 100 * (1 - s))
+                    mean, std = 100 * row["mean"], 100 * row["std"]
+                    rows.append((panel, name, *about, mean, std, int(row["n"])))
+    about = ["step"] if grid.along == "step" else ["sparsity", "remaining"]
+    return pd.DataFrame(rows, columns=["panel", "line", *about, "accuracy", "std", "n"])
 
 
 def rows_of(runs: Iterable[Run], table: pd.DataFrame) -> pd.DataFrame:

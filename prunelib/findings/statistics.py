@@ -240,6 +240,16 @@ def highest_matching(table: pd.DataFrame, curve: Curve, tolerance: float) -> flo
     return float(max(matching, default=0.0))
 
 
+def matching_in_words(table: pd.DataFrame, curve: Curve, tolerance: float) -> str:
+    """`highest_matching` in percent, as text: "not run" where it is None, and "< 20.0" where not
+    even the lowest sparsity run, here 20 %, matches."""
+    found = highest_matching(table, curve, tolerance)
+    if found is None:
+        return "not run"
+    lowest = over_replicates(table, curve).index[0]
+    return f"{100 * found:.1f}" if found else f"< {100 * lowest:.1f}"
+
+
 def matching_table(
     table: pd.DataFrame, curves: dict[str, Curve], tolerances: Sequence[float] = TOLERANCES
 ) -> pd.DataFrame:
@@ -250,8 +260,7 @@ def matching_table(
     """
     rows = {}
     for label, curve in curves.items():
-        found = [highest_matching(table, curve, tolerance) for tolerance in tolerances]
-        rows[label] = ["not run" if s is None else f"{100 * s:.1f}" for s in found]
+        rows[label] = [matching_in_words(table, curve, tolerance) for tolerance in tolerances]
     columns = [f"within {100 * t:g} points" for t in tolerances]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 

@@ -1,5 +1,5 @@
-"""Accuracy as figures (3, 4, 8, 9, 11 to 14), from the numbers that `findings.curves` computes; the
-digest of numbers that are drawn; and what to save beside a Figure, in `save`.
+"""Accuracy as figures (3, 4, 6 to 14) and the weights remaining (1), from the numbers that
+`findings` computes; the digest of numbers that are drawn; and what to save beside a Figure, `save`.
 
 A title may have a second line, which says what the numbers rest on. What the paper prints is drawn
 as open markers, where it prints anything for the setting.
@@ -8,11 +8,14 @@ as open markers, where it prints anything for the setting.
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from prunelib import settings
 from prunelib.errors import BadValueError
@@ -94,6 +97,88 @@ def accuracy(
     return fig
 
 
+def steps(
+    data: pd.DataFrame,
+    title: str,
+    figure: int,
+    setting: str,
+    profile: str,
+    replicates: int | None = None,
+) -> Figure:
+    """Figures 6 and 10: test accuracy against the iteration at which the network is pruned.
+
+    The first steps are drawn apart from each other and the last ones too: the axis is linear up to
+    the first step behind 0 and logarithmic from there. Vertical lines are the drops of the learning
+    rate.
+
+    Args:
+        data: as `accuracy_data` returns it for such a figure.
+        figure: whose panels are drawn. setting, profile: whose schedule the axis shows.
+        replicates: as of `accuracy`.
+    """
+    grid, schedule = FIGURES[figure], settings.schedule(setting, profile)
+    names, there = list(grid.panels), settings.steps(setting, profile)
+    asked = replicates or grid.count(setting, profile)
+    labels = {line: _counted(data, line, asked, len(there)) for line in data["line"].unique()}
+    shape, size, _ = _layout(len(names), False)
+    title = noted(title, "bands: one standard deviation")
+    with _axes(title, size, shape, sharex=True, sharey=True) as (fig, axes):
+        for axis, panel in zip(axes[0], names, strict=True):
+            rows = data[data["panel"] == panel]
+            _unpruned(axis, data, rows[rows["line"] == "Unpruned"], labels.get("Unpruned"))
+            for curve in grid.panels[panel]:
+                look = style.look(figure, curve)
+                points = rows[rows["line"] == look.label]
+                if len(points):
+                    label = labels[look.label]
+                    _line(axis, points["step"], points["accuracy"], points, look, label)
+            for drop in schedule.drops:
+                dash = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (4, 4))}
+                axis.axvline(drop, label="Drop of the learning rate", **dash)
+            _step_axis(axis, there, schedule.iterations)
+            axis.set_xlabel("Iteration of pruning" if panel else "Iteration at which it is pruned")
+        _name_axes(axes, [style.panel_title(figure, panel) for panel in names], False)
+        legend(fig)
+    return fig
+
+
+def introduction(data: pd.DataFrame, title: str) -> Figure:
+    """Figure 1: the weights remaining at each step, from `introduction.remaining`.
+
+    What is achieved in retrospect is dashed, the other lines are not.
+    """
+    looks = {look.label: look for look in style.METHODS.values()}
+    with _axes(title, (WIDTH, 4.6)) as (fig, ((axis,),)):
+        for line, points in data.groupby("line", sort=False):
+            look, first = looks[line], points.iloc[0]
+            pruned = f"{first['sparsity']:.1f} % pruned" if first["sparsity"] else "no sparsity"
+            drawn = {"color": look.colour, "linestyle": "--" if first["retroactive"] else "-"}
+            label = f"{line}: {pruned} ({count(points)})"
+            axis.step(points["step"], points["remaining"], where="post", label=label, **drawn)
+            axis.plot(*points[["step", "remaining"]].iloc[-1], look.marker, color=look.colour)
+        axis.set(xlabel="Step of training (iterations)", ylim=(0, 104), xlim=(0, None))
+        axis.set_ylabel("Weights remaining (%)")
+        legend(fig)
+    return fig
+
+
+def _step_axis(axis: Axes, steps: Sequence[int | str], last: int) -> None:
+    """An axis of steps, with labels at as many of them as there is room for, and at both ends."""
+    factor = 2 if width(axis) > 4 else 5  # between steps that are labelled
+    numbers = [last if step == "end" else step for step in steps]
+    first = numbers[1]
+    axis.set_xscale("symlog", linthresh=first, linscale=0.5)
+    axis.set_xlim(-first / 4, 1.15 * last)
+    shown = [0]
+    for step in numbers[1:-1]:
+        if step >= factor * max(shown[-1], first / factor) and 0.8 * factor * step < last:
+            shown.append(step)
+    names = [f"{step / 1000:g}K" if step >= 1000 else str(step) for step in shown]
+    axis.xaxis.set_major_locator(FixedLocator([*shown, last]))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xticklabels([*names, "end"])
+
+
 def _layout(panels: int, both: bool) -> tuple[tuple[int, int], tuple[float, float], dict]:
     """Rows and columns, inches, and ratios of the panels of accuracies: whole and enlarged ones
     side by side where there is one of each, otherwise in a row of each."""
@@ -131,12 +216,13 @@ def _pruned_late(data, figure):
     )
 
 
-def _counted(data, line, asked, sparsities):
+def _counted(data, line, asked, points):
     """The name of a line with its number of replicates, and what it lacks."""
-    rows = data[data["line"] == line]
+    rows, along = data[data["line"] == line], "step" if "step" in data else "sparsity"
     said = count(rows) + (f" of {asked}" if rows["n"].min() < asked else "")
-    there = rows.groupby("panel")["sparsity"].nunique().min()
-    lacks = f", {there} of {sparsities} sparsities" if there < sparsities else ""
+    there = rows.groupby("panel")[along].nunique().min()
+    what = "steps" if along == "step" else "sparsities"
+    lacks = f", {there} of {points} {what}" if there < points else ""
     return f"{line} ({said}{lacks if line != 'Unpruned' else ''})"
 
 

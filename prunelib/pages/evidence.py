@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from prunelib import settings
+from prunelib import grids, settings
 from prunelib.findings.curves import variant
 from prunelib.pages.style import dataset
-from prunelib.results.records import Kind, Record
+from prunelib.results.records import END, TRAINED, Kind, Record
 from prunelib.results.store import Store
 from prunelib.runs import Run
 
@@ -45,6 +45,19 @@ class Evidence:
     def missing(self) -> list[Run]:
         """The Runs that have no record, in their order."""
         return [run for run in self.wanted if run not in self.records]
+
+    @property
+    def price(self) -> str:
+        """How many records are missing, and what it takes to have them, in words."""
+        runs = self.missing
+        if self.kind not in (TRAINED, END):  # a mask takes no training, but of what it is read from
+            runs = {run.parent for run in runs} - {None}
+        first = self.wanted[0]
+        pflop = grids.cost(first.setting, first.profile, len(runs))
+        value, unit = (pflop, "PFLOP") if pflop >= 0.1 else (1000 * pflop, "TFLOP")
+        takes = f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+        takes = f"take {takes} {unit} of training" if runs else "take no training"
+        return f"{len(self.missing)} {self.kind.name}, which {takes}"
 
     @property
     def table(self) -> pd.DataFrame:

@@ -4,7 +4,7 @@ what evidence there is. Which records a figure rests on, and how it is drawn, st
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from IPython.display import Markdown
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from prunelib import engine, grids, scores, settings
 from prunelib.errors import BadValueError, check_name
-from prunelib.findings import claims, curves, statistics
+from prunelib.findings import claims, curves, introduction, statistics
 from prunelib.pages import draw, draw_masks, style
 from prunelib.pages.evidence import Evidence, basis
 from prunelib.paths import data_root
@@ -48,10 +48,21 @@ def _of_masks(data, drawing, all_sparsities=False, after=False):
 _ACCURACY = Form(
     (TRAINED,),
     lambda p: grids.figure_runs(p.figure, p.setting, p.profile, p.replicates),
-    lambda p: curves.accuracy_data(
-        p.figure, p.table(), p.setting, p.profile, style.label, p.replicates
-    ),
+    lambda p: p.accuracy_data(),
     lambda p, data, title: draw.accuracy(data, title, p.figure, p.setting, p.profile, p.replicates),
+)
+_STEPS = replace(
+    _ACCURACY,
+    draw=lambda p, data, title: draw.steps(
+        data, title, p.figure, p.setting, p.profile, p.replicates
+    ),
+)
+_REMAINING = replace(
+    _ACCURACY,
+    data=lambda p: introduction.remaining(
+        p.table(), p.setting, p.profile, style.label, p.replicates
+    ),
+    draw=lambda p, data, title: draw.introduction(data, title),
 )
 _WEIGHTS = Form(
     (START, END),
@@ -59,9 +70,11 @@ _WEIGHTS = Form(
     lambda p: curves.weight_data({w: t for w, k in WHEN.items() if len(t := p.table(k))}),
     lambda p, data, title: draw_masks.weights(data, title),
 )
-# Accuracy against the sparsities 1 - 0.8^k; what is read off masks; the follow-up's weights.
+# Accuracy against sparsity or the step of pruning; weights remaining; what is read off masks; the
+# follow-up's weights.
 FORMS: dict[int | str, Form] = {
-    **{f: _ACCURACY for f, grid in grids.FIGURES.items() if grid.along == "sparsity" and f != 1},
+    **{f: _STEPS if g.along == "step" else _ACCURACY for f, g in grids.FIGURES.items()},
+    1: _REMAINING,
     5: _of_masks(lambda p: curves.collapse_data(p.table(), p.sparsity), draw_masks.collapse),
     15: _of_masks(
         lambda p: curves.layer_data(p.table(), p.setting, p.sparsity), draw_masks.layers, after=True
@@ -136,13 +149,15 @@ class Page:
         return self.evidence(kind).table
 
     def coverage(self) -> None:
-        """Print what the figure rests on, how long what is missing would take, and a digest of the
-        numbers drawn."""
+        """Print what the figure rests on, what it would take to have the rest (time on this machine
+        where it may be trained, operations where not), and a digest of the numbers drawn."""
         for kind, store in self.stores.items():
             found = self.evidence(kind)
             print(found)
             if found.missing:
-                print(engine.plan(self.runs, store))
+                print(
+                    engine.plan(self.runs, store) if self.may_train else f"Not run: {found.price}."
+                )
         if self._at:
             print(f"{self._at.strip()}: {settings.matching_level(self.setting)[1]}")
         if len(data := self.form.data(self)):
@@ -166,41 +181,55 @@ class Page:
                 print(f"No {kind.name} are missing.")
 
     def data(self) -> pd.DataFrame:
-        """The numbers that the figure shows.
+        """The numbers that the figure shows; empty where nothing of it was run."""
+        return self.form.data(self)
 
-        Raises:
-            BadValueError: there are none, as nothing of it was run.
-        """
-        data = self.form.data(self)
-        if data.empty:
-            raise BadValueError(
-                f"{self.name} of {self.setting}, profile {self.runs[0].profile}: no run of it is "
-                "in the store; run this notebook with train=True"
-            )
-        return data
+    def accuracy_data(self) -> pd.DataFrame:
+        """The accuracies of the figure's lines, see `curves.accuracy_data`."""
+        about = (self.figure, self.table(), self.setting, self.profile)
+        return curves.accuracy_data(*about, style.label, self.replicates)
 
-    def accuracies(self) -> pd.DataFrame:
+    def accuracies(self) -> pd.DataFrame | None:
         """Print the unpruned network's mean test accuracy; return those of the figure's lines.
 
         Returns:
-            data frame: a row a line, a column a sparsity, all in percent.
+            data frame: a row a line, a column a sparsity, all in percent, or a column a step; None
+            where nothing was run, which is then printed.
         """
-        data = self.data()
+        if self._not_run():
+            return None
+        data = self.accuracy_data()
         unpruned = data[data["line"] == "Unpruned"]["accuracy"]
         print("Unpruned:", f"{unpruned.iloc[0]:.1f} %" if len(unpruned) else "not run")
         lines = data[data["line"] != "Unpruned"]
         keys = ["panel", "line"] if lines["panel"].any() else ["line"]
-        table = lines.pivot(index=keys, columns="sparsity", values="accuracy").round(1)
+        along = "step" if "step" in lines else "sparsity"
+        table = lines.pivot(index=keys, columns=along, values="accuracy").round(1)
         return table.loc[lines.set_index(keys).index.unique()]
 
-    def matching(self) -> pd.DataFrame:
+    def _not_run(self) -> bool:
+        """Whether the store has too little to show anything but unpruned networks; says so."""
+        found = [self.evidence(kind) for kind in self.form.kinds]
+        pruned = any(run.method != "dense" for evidence in found for run in evidence.records)
+        if pruned and not self.data().empty:
+            return False
+        name = f"{self.name.capitalize()} of {self.setting}, profile {self.runs[0].profile}"
+        costs = " and ".join(evidence.price for evidence in found)
+        print(f"{name}, not run: {costs}; with train=True this notebook makes them.")
+        return True
+
+    def matching(self) -> pd.DataFrame | None:
         """The highest sparsity in percent at which each line of the figure matches the unpruned
-        network: a column a criterion, then what the paper prints."""
+        network: a column a criterion, then what the paper prints. None where nothing was run, which
+        is then printed."""
+        if self._not_run():
+            return None
         lines = {}
         for panel, own in grids.FIGURES[self.figure].panels.items():
             title = f"{style.panel_title(self.figure, panel)}, " if panel else ""
             for curve in own:
-                lines[title + style.label(self.figure, curve)] = curve
+                at = curve.at(self.setting, self.profile)
+                lines[title + style.label(self.figure, curve)] = at
         found = statistics.matching_table(self.table(), lines)
         return found.assign(paper=[printed_matching(self.setting, c) for c in lines.values()])
 
@@ -215,9 +244,10 @@ class Page:
 
     def claims(self, *sections: str) -> pd.DataFrame:
         """Print the highest matching sparsity; return `claims.check` of sections of the paper."""
+        self._not_run()
         table = self.store.table(self.setting, self.profile)
         limit, source = claims.matching_sparsity(table, self.setting)
-        level = "none" if limit is None else f"{100 * limit:.1f} %"
+        level = "not run" if limit is None else f"{100 * limit:.1f} %"
         print(f"Highest matching sparsity: {level} ({source})")
         return self._verdicts(self.setting, self.profile, sections)
 
@@ -252,8 +282,11 @@ class Page:
         found = [claims.check(table, setting, profile, section) for section in sections]
         return pd.concat(found, ignore_index=True)
 
-    def draw(self) -> Figure:
-        """Draw the figure and save it with its provenance."""
+    def draw(self) -> Figure | None:
+        """Draw the figure and save it with its provenance; None where nothing was run, which is
+        then printed."""
+        if self._not_run():
+            return None
         data = self.data()
         found = [self.evidence(kind) for kind in self.form.kinds]
         profile = "" if MASK in self.form.kinds else self.profile  # masks do not depend on it
@@ -267,7 +300,7 @@ class Page:
     @property
     def _at(self):
         """The sparsity, if all the figure's Runs share one."""
-        levels = {run.sparsity for run in self.runs}
+        levels = {run.sparsity for run in self.runs} - {0.0}
         return f" at {100 * self.sparsity:.1f} % sparsity" if levels == {self.sparsity} else ""
 
     def others(self) -> list["Page"]:
