@@ -1,6 +1,7 @@
 """Notebooks as files: find, execute, refresh and stamp them. What they do inside is in `page`."""
 
 import hashlib
+import os
 import sys
 import tempfile
 from concurrent.futures import as_completed
@@ -90,7 +91,10 @@ def execute_all(jobs: list[tuple[Path, Path | None, dict]], workers: int) -> Non
         PrunelibError: some failed; the sentences say which and why.
     """
     failed, bar = [], tqdm(total=len(jobs), unit="notebook", disable=None)
-    with loky.ProcessPoolExecutor(min(workers, len(jobs))) as pool, bar:
+    workers = min(workers, len(jobs))
+    # kernels beside each other with threads of their own would wait for each other's
+    threads = {"OMP_NUM_THREADS": str(max(1, os.cpu_count() // workers))}
+    with loky.ProcessPoolExecutor(workers, env=threads) as pool, bar:
         begun = {pool.submit(_one, *job): job for job in jobs}
         for done in as_completed(begun):
             path, output, _ = begun[done]
