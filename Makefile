@@ -21,7 +21,7 @@ figures: $(ENV)
 	$(BIN)/prunelib run --setting resnet8_digits --profile coarse --figure 3 --figure 4 --figure 6
 	$(BIN)/prunelib run --setting lenet_digits --profile coarse --figure 3 --figure 4 --figure 8 \
 	    --figure 9 --figure 11 --figure 12 --figure 13 --figure 14
-	$(EXECUTE) $(CORE)
+	$(EXECUTE) $(CORE) --workers 2
 	$(EXECUTE) $(LENET) --parameter setting=lenet_digits
 	$(EXECUTE) $(OTHERS) --parameter train=False --workers 2
 	@echo "Executed notebooks are in out/notebooks, their figures in out/figures: begin with"

@@ -22,7 +22,7 @@ from campaigns.common import (
     wait_for,
 )
 from prunelib import engine, networks, scores
-from prunelib.engine import campaign, groups, programs, speed, tasks, trainer
+from prunelib.engine import campaign, groups, programs, speed, tasks, trainer, wide
 from prunelib.engine.checkpoints import Folder
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, StoreError
 from prunelib.results.store import Store
@@ -69,7 +69,7 @@ def test_results_do_not_depend_on_what_is_trained_together(undisturbed, store):
 
 
 def test_networks_that_cannot_be_stacked_are_trained_side_by_side(undisturbed, store, monkeypatch):
-    monkeypatch.setattr(programs, "make", programs.Several)
+    monkeypatch.setattr(wide, "pays", lambda network: False)
     monkeypatch.setattr(speed, "width", lambda *arguments, **options: 3)
     chosen = [r for r in RUNS[:13] if r.sparsity < 0.8]  # states of the dense one included
     assert train(chosen, store) == len(chosen) == 7
@@ -85,9 +85,9 @@ def test_networks_that_cannot_be_stacked_are_trained_side_by_side(undisturbed, s
 def test_the_worker_in_this_process_has_one_thread_while_it_works(store, monkeypatch):
     seen, make = [], programs.make
 
-    def look(*arguments):
+    def look(*arguments, **options):
         seen.append(torch.get_num_threads())
-        return make(*arguments)
+        return make(*arguments, **options)
 
     monkeypatch.setattr(programs, "make", look)
     torch.set_num_threads(2)

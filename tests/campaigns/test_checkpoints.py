@@ -304,10 +304,10 @@ def test_a_half_written_file_that_its_writer_ends_meanwhile_is_no_error(store, w
 def test_half_a_group_goes_on_where_the_whole_was_left(store, whole, monkeypatch):
     make = programs.make
 
-    def limited(models, *arguments):
+    def limited(models, *arguments, **options):
         if len(models) > 2:
             raise MemoryError
-        return make(models, *arguments)
+        return make(models, *arguments, **options)
 
     go_on(store, 5)
     monkeypatch.setattr(programs, "make", limited)

@@ -24,10 +24,10 @@ def test_a_group_that_does_not_fit_into_memory_is_halved(
 ):
     make = programs.make
 
-    def limited(models, *arguments):
+    def limited(models, *arguments, **options):
         if len(models) > room:
             raise error
-        return make(models, *arguments)
+        return make(models, *arguments, **options)
 
     monkeypatch.setattr(programs, "make", limited)
     if room == 0:
@@ -44,7 +44,7 @@ def test_a_group_that_does_not_fit_into_memory_is_halved(
      "CUDA error: an illegal memory access was encountered"],
 )  # fmt: skip
 def test_other_errors_are_not_taken_for_a_lack_of_memory(store, monkeypatch, words):
-    def broken(*arguments):
+    def broken(*arguments, **options):
         raise RuntimeError(words)
 
     monkeypatch.setattr(programs, "make", broken)
