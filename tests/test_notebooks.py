@@ -226,7 +226,7 @@ def test_nbval_fails_on_one_corrupted_number(tmp_path):
     shutil.copy(PATHS[FOUR], tmp_path / "copy.ipynb")
     sound = _nbval(tmp_path / "copy.ipynb", copy, tmp_path / "figures")
     assert sound.returncode == 0, sound.stdout
-    path = copy / "lenet_digits" / "paper.csv"
+    path = copy / "resnet8_digits" / "paper.csv"
     with open(path, newline="") as file:
         table = list(csv.reader(file))
     column = table[0].index("test_accuracy")
