@@ -135,7 +135,8 @@ DEVIATION = 0.1  # of the weights, with init "fixed_variance" and batch norm
 
 
 def build(network: str, seed: int = 0, init: str = "he", stream: str = "weights") -> nn.Module:
-    """A freshly initialised network, on the CPU; `model.input_shape` is the shape of one input.
+    """A freshly initialised network, on the CPU; `model.network` is its name, `model.input_shape`
+    the shape of one input.
 
     He initialisation (Appendix A.3, "Kaiming normal"): fan-in, gain sqrt 2, on every convolution
     and linear layer; biases keep PyTorch's default; batch norm has gamma uniform in [0, 1] and
@@ -180,7 +181,7 @@ def build(network: str, seed: int = 0, init: str = "he", stream: str = "weights"
         for norm in norms:
             nn.init.uniform_(norm.weight)
             nn.init.zeros_(norm.bias)
-    model.input_shape = NETWORKS[network][1]
+    model.network, model.input_shape = network, NETWORKS[network][1]
     return model
 
 

@@ -248,7 +248,7 @@ def matching_level(setting: str) -> tuple[int, str]:
     if chosen.matching is None:
         return 12, "the paper prints no highest matching sparsity here"
     source = "found on magnitude after training, notebook A_settings"
-    if chosen.dataset != "shifted_digits":
+    if chosen.appears == "main body":
         source = "Section 4, footnote 2"
     return chosen.matching, f"the highest matching sparsity ({source})"
 

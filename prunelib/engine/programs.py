@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prunelib import datasets, masks, training
+from prunelib.engine import wide
 from prunelib.engine.graphs import Captured
-from prunelib.engine.wide import widened
 from prunelib.errors import check_name
 from prunelib.precision import PRECISIONS, products, short
 from prunelib.settings import Schedule
@@ -153,7 +153,7 @@ class Stacked(Program):
 
     def _take(self, models, mask):
         self.shapes = {name: value.shape for name, value in models[0].state_dict().items()}
-        self.wide = widened(models).to(memory_format=torch.channels_last).train()
+        self.wide = wide.widened(models).to(memory_format=torch.channels_last).train()
         self.masks = {}
         for name in mask[0]:
             p = self.wide.get_parameter(name)
@@ -250,10 +250,12 @@ def make(
     schedule: Schedule,
     precision: str = "fp32",
     gradual: list[float | None] | None = None,
-    *,
-    stacked: bool,
+    stacked: bool | None = None,
 ) -> Program:
-    """The program for these networks: stacked into one, or side by side."""
+    """The program for these networks: stacked into one, or side by side; by default stacked where
+    that pays."""
+    if stacked is None:
+        stacked = wide.pays(models[0].network)
     return (Stacked if stacked else Several)(models, mask, schedule, precision, gradual)
 
 

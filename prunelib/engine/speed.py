@@ -82,8 +82,7 @@ def stretch(setting: str, count: int, precision: str | None, device: str) -> Cal
     models = [networks.build(chosen.network, k).to(device) for k in range(count)]
     mask = [masks.prune(m, "random", 0.5, seed=k) for k, m in enumerate(models)]
     if precision is not None:
-        stacked = wide.pays(chosen.network)
-        program = programs.make(models, mask, schedule, precision, stacked=stacked)
+        program = programs.make(models, mask, schedule, precision)
 
     def seconds(iterations):
         if device == "cuda":

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import cloudpickle
 
 from prunelib import analysis, datasets, scores, settings
-from prunelib.engine import jobs, memory, programs, trainer, wide
+from prunelib.engine import jobs, memory, programs, trainer
 from prunelib.engine.checkpoints import State, Tensors, undump
 from prunelib.engine.groups import Task
 from prunelib.engine.jobs import Advance, Done, Job
@@ -108,8 +108,7 @@ def _compare(task: Task, job: Job, states: Mapping[State, Tensors], advance: Adv
     if trained:
         schedule = settings.schedule(first.setting, first.profile)
         dataset = datasets.load(settings.get(first.setting).dataset).to(job.device)
-        stacked = wide.pays(settings.get(first.setting).network)
-        program = programs.make(models, mask, schedule, job.precision, stacked=stacked)
+        program = programs.make(models, mask, schedule, job.precision)
         if programs.train(program, dataset, first.replicate, lambda done: job.is_over()) is None:
             return Done()
         weights = [program.tensors(k) for k in range(len(task.runs))]

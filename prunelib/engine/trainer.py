@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from prunelib import datasets, masks, networks, settings
-from prunelib.engine import memory, programs, wide
+from prunelib.engine import memory, programs
 from prunelib.engine.checkpoints import State, Tensors, dump
 from prunelib.engine.groups import Task
 from prunelib.engine.jobs import Advance, Done, Job
@@ -85,13 +85,11 @@ def _begun(
         with memory.scoring():
             made.append(starts.start(run))
     models, mask = (list(part) for part in zip(*made, strict=True))
-    return _program(task, job, models, mask, schedule)
+    return programs.make(models, mask, schedule, job.precision, _gradual(task))
 
 
-def _program(task, job, models, mask, schedule):
-    gradual = [run.sparsity if run.method == "gradual" else None for run in task.runs]
-    stacked = wide.pays(settings.get(task.runs[0].setting).network)
-    return programs.make(models, mask, schedule, job.precision, gradual, stacked=stacked)
+def _gradual(task: Task) -> list[float | None]:
+    return [run.sparsity if run.method == "gradual" else None for run in task.runs]
 
 
 def _resumed(
@@ -120,7 +118,7 @@ def _resumed(
     network = settings.get(task.runs[0].setting).network
     models = [networks.build(network).to(job.device) for _ in task.runs]
     full = [masks.full(model) for model in models]
-    program = _program(task, job, models, full, schedule)
+    program = programs.make(models, full, schedule, job.precision, _gradual(task))
     for k, run in enumerate(task.runs):
         prefix = f"{runs.index(run)}/"
         own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
