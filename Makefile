@@ -19,9 +19,7 @@ figures: export PRUNELIB_FIGURES := $(CURDIR)/out/figures
 figures: EXECUTE = $(BIN)/prunelib figures --executed out/notebooks --parameter profile=coarse
 figures: $(ENV)
 	$(BIN)/prunelib run --setting resnet8_digits --profile coarse --figure 3 --figure 4 --figure 6
-	$(BIN)/prunelib run --setting lenet_digits --profile coarse --figure 3 --figure 4 --figure 8
-	$(BIN)/prunelib run --setting lenet_digits --profile coarse --figure 9 --figure 11 --figure 12
-	$(BIN)/prunelib run --setting lenet_digits --profile coarse --figure 13 --figure 14
+	$(BIN)/prunelib run -s lenet_digits -p coarse -f 3 -f 4 -f 8 -f 9 -f 11 -f 12 -f 13 -f 14
 	$(EXECUTE) $(CORE) --workers 2
 	$(EXECUTE) $(LENET) --parameter setting=lenet_digits
 	$(EXECUTE) $(OTHERS) --parameter train=False --workers 2

@@ -186,7 +186,7 @@ PROFILES = {
             meaning="the schedule scaled to a tenth of its iterations",
         ),
         Profile(
-            "coarse", 1.0, (3, 9, 12, 15), (2, 4, 6, 8, 10), 5, replicates=2,
+            "coarse", 1.0, (3, 9, 12, 15), (2, 4, 6, 8, 10), 7, replicates=2,
             meaning="the schedule of Appendix A at four sparsities, two replicates",
         ),
         Profile(
