@@ -1,4 +1,4 @@
-"""The command line: prunelib plan, run, merge, bench, figures, report, data.
+"""The command line: prunelib plan, run, merge, bench, figures, claims, report, data.
 
 What the commands need is imported inside them, since PyTorch takes seconds to import and help and
 a mistyped option need none of it.
@@ -313,15 +313,51 @@ def _parameter(text: str) -> tuple[str, str | int | bool]:
 
 
 @app.command()
-def report() -> None:
+def report(
+    facts: Annotated[
+        bool, typer.Option("--facts", help="compute the ledger's exact numbers anew, a minute")
+    ] = False,
+) -> None:
     """Write README.md beside the results: what was run, what was not, and what it says."""
+    from prunelib.findings import ledger
+    from prunelib.findings.facts import recorded
     from prunelib.pages import report
     from prunelib.paths import write_atomically
     from prunelib.results.store import Store
 
+    if facts:
+        print(f"Computed {recorded.record(ledger.facts())} facts in {recorded.path()}")
     store = Store()
     write_atomically(store.root / "README.md", report.text(store))
     print(f"Wrote {store.root / 'README.md'}")
+
+
+@app.command()
+def claims(
+    section: Annotated[
+        list[str] | None,
+        typer.Option("--section", help='repeat for several: 1 to 7, A to M, "S" (Singh and Liu)'),
+    ] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--setting", "-s", help="repeat for several")
+    ] = None,
+    verdict: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="repeat for several: supported, not supported, undecided, not run, agrees, differs"
+        ),
+    ] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", help="table; json, whose schema --format schema prints; or csv, in full"
+        ),
+    ] = "table",
+) -> None:
+    """Print the ledger: what the papers claim, and what the results say of it."""
+    from prunelib.pages import verdicts
+
+    print(verdicts.printed(section or (), setting or (), verdict or (), form))
 
 
 @app.command()

@@ -11,6 +11,7 @@ from prunelib import networks, scores, settings
 from prunelib.errors import BadValueError, check_name
 from prunelib.runs import AFTER, DENSE, EARLY_METHODS, RANDOM, REWOUND, Curve, Run
 
+WEIGHT_LEVELS = (6, 12, 18)  # the k at which unpruned weights are compared
 SYNFLOW_RUNS = ("vgg11_cifar10", "vgg16_cifar10", "modified_resnet18_cifar10",
                 "modified_resnet18_tinyimagenet")  # fmt: skip
 GRASP_RUNS = dict.fromkeys(("vgg19_cifar10", "wrn_32_2_cifar10"), (0.9, 0.95, 0.98)) | {
@@ -239,7 +240,7 @@ def mask_runs(
 def weight_runs(
     setting: str,
     profile: str = "paper",
-    levels: Sequence[int] = (6, 12, 18),
+    levels: Sequence[int] = WEIGHT_LEVELS,
     replicates: int | None = None,
     after: bool = True,
 ) -> list[Run]:

@@ -5,6 +5,7 @@ states of its unpruned network, it names as its parent. A Curve is what the Runs
 share, and makes them.
 """
 
+import re
 from dataclasses import asdict, dataclass, fields, replace
 
 from prunelib import networks, scores, settings
@@ -112,6 +113,11 @@ class Run:
 
 FIELDS = tuple(f.name for f in fields(Run))
 
+_NOTATION = re.compile(
+    r"(?P<method>\w+)(\+(?P<ablation>\w+))?(@(?P<prune_at>\w+)(/(?P<weights_from>\w+))?)?"
+    r"(~(?P<init>\w+))?"
+)
+
 EARLY_METHODS = ("magnitude", "snip", "grasp", "synflow")
 
 
@@ -128,6 +134,35 @@ class Curve:
     prune_at: int | str = 0
     weights_from: int | str = 0
     init: str = "he"
+
+    @classmethod
+    def parse(cls, text: str) -> "Curve":
+        """The curve of a notation: `method[+ablation][@prune_at[/weights_from]][~init]`.
+
+        So "snip+shuffle", "magnitude@end", "magnitude@end/rewind" (lottery ticket rewinding),
+        "synflow@k", "magnitude~fixed_variance"; "unpruned" is the unpruned network.
+
+        Raises:
+            BadValueError: for text of another form.
+        """
+        found = _NOTATION.fullmatch(text)
+        if not found:
+            raise BadValueError(f"curve {text!r} is not method[+ablation][@step[/step]][~init]")
+        said = {name: value for name, value in found.groupdict().items() if value}
+        if said["method"] == "unpruned":
+            said["method"] = "dense"
+        said.setdefault("weights_from", said.get("prune_at", "0"))
+        return cls(**{n: int(v) if v.isdecimal() else v for n, v in said.items()})
+
+    def __str__(self) -> str:
+        """Its notation, see `parse`."""
+        steps = dict.fromkeys((self.prune_at, self.weights_from))
+        return (
+            ("unpruned" if self.method == "dense" else self.method)
+            + (f"+{self.ablation}" if self.ablation != "none" else "")
+            + ("@" + "/".join(map(str, steps)) if set(steps) != {0} else "")
+            + (f"~{self.init}" if self.init != "he" else "")
+        )
 
     def at(self, setting: str, profile: str, step: int | str = 0) -> "Curve":
         """The same curve with its steps as numbers: "k" is `step`."""

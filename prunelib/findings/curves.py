@@ -5,18 +5,22 @@ and our values beside the printed ones), last how far unpruned weights move. Eac
 a tidy data frame that a page draws or prints.
 """
 
-import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from prunelib import networks, settings
+from prunelib import settings
 from prunelib.findings import statistics
+from prunelib.findings.quantities import layers as layers_of
 from prunelib.findings.statistics import Region, spelled, verdict, worded
 from prunelib.grids import FIGURES, figure_runs
 from prunelib.runs import DENSE, EARLY_METHODS, Curve, Run
 
+# What Singh and Liu allow an ablation to move a distribution by beyond chance, as a
+# Kolmogorov-Smirnov distance; and the paper's bound on effective weights, shuffled over unmodified,
+# at matching sparsities (Appendix M).
+MOVED, RECONNECTED = 0.05, 1.0026
 # How far a mean may lie from a printed value: percentage points of neurons; the ratio at the
 # highest matching sparsity, and beyond it.
 NEAR = {"percent_neurons_pruned": 2.0, "matching": 0.0005, "extreme": 0.01}
@@ -79,20 +83,6 @@ def variant(setting: str, table: pd.DataFrame) -> str:
     return f" on {', '.join(others)}" if others else ""
 
 
-@functools.cache
-def _shapes(setting: str) -> dict[str, tuple[int, int]]:
-    """Of each prunable layer, in order: how many weights it has, and how many outputs."""
-    model = networks.build(settings.get(setting).network)
-    weights = {name: model.get_parameter(name) for name in networks.prunable(model)}
-    return {name.removesuffix(".weight"): (w.numel(), len(w)) for name, w in weights.items()}
-
-
-def classes(setting: str) -> int:
-    """How many classes the network of a setting tells apart."""
-    *_, (_, outputs) = _shapes(setting).values()
-    return outputs
-
-
 def collapse_data(table: pd.DataFrame, sparsity: float) -> pd.DataFrame:
     """The curves of Figure 5: the share of neurons with at least s % of their weights pruned.
 
@@ -142,7 +132,7 @@ def layer_sparsities(
     Returns:
         data frame: a row a replicate, a column a layer, from input to output.
     """
-    layers = _shapes(setting)
+    layers = layers_of(setting)
     name = method.removesuffix(" after training")
     chosen = table[(table["method"] == name) & (table["sparsity"] == sparsity)]
     chosen = chosen[(chosen["prune_at"] == "end") == (name != method)]
@@ -213,7 +203,7 @@ def layer_weights(
     for (method, prune_at), group in rows.groupby(["method", "prune_at"], sort=False):
         name = f"{method} after training" if prune_at == "end" else method
         found[name] = _cells(group[quantity]).mean()
-    return pd.DataFrame(found).set_axis(["all layers", *_shapes(setting)])
+    return pd.DataFrame(found).set_axis(["all layers", *layers_of(setting)])
 
 
 def _cells(column: pd.Series, names: Sequence | None = None) -> pd.DataFrame:

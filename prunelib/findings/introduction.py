@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pandas as pd
 
 from prunelib import settings
-from prunelib.findings import claims, curves, statistics
-from prunelib.findings.differences import Accuracies
+from prunelib.findings import curves, statistics
+from prunelib.findings.quantities import classes
+from prunelib.findings.samples import Accuracies
 from prunelib.grids import FIGURES, figure_runs
 from prunelib.runs import AFTER, DENSE, RANDOM, REWOUND, Curve
 
@@ -111,16 +112,16 @@ def comparisons(table: pd.DataFrame, setting: str, profile: str) -> pd.DataFrame
         have, ✗ for fewer than two) and a row "points": its mean accuracy less the other's, over
         the sparsities up to the highest matching one, in percentage points.
     """
-    limit, _ = claims.matching_sparsity(table, setting)
-    sparsities = [s for s in settings.sparsities(setting, profile) if s <= (limit or 0)]
-    accuracies = Accuracies(table, 1 / curves.classes(setting))
+    limit = settings.sparsity(settings.matching_level(setting)[0])
+    sparsities = [s for s in settings.sparsities(setting, profile) if s <= limit]
+    accuracies = Accuracies(table, 1 / classes(setting))
     printed = statistics.published("frankle2021_comparisons").set_index("method")
     rows = {}
     for method, said in printed.iterrows():
         own, here, points = Curve(method), {}, {}
         for name, other in COMPARED.items():
             against = other(method).at(setting, profile)
-            found = accuracies.difference(own, against, sparsities)
+            found = accuracies.difference(str(own), str(against), sparsities)
             there = found.effect.n > 1 and bool(found.each)
             here[name] = "—" if against == own else str(found.effect.n) if there else "✗"
             points[name] = f"{100 * found.effect.mean:+.1f}" if there and against != own else ""

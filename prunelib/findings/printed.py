@@ -12,13 +12,14 @@ import pandas as pd
 
 from prunelib import grids, settings
 from prunelib.errors import check_name
-from prunelib.findings import claims, curves, statistics
-from prunelib.findings.statistics import published
+from prunelib.findings import curves, statistics
+from prunelib.findings.statistics import Region, published
 from prunelib.grids import TABLES
 from prunelib.results.store import Store
 from prunelib.runs import DENSE, EARLY_METHODS, Curve
 
 ROUNDING = 0.1  # what a difference of two printed accuracies may be off by, in points
+NEAR = Region("same", 0.005)  # of a printed accuracy, half a point
 ROUNDED = 1  # the printed decimals
 WORST, BEST = "worst early method", "best early method"  # as the file of gaps has them
 
@@ -53,7 +54,7 @@ def comparison(table: int, store: Store, profile: str = "paper") -> pd.DataFrame
         found = {row.source: row for row in group.itertuples()}
         wanted = TABLES[table].count(setting, profile)
         own = values(records, method, sparsity)
-        effect, region = statistics.effect(()), claims.REGIONS["same"]
+        effect, region = statistics.effect(()), NEAR
         if pd.notna(found["paper"].accuracy):
             mean = found["paper"].accuracy / 100
             effect = statistics.from_printed(own, mean, TABLES[table].count(setting, "paper"))
@@ -236,11 +237,11 @@ def gaps(records: pd.DataFrame, setting: str) -> pd.DataFrame:
         gap of means over the sparsities at which all methods were run, and a column for each
         setting of which the paper prints an upper bound.
     """
-    limit, _ = claims.matching_sparsity(records, setting)
+    limit = settings.sparsity(settings.matching_level(setting)[0])
     means = pd.DataFrame(
         {m: statistics.over_replicates(records, Curve(m))["mean"] for m in EARLY_METHODS}
     ).dropna()
-    means = means.loc[: limit or 0]
+    means = means.loc[:limit]
     below = 100 * means.rsub(means.max(axis=1), axis=0)
     ours = below.max()
     ours[WORST] = below.iloc[-1].max() if len(below) else float("nan")

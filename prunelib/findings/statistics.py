@@ -7,7 +7,7 @@ papers print.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +21,7 @@ PUBLISHED = {
 }
 
 TOLERANCES = (0.0, 0.001, 0.0025, 0.005, 0.01)
+TOLERANCE = 0.0025  # the criterion of "matching", where one is needed: the paper prints none
 
 VERDICTS = ("supported", "undecided", "not supported", "not run")
 # What is said instead of results that the claim does not speak of.
@@ -130,6 +131,12 @@ class Region:
         bounds = (self.bound,) if self.upper is None else (self.bound, self.upper)
         return _ENDS[self.word](*bounds)
 
+    def scaled(self, factor: float) -> "Region":
+        """The same with its margin times a factor; "at most", "at least" and "between" have none
+        and stay."""
+        margin = self.word in _MARGINS
+        return replace(self, bound=self.bound * factor) if margin else self
+
     @property
     def confidence(self) -> float:
         """Of the interval to compare with it.
@@ -146,7 +153,7 @@ def verdict(effect: Effect, region: Region, parts: int = 1) -> str:
         effect: with an interval, which is taken at the region's own confidence.
         region: what the claim allows.
         parts: of how many effects this is the one looked at; the interval is widened accordingly
-            (Bonferroni). See `verdict_of_all`.
+            (Bonferroni).
 
     Returns:
         "supported" where the whole interval lies inside the region, "not supported" where all of
@@ -162,20 +169,6 @@ def verdict(effect: Effect, region: Region, parts: int = 1) -> str:
     else:
         inside, outside = bottom <= low and high <= top, high < bottom or top < low
     return "supported" if inside else "not supported" if outside else "undecided"
-
-
-def verdict_of_all(effects: Sequence[Effect], region: Region) -> str:
-    """The verdict on a claim about all of several effects: its parts' conjunction.
-
-    It is supported where every part is, each at the full level, as an intersection-union test may
-    (Berger, 1982). One part refutes it, with an interval widened for having looked at all.
-    """
-    found = [verdict(effect, region) for effect in effects]
-    if set(found) == {"supported"}:
-        return "supported"
-    if "not supported" in (verdict(effect, region, len(effects)) for effect in effects):
-        return "not supported"
-    return "undecided" if found and "not run" not in found else "not run"
 
 
 def worded(verdict: str, speaks: bool) -> str:

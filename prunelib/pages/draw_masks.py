@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from prunelib import settings
-from prunelib.findings import claims, statistics
+from prunelib.findings import curves, statistics
 from prunelib.pages import style
 from prunelib.pages.axes import (
     GREY,
@@ -120,7 +120,7 @@ def ratio(data: pd.DataFrame, title: str, setting: str) -> Figure:
     both = not values.between(0.97, 1.1).all()
     low, high = max(values.min() - 0.001, _ZOOM[0]), min(values.max() + 0.001, _ZOOM[1])
     matching = 100 * (1 - settings.sparsity(settings.matching_level(setting)[0]))
-    ticks, most = sorted(data["sparsity"].unique()), claims.RECONNECTED.bound
+    ticks, most = sorted(data["sparsity"].unique()), curves.RECONNECTED
     title = noted(title, "whiskers: one standard deviation")
     with panels(title, (WIDTH, 4.8), (1, 1 + both), width_ratios=[1, 2][not both :]) as (fig, axes):
         for axis in axes[0]:
@@ -153,7 +153,7 @@ def weights(data: pd.DataFrame, title: str) -> Figure:
     A column of panels a sparsity, a row before and one after training; bars are means over
     replicates of the Kolmogorov-Smirnov distance, their whiskers standard deviations. Lines show
     what chance moves, which is random pruning's distance, and the most that a claim of immunity
-    allows, `claims.MOVED` above it.
+    allows, `curves.MOVED` above it.
     """
     whens, sparsities = data["when"].unique(), data["sparsity"].unique()
     shape, size = (len(whens), len(sparsities)), (WIDTH, 1.4 + 2.4 * len(whens))
@@ -178,7 +178,7 @@ def _bars(axis: Axes, rows: pd.DataFrame) -> None:
         means, stds = groups.mean().reindex(methods), groups.std().reindex(methods)
         places = [place + shift for place in range(len(methods))]
         axis.bar(places, means, 0.4, yerr=stds, color=look.colour, label=look.label)
-    chance, most = rows[rows["method"] == "random"]["ks"].mean(), claims.MOVED.bound
+    chance, most = rows[rows["method"] == "random"]["ks"].mean(), curves.MOVED
     lines = {
         "Chance: random pruning": (chance, ":"),
         f"Limit: chance + {most}": (chance + most, "--"),

@@ -1,6 +1,7 @@
 """Page: what every notebook does with its parameters: check them, plan, train, read, draw, and say
 what evidence there is. Which records a figure rests on, and how it is drawn, stands in `FORMS`."""
 
+import functools
 import re
 import sys
 from collections.abc import Callable
@@ -12,8 +13,9 @@ from matplotlib.figure import Figure
 
 from prunelib import engine, grids, scores, settings
 from prunelib.errors import BadValueError, check_name
-from prunelib.findings import claims, curves, introduction, statistics
-from prunelib.pages import draw, draw_masks, style
+from prunelib.findings import curves, introduction, ledger, statistics
+from prunelib.findings.measures import Results
+from prunelib.pages import draw, draw_masks, style, verdicts
 from prunelib.pages.evidence import Evidence, basis
 from prunelib.paths import data_root
 from prunelib.results.records import END, MASK, START, TRAINED, Kind
@@ -242,45 +244,31 @@ class Page:
         chosen = table[table["quantity"] == quantity].drop(columns="quantity")
         return chosen.set_index("setting").reset_index()
 
-    def claims(self, *sections: str) -> pd.DataFrame:
-        """Print the highest matching sparsity; return `claims.check` of sections of the paper."""
-        self._not_run()
-        table = self.store.table(self.setting, self.profile)
-        limit, source = claims.matching_sparsity(table, self.setting)
-        level = "not run" if limit is None else f"{100 * limit:.1f} %"
-        print(f"Highest matching sparsity: {level} ({source})")
-        return self._verdicts(self.setting, self.profile, sections)
-
-    def answer(self, *sections: str, found: pd.DataFrame | None = None) -> Markdown:
-        """What was found here, in sentences that are computed from verdicts.
+    def claims(self, *sections: str | int, everywhere: bool = False) -> pd.DataFrame:
+        """The claims of sections of the paper with their verdicts, see `verdicts.table`.
 
         Args:
-            sections: of the paper, see `claims.SECTIONS`; counted for this setting claim by claim
-                and for the others in one sentence each.
-            found: verdicts to count in place of theirs, as the functions of `claims` return them.
+            sections: as in claims.csv, "4" or "J"; a number is a figure, wherever it is spoken of.
+            everywhere: whether to list the other settings' verdicts too, not only this one's.
         """
-        about, lines = f"{self.setting}, profile {self.profile}", []
-        if found is None:
-            found = self._verdicts(self.setting, self.profile, sections)
-        counted = claims.counts(found)
-        lines.append(f"**What was found here** ({about}): {_in_words(counted.sum())}.\n")
-        lines += [f"- {claim}: {_in_words(row)}" for claim, row in counted.iterrows() if claim]
-        for setting, profile in self.listed() if sections else ():
-            if (setting, profile) != (self.setting, self.profile):
-                other = claims.counts(self._verdicts(setting, profile, sections)).sum()
-                if other.drop("not run", errors="ignore").any():
-                    lines.append(f"\nElsewhere ({setting}, profile {profile}): {_in_words(other)}.")
-        return Markdown("\n".join(lines))
+        found = self._entries(sections)
+        here = [e for e in found if everywhere or verdicts.here(e, self.setting, self.profile)]
+        return verdicts.table(here)
 
-    def listed(self) -> list[tuple[str, str]]:
-        """The settings and profiles in the store whose verdicts are listed."""
-        known = settings.SETTINGS.keys() - {claims.UNLISTED}
-        return [pair for pair in self.store.pairs() if pair[0] in known and pair[1] != "smoke"]
+    def answer(self, *sections: str | int) -> Markdown:
+        """What was found here, computed from the ledger's verdicts on sections of the paper: for
+        this setting claim by claim, for the others in counts."""
+        return verdicts.answer(self._entries(sections), self.setting, self.profile)
 
-    def _verdicts(self, setting, profile, sections):
-        table = self.store.table(setting, profile)
-        found = [claims.check(table, setting, profile, section) for section in sections]
-        return pd.concat(found, ignore_index=True)
+    def _entries(self, sections):
+        figures = {str(number) for number in sections if isinstance(number, int)}
+        chosen = [c for c in ledger.claims() if c.section in sections or c.figure in figures]
+        return ledger.entries(self.results, chosen, [(self.setting, self.profile)])
+
+    @functools.cached_property
+    def results(self) -> Results:
+        """The records of every kind, for the ledger, as they are when first asked for."""
+        return Results(self.store.root)
 
     def draw(self) -> Figure | None:
         """Draw the figure and save it with its provenance; None where nothing was run, which is
@@ -311,12 +299,6 @@ class Page:
             for name in settings.SETTINGS
             if name != self.setting and self.store.path(name, profile).exists()
         ]
-
-
-def _in_words(counted: pd.Series) -> str:
-    """Verdicts and how often each was reached, the most frequent first."""
-    there = counted[counted > 0].sort_values(ascending=False, kind="stable")
-    return ", ".join(f"{verdict} {count}×" for verdict, count in there.items()) or "no verdict"
 
 
 def printed_matching(setting: str, curve: Curve) -> str:

@@ -12,7 +12,10 @@ import numpy as np
 import pandas as pd
 
 from prunelib import grids, runs, settings
-from prunelib.findings import claims, statistics
+from prunelib.findings import ledger, statistics
+from prunelib.findings.ledger import Entry
+from prunelib.findings.measures import Results
+from prunelib.pages import verdicts
 from prunelib.pages.evidence import Evidence
 from prunelib.pages.page import printed_matching
 from prunelib.pages.style import label
@@ -59,14 +62,12 @@ were run. The paper prints no criterion;
 
 ## Where these results differ from the paper
 
-Claims about differences of accuracy that the results do not support: the interval
-of the difference, averaged over the sparsities up to the highest matching one or beyond it
-(extreme), lies outside of what the claim allows. Only the paper's networks by its own recipe on its
-own data can fail to support it; others agree with it or differ. "mixed" counts the pairs of runs
-that were computed in two precisions; benchmarks/README.md has what that changes. LeNet on the
-digits, `lenet_digits`, is not held to sentences about LeNet on MNIST: what it differs in, and why,
-stands in [K_lenet](../notebooks/K_lenet.ipynb), where GraSP and iterative SNIP on LeNet are looked
-into too. All verdicts are in the notebooks.
+Claims of the ledger that the results do not support, with the part that decides. Only the paper's
+networks by its own recipe on its own data can fail to support a claim that speaks of them; others
+agree with it or differ. LeNet on the digits, `lenet_digits`, is not held to sentences about LeNet
+on MNIST: what it differs in, and why, stands in [K_lenet](../notebooks/K_lenet.ipynb), where GraSP
+and iterative SNIP on LeNet are looked into too. [Z_claims](../notebooks/Z_claims.ipynb) has the
+whole ledger.
 
 {differences}
 
@@ -75,17 +76,19 @@ into too. All verdicts are in the notebooks.
 {diverged}
 """
 
-EVIDENCE = (
-    "The paper's networks by the paper's recipe",
-    "The paper's networks at a lower profile or on other data",
-    "The miniature, resnet8_digits",
-)
+EVIDENCE = {
+    "The paper's networks by the paper's recipe": lambda e: e.spoken and e.verdict != "not run",
+    "The paper's networks at a lower profile, on other data or beside the claim": lambda e: (
+        not e.spoken and e.setting != "resnet8_digits" and e.verdict != "not run"
+    ),
+    "The miniature, resnet8_digits": lambda e: e.setting == "resnet8_digits",
+    "Not run": lambda e: e.verdict == "not run",
+}
 WHERE = ("for", "setting", "in the paper", "profile")
 COUNTS = ("runs needed", "in the store", "replicates complete", "missing (PFLOP)")
 ORIGIN = ("precision", "data", "hardware")
 READ = ("records", "setting", "profile", "count", "methods", "sparsities", "replicates", "data")
 HIGHEST = ("method", "ours (%)", "paper (%)", "sparsities run", "replicates")
-AGAINST = ("not supported", "differs")  # the verdicts that the page lists
 
 
 def _grids() -> Iterator[tuple[str, grids.Grid, str, Callable[[str], list[runs.Run]]]]:
@@ -167,7 +170,7 @@ def matching(store: Store) -> pd.DataFrame:
     for setting, profile in _pairs(store):
         table, wanted = store.table(setting, profile), settings.sparsities(setting, profile)
         for curve in grids.FIGURES[3].panels[""]:
-            highest = statistics.matching_in_words(table, curve, claims.TOLERANCE)
+            highest = statistics.matching_in_words(table, curve, statistics.TOLERANCE)
             if highest == "not run":
                 continue
             run = statistics.over_replicates(table, curve)
@@ -178,41 +181,21 @@ def matching(store: Store) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["setting", "profile", *HIGHEST])
 
 
-def verdicts(store: Store) -> pd.DataFrame:
-    """Every verdict of `claims.check` that was reached, or left undecided, above profile "smoke".
+def _against(found: list[Entry]) -> str:
+    """For each kind of evidence how often each verdict was reached, and what goes against a claim.
 
-    Returns:
-        data frame: evidence (of `EVIDENCE`), setting, profile, sparsities ("matching" or
-        "extreme"), claim, subject, n, points, interval, mixed, verdict.
+    The ledger holds everything at lower profiles too; a table lists what is not supported, or
+    differs.
     """
-    found = []
-    for setting, profile in _pairs(store):
-        if profile == "smoke" or setting == claims.UNLISTED:
-            continue
-        table = store.table(setting, profile)
-        for section, figure in claims.SECTIONS.items():
-            spoken = claims.speaks(setting, profile, table, figure)
-            evidence = EVIDENCE[2 if setting == "resnet8_digits" else 0 if spoken else 1]
-            about = {"evidence": evidence, "setting": setting, "profile": profile}
-            for row in claims.check(table, setting, profile, section).to_dict("records"):
-                for band in ("matching", "extreme"):
-                    own = {key: row[f"{band}: {key}"] for key in ("points", "interval", "verdict")}
-                    if own["verdict"] not in ("no claim", "not run"):
-                        shared = {key: row[key] for key in ("claim", "subject", "n", "mixed")}
-                        found.append(about | {"sparsities": band} | shared | own)
-    return pd.DataFrame(found)
-
-
-def _differences(found: pd.DataFrame) -> str:
-    """For each kind of evidence how often each verdict was reached, and a table of differences."""
     parts = []
-    for evidence, rows in found.groupby("evidence", sort=False) if len(found) else ():
-        counts = rows["verdict"].value_counts().items()
-        parts.append(f"### {evidence}: " + ", ".join(f"{n} {verdict}" for verdict, n in counts))
-        against = rows[rows["verdict"].isin(AGAINST)].drop(columns=["evidence", "verdict"])
+    for name, belongs in EVIDENCE.items():
+        own = [entry for entry in found if belongs(entry)]
+        parts.append(f"### {name}: {verdicts.counted(own)}")
+        against = verdicts.table(e for e in own if e.verdict in ("not supported", "differs"))
         if len(against):
-            parts.append(against.to_markdown(index=False, disable_numparse=True))
-    return "\n\n".join(parts) or "No claim has two replicates."
+            shown = against.drop(columns=["allowed", "verdict", "at half, twice the margin"])
+            parts.append(shown.to_markdown(index=False, disable_numparse=True))
+    return "\n\n".join(parts)
 
 
 def text(store: Store) -> str:
@@ -230,8 +213,8 @@ def text(store: Store) -> str:
         covered=covered.to_markdown(index=False, floatfmt=",.1f"),
         read_off=read_off(store.root).to_markdown(index=False),
         left=left.reset_index().to_markdown(index=False, floatfmt=",.1f"),
-        tolerance=100 * claims.TOLERANCE,
+        tolerance=100 * statistics.TOLERANCE,
         matching=matching(store).to_markdown(index=False, disable_numparse=True),
-        differences=_differences(verdicts(store)),
+        differences=_against(ledger.entries(Results(store.root))),
         diverged=diverged.to_markdown(index=False) if len(diverged) else finite,
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prunelib.findings.differences import Accuracies, mixed_precision
+from prunelib.findings.samples import Accuracies, mixed_precision
 from prunelib.findings.statistics import Region, effect, verdict
 from prunelib.runs import AFTER, EARLY_METHODS, Curve
 
@@ -32,7 +32,7 @@ def table(curves):
 
 
 def between(curves, sparsities=SPARSITIES, weighted=False, pair=(SNIP, GRASP)):
-    return Accuracies(table(curves), 0.1).difference(*pair, sparsities, weighted)
+    return Accuracies(table(curves), 0.1).difference(*map(str, pair), sparsities, weighted)
 
 
 def noisy(stream, truth, spread=0.001, replicates=3):
@@ -153,7 +153,7 @@ def test_too_few_replicates():
         assert verdict(found.effect, Region("same", 0.005)) == "not run"
         assert found.each == {}
     assert between({SNIP: two, GRASP: two}, sparsities=(0.36,)).effect.n == 0
-    empty = Accuracies(table({SNIP: two})[:0], 0.1).difference(SNIP, GRASP, SPARSITIES)
+    empty = Accuracies(table({SNIP: two})[:0], 0.1).difference("snip", "grasp", SPARSITIES)
     assert math.isnan(empty.effect.error)
 
 

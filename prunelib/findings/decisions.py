@@ -1,0 +1,140 @@
+"""Decisions: one verdict on a claim that has parts.
+
+A claim about all methods, or at every sparsity, is a conjunction of its parts; one about some of
+them a disjunction. Both are decided from the parts' p values, and these by the one rule of
+`statistics`: a p value is at most 0.05 where the interval of the effect lies inside of what is
+allowed, or outside of it.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from scipy import stats
+
+from prunelib.findings.statistics import DIGITS, Effect, Region
+
+LEVEL = 0.05  # of every verdict
+
+
+@dataclass(frozen=True)
+class Part:
+    """That an effect lies in a region, or, if not `holds`, that it lies outside of it."""
+
+    label: str
+    effect: Effect
+    region: Region
+    holds: bool = True
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A conjunction ("all"), a disjunction ("some"), or that more than half of the parts are true
+    ("most")."""
+
+    how: str
+    parts: tuple["Part | Parts", ...]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict, the p value behind it and the part that decided it.
+
+    `p` is the one of being supported or of being not supported, whichever is smaller: the smaller
+    it is, the surer the verdict. NaN where the claim was not run.
+    """
+
+    verdict: str
+    p: float
+    part: Part | None
+
+
+def decide(claim: Part | Parts) -> Decision:
+    """The verdict on a claim.
+
+    A conjunction is supported where every part is, each at the full level, as an
+    intersection-union test may (Berger, 1982); one part refutes it, at a level divided by their
+    number (Holm's first step). A disjunction is the other way round, and "most" between the two:
+    that k of n parts hold has the p value (n - k + 1) times the k-th smallest of theirs (Benjamini
+    and Heller, 2008). It is "not run" where parts are missing that could still decide it.
+    """
+    (p_for, part_for), (p_against, part_against) = _p(claim, True), _p(claim, False)
+    if p_for <= LEVEL:
+        return Decision("supported", p_for, part_for)
+    if p_against <= LEVEL:
+        return Decision("not supported", p_against, part_against)
+    if any(math.isnan(part.effect.error) for part in _leaves(claim)) or part_for is None:
+        return Decision("not run", math.nan, None)
+    return Decision("undecided", min(p_for, p_against), part_for)
+
+
+def p_value(effect: Effect, region: Region, inside: bool = True) -> float:
+    """The p value of an effect lying inside of a region, or outside of it.
+
+    One-sided at half the level for a direction, two one-sided tests at the full level for
+    equivalence, so that it is at most 0.05 where the interval of `Region.confidence` says so. An
+    exact number has 0 or 1; NaN counts as 1.
+    """
+    low, high = region.ends
+    strict = region.word in ("higher", "lower")
+    if effect.error == 0:
+        mean, low, high = (round(end, DIGITS) for end in (effect.mean, low, high))
+        within = low < mean < high if strict else low <= mean <= high
+        return 0.0 if within == inside else 1.0
+    if not math.isfinite(effect.error):
+        return 1.0
+    above = stats.t.sf((effect.mean - low) / effect.error, effect.freedom)
+    below = stats.t.sf((high - effect.mean) / effect.error, effect.freedom)
+    sides = 2 if region.confidence == 0.95 else 1
+    one_sided = max(above, below) if inside else 1 - max(above, below)
+    return min(1.0, sides * float(one_sided))
+
+
+def _p(claim, for_it):
+    """(p value, deciding part) of a claim being true, or false."""
+    if isinstance(claim, Part):
+        return p_value(claim.effect, claim.region, claim.holds == for_it), claim
+    if not claim.parts:
+        return 1.0, None
+    found = sorted((_p(part, for_it) for part in claim.parts), key=lambda pair: pair[0])
+    count = len(found)
+    true = {"all": count, "some": 1, "most": count // 2 + 1}[claim.how]
+    needed = true if for_it else count - true + 1  # so many true, or false, parts decide
+    p, part = found[needed - 1]
+    return min(1.0, (count - needed + 1) * p), part
+
+
+def _leaves(claim) -> Iterator[Part]:
+    if isinstance(claim, Part):
+        yield claim
+    else:
+        for part in claim.parts:
+            yield from _leaves(part)
+
+
+def replicates(claim: Part | Parts) -> int:
+    """The smallest number of replicates that a part rests on."""
+    return min((part.effect.n for part in _leaves(claim)), default=0)
+
+
+def with_margin(claim: Part | Parts, factor: float) -> Part | Parts:
+    """The same claim with its margins times a factor; bounds that are no margins stay."""
+    if isinstance(claim, Parts):
+        return replace(claim, parts=tuple(with_margin(part, factor) for part in claim.parts))
+    return replace(claim, region=claim.region.scaled(factor))
+
+
+def false_discoveries(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
+    """Which verdicts stand when all are looked at together (Benjamini and Hochberg, 1995).
+
+    Args:
+        p_values: of a ledger; NaN where there is none.
+        level: the share of false ones to expect among those that stand.
+    """
+    known = [i for i, p in enumerate(p_values) if not math.isnan(p)]
+    stands = [False] * len(p_values)
+    if known:
+        adjusted = stats.false_discovery_control([p_values[i] for i in known])
+        for i, p in zip(known, adjusted, strict=True):
+            stands[i] = bool(p <= level)
+    return stands

@@ -1,0 +1,210 @@
+"""The kinds of check that the papers' claims need: from a claim and results to its parts.
+
+A *difference* or *equivalence* compares curves, a *value* holds one against a printed number or a
+bound, an *order* compares neighbours in a list, a *trend* is a fitted line, a *crossing* a place
+along the curves, a *count* an exact number. Each becomes a tree of effects and what they may be,
+which `decisions.decide` turns into a verdict.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from prunelib import settings
+from prunelib.errors import BadValueError
+from prunelib.findings.decisions import Part, Parts
+from prunelib.findings.facts import recorded
+from prunelib.findings.measures import Results, measure
+from prunelib.findings.samples import Samples
+from prunelib.findings.statistics import Effect, Region, exact
+from prunelib.grids import WEIGHT_LEVELS
+from prunelib.results.records import END, MASK, START
+from prunelib.runs import Curve
+
+FACT = "fact "  # before the name of a fact, in the column of measures
+NEAREST = 0.06  # a printed sparsity, in percent with one decimal, and its point of the grid
+KINDS = ("difference", "equivalence", "value", "order", "crossing", "trend", "count")
+
+
+def grid(claim, setting: str, profile: str) -> list[float]:
+    """The points along the curves of a claim: sparsities, or the steps of Figures 6 and 10."""
+    if claim.along_steps:
+        last = settings.schedule(setting, profile).iterations
+        return [last if step == "end" else step for step in settings.steps(setting, profile)]
+    kind = measure(claim.measure).kind
+    if kind in (START, END):
+        return [settings.sparsity(k) for k in WEIGHT_LEVELS if k <= settings.get(setting).highest]
+    if kind == MASK:
+        profile = "paper"
+    return list(settings.sparsities(setting, profile))
+
+
+def points(claim, setting: str, profile: str) -> list[float]:
+    """Those points of the grid that the claim speaks of.
+
+    Raises:
+        BadValueError: its column "over" has another form than README and tests allow.
+    """
+    found, over = grid(claim, setting, profile), claim.over
+    if claim.along_steps:
+        last = found[-1]
+        return _between(found, over.removeprefix("steps").strip() or "…", lambda p: p / last)
+    matching = settings.sparsity(settings.matching_level(setting)[0])
+    named = {
+        "": [0.0],  # the unpruned network
+        "any": found,
+        "matching": [s for s in found if s <= matching],
+        "extreme": [s for s in found if s > matching],
+        "lower": found[: len(found) // 2],
+        "higher": found[len(found) // 2 :],
+        "trivial": found[:1],
+        "highest": found[-1:],
+        "highest matching": [matching] if matching in found else [],
+    }
+    return named[over] if over in named else _between(found, over, lambda p: round(100 * p, 1))
+
+
+def _between(found, over, unit):
+    if over == "end":
+        return found[-1:]
+    low, dots, high = over.partition("…")
+    try:
+        if dots:
+            bounds = float(low or "-inf"), float(high or "inf")
+            return [p for p in found if bounds[0] <= unit(p) <= bounds[1]]
+        near = [p for p in found if abs(unit(p) - float(low)) < NEAREST]
+        return near[:1] or [float(low) / 100]
+    except ValueError:
+        raise BadValueError(f"points {over!r} are no name, number or range a…b") from None
+
+
+def build(claim, results: Results, setting: str, profile: str) -> Part | Parts:
+    """The parts of a claim, held against what there is of a setting at a profile."""
+    if claim.measure.startswith(FACT):
+        value = recorded.value(claim.measure.removeprefix(FACT), setting)
+        return Part(setting, exact(value - (claim.printed or 0.0)), claim.region)
+    samples = results.samples(claim.measure, setting, profile, claim.along_steps)
+
+    def name(curve: Curve) -> str:
+        rewound = "k" not in (curve.prune_at, curve.weights_from)
+        return str(curve.at(setting, profile)) if rewound else str(curve)
+
+    make = {"crossing": _crossing, "trend": _trend, "order": _order}.get(claim.kind, _pairs)
+    return make(claim, samples, name, points(claim, setting, profile), setting)
+
+
+def together(claim, built: Sequence[Part | Parts]) -> Part | Parts:
+    """One claim about several settings, of its parts for each of them."""
+    if len(built) == 1:
+        return built[0]
+    if claim.across != "minus":
+        return Parts(claim.across, tuple(built))
+    ours, theirs = (part.effect for part in built)
+    squares = [e.error**2 for e in (ours, theirs)]
+    freedom = [q**2 / e.freedom for q, e in zip(squares, (ours, theirs), strict=True) if e.freedom]
+    total = sum(squares)  # Welch's interval
+    effect = Effect(
+        ours.mean - theirs.mean,
+        math.sqrt(total),
+        total**2 / sum(freedom) if total and freedom else math.inf,
+        min(ours.n, theirs.n),
+    )
+    return replace(built[0], label=f"{claim.settings[0]} minus {claim.settings[1]}", effect=effect)
+
+
+def _pairs(claim, samples, name, where, setting):
+    """Each subject against each reference, or alone."""
+    references: Sequence[Curve | None] = claim.reference or (None,)
+    pairs = [(s, r) for s in claim.subject for r in references if s != r]
+    made = [_compared(claim, samples, name(s), r and name(r), where, setting) for s, r in pairs]
+    return made[0] if len(made) == 1 else Parts(claim.parts, tuple(made))
+
+
+def _order(claim, samples, name, where, setting):
+    """Each subject against the next."""
+    names = [name(curve) for curve in claim.subject]
+    made = [_compared(claim, samples, *pair, where, setting) for pair in itertools.pairwise(names)]
+    return Parts("all", tuple(made))
+
+
+def _compared(claim, samples: Samples, subject, reference, where, setting):
+    """One curve minus another at some points: their mean, or a part for each point."""
+    label = subject if reference is None else f"{subject} against {reference}"
+    directed = claim.region.word in ("higher", "lower")
+
+    def part(own):
+        effect = samples.difference(subject, reference, own, directed).effect
+        at = f" at {_spelled(own[0], claim)}" if len(own) == 1 else ""
+        return Part(label + at, _from_printed(claim, effect, setting), claim.region)
+
+    if claim.each == "mean" or len(where) < 2:
+        return part(where)
+    parts = [part([p]) for p in where]
+    # where both networks guess, nothing can be seen
+    telling = [p for p in parts if not math.isinf(p.effect.error)]
+    return Parts(claim.each, tuple(telling or parts))
+
+
+def _from_printed(claim, effect: Effect, setting) -> Effect:
+    """What is left of an effect when the printed number is taken off, which was drawn as ours was:
+    a prediction interval, see `statistics.from_printed`."""
+    if claim.printed is None:
+        return effect
+    error = effect.error * math.sqrt(1 + effect.n / settings.get(setting).replicates)
+    return replace(effect, mean=effect.mean - claim.printed, error=error)
+
+
+def _trend(claim, samples, name, where, setting):
+    """The change of a fitted line from the first to the last point."""
+    count, centre = len(where), (len(where) - 1) / 2
+    spread = sum((i - centre) ** 2 for i in range(count)) or 1.0
+    weights = {p: (i - centre) / spread * (count - 1) for i, p in enumerate(where)}
+    references: Sequence[Curve | None] = claim.reference or (None,)
+    made = []
+    for subject in claim.subject:
+        for reference in references:
+            if subject != reference:
+                pair = name(subject), reference and name(reference)
+                effect = samples.contrast(*pair, weights).effect
+                label = pair[0] if reference is None else f"{pair[0]} against {pair[1]}"
+                made.append(Part(f"trend of {label}", effect, claim.region))
+    return made[0] if len(made) == 1 else Parts(claim.parts, tuple(made))
+
+
+def _crossing(claim, samples, name, where, setting):
+    """That the region holds up to the printed point, one point of the grid either way.
+
+    It holds at every point before the one below the printed; and it does not at one of those from
+    there to the second above, unless the grid ends before.
+    """
+    unit: Callable[[float], float] = (lambda p: p) if claim.along_steps else (lambda p: 100 * p)
+    if not where:
+        return Parts("all", ())
+    place = min(range(len(where)), key=lambda i: abs(unit(where[i]) - claim.printed))
+    made = []
+    for subject in claim.subject:
+        for reference in claim.reference:
+            pair = name(subject), name(reference)
+
+            def part(p, holds, pair=pair):
+                effect = samples.difference(*pair, [p]).effect
+                label = f"{pair[0]} against {pair[1]} at {_spelled(p, claim)}"
+                return Part(label, effect, claim.region, holds)
+
+            before = tuple(part(p, True) for p in where[:place])
+            after = tuple(part(p, False) for p in where[place : place + 3])
+            both = [Parts("all", before)] if before else []
+            if place + 2 < len(where):
+                both.append(Parts("some", after))
+            made.append(Parts("all", tuple(both)))
+    return made[0] if len(made) == 1 else Parts(claim.parts, tuple(made))
+
+
+def _spelled(point, claim):
+    return f"step {point}" if claim.along_steps else f"{100 * point:.1f} %"
+
+
+def margin_matters(region: Region) -> bool:
+    """Whether a region has a margin that could be half or twice as large."""
+    return region.scaled(2) != region

@@ -1,0 +1,338 @@
+"""The ledger: everything that the papers say and that can be checked, with a verdict.
+
+`CLAIMS` are the rows of claims.csv. An `Entry` is one claim held against the results of one setting
+and profile; `entries` makes them all. Only results by the paper's recipe, on the data and a network
+of which the claim speaks, support it or do not; others agree with it or differ.
+"""
+
+import csv
+import functools
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from prunelib import grids, networks, scores, settings
+from prunelib.errors import BadValueError, check_name
+from prunelib.findings import curves, decisions, kinds
+from prunelib.findings.decisions import decide, with_margin
+from prunelib.findings.facts import FACTS
+from prunelib.findings.kinds import FACT, KINDS
+from prunelib.findings.measures import Results, measure
+from prunelib.findings.statistics import Region, worded
+from prunelib.results.records import END, MASK, START
+from prunelib.runs import ABLATIONS, Curve, Run
+
+GROUPS = {
+    "main": ("resnet20_cifar10", "vgg16_cifar10", "resnet18_tinyimagenet", "resnet50_imagenet"),
+    "main3": ("resnet20_cifar10", "vgg16_cifar10", "resnet18_tinyimagenet"),
+}
+# LeNet with 64 inputs is another network than the one that Appendix K speaks of: what it differs
+# in, and why, stands in K_lenet, and the ledger does not hold it to the paper's sentences.
+UNLISTED = "lenet_digits"
+QUANTIFIERS = ("all", "some", "most")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement that can be checked: a row of claims.csv.
+
+    `settings` are those that it speaks of; `across` says whether each has a verdict, or all, some
+    or most of them share one, or the first is compared with the second ("minus"); `general` that it
+    makes sense of any network. The others say what is compared, where, and what may come out of it.
+
+    Raises:
+        PrunelibError: when made with a value that is not allowed.
+    """
+
+    id: str
+    section: str
+    place: str
+    text: str
+    settings: tuple[str, ...]
+    across: str
+    general: bool
+    kind: str
+    measure: str
+    subject: tuple[Curve, ...]
+    reference: tuple[Curve, ...]
+    parts: str
+    over: str
+    each: str
+    region: Region
+    printed: float | None
+    reason: str
+    figure: str
+
+    def __post_init__(self):
+        for name in self.settings:
+            settings.get(name)
+        check_name("kind", self.kind, KINDS)
+        check_name("across", self.across, ("each", "minus", *QUANTIFIERS))
+        check_name("parts", self.parts, QUANTIFIERS)
+        check_name("each", self.each, ("mean", *QUANTIFIERS))
+        if self.measure.startswith(FACT):
+            check_name("fact", self.measure.removeprefix(FACT), FACTS)
+        elif not self.subject:
+            raise BadValueError(f"claim {self.id} has no subject")
+        else:
+            measure(self.measure)
+        for curve in (*self.subject, *self.reference):
+            check_name("method", curve.method, (*scores.UNSCORED, *scores.METHODS))
+            check_name("ablation", curve.ablation, ABLATIONS)
+            check_name("init", curve.init, networks.INITS)
+        if self.kind == "crossing" and (self.printed is None or not self.reference):
+            raise BadValueError(f"claim {self.id}: a crossing has a reference and a printed level")
+
+    @property
+    def along_steps(self) -> bool:
+        """Whether its points are the steps of Figures 6 and 10."""
+        return self.over.startswith("steps")
+
+    def applies(self, setting: str) -> bool:
+        """Whether its check can be shown on a setting, of which it need not speak."""
+        if setting in self.settings:
+            return True
+        kin = all(settings.get(name).fully_connected for name in self.settings)
+        return self.general or (kin and settings.get(setting).fully_connected)
+
+
+def parse(row: Mapping[str, str]) -> Claim:
+    """The claim in a row of claims.csv.
+
+    Raises:
+        BadValueError: a value that is not allowed; the sentence names the claim.
+    """
+    try:
+        names = [n for name in row["settings"].split() for n in GROUPS.get(name, (name,))]
+        bounds = [float(row[name]) for name in ("bound", "upper") if row[name]]
+        return Claim(
+            id=row["id"],
+            section=row["section"],
+            place=row["place"],
+            text=row["claim"],
+            settings=tuple(names),
+            across=row["across"] or "each",
+            general=row["general"] == "yes",
+            kind=row["kind"],
+            measure=row["measure"],
+            subject=tuple(map(Curve.parse, row["subject"].split())),
+            reference=tuple(map(Curve.parse, row["reference"].split())),
+            parts=row["parts"] or "all",
+            over=row["over"],
+            each=row["each"] or "mean",
+            region=Region(row["region"], *bounds),
+            printed=float(row["printed"]) if row["printed"] else None,
+            reason=row["reason"],
+            figure=row["figure"],
+        )
+    except (ValueError, LookupError, TypeError) as error:
+        raise BadValueError(f"claim {row.get('id')!r} of claims.csv: {error}") from None
+
+
+@functools.cache
+def claims() -> tuple[Claim, ...]:
+    """The rows of claims.csv, in the order of the papers."""
+    with open(Path(__file__).with_name("claims.csv"), newline="") as file:
+        return tuple(map(parse, csv.DictReader(file)))
+
+
+def facts() -> list[tuple[str, str]]:
+    """The (name of a fact, setting) that claims rest on."""
+    found = [(c.measure.removeprefix(FACT), c) for c in claims() if c.measure.startswith(FACT)]
+    return [(fact, setting) for fact, claim in found for setting in claim.settings]
+
+
+class Entry(BaseModel, frozen=True):
+    """A claim held against the results of a setting and profile."""
+
+    id: str = Field(description="of the claim")
+    section: str = Field(description='of the paper: "1" to "7", "A" to "M"; "S" is Singh and Liu')
+    place: str = Field(description="where in the section it stands")
+    claim: str = Field(description="what is claimed, in the words of this project")
+    kind: str = Field(description=f"of check, one of {', '.join(KINDS)}")
+    measure: str = Field(description="what is measured")
+    setting: str = Field(description="whose results these are; several if the claim is about them")
+    profile: str = Field(description="by which they were computed")
+    data: str = Field(description="the data they rest on, if other than the setting's; else empty")
+    named: bool = Field(description="whether the claim speaks of the setting")
+    spoken: bool = Field(
+        description="whether it speaks of these results: by the paper's recipe, on its data"
+    )
+    replicates: int = Field(description="the smallest number that a part rests on")
+    effect: float | None = Field(description="of the part that decides, in the measure's unit")
+    low: float | None = Field(description="lower end of the interval that decides")
+    high: float | None = Field(description="upper end of that interval")
+    allowed: str = Field(description="where the interval must lie for the claim to hold")
+    reason: str = Field(description="why the margin is what it is")
+    part: str = Field(description="the part that decides")
+    verdict: str = Field(
+        description="supported, not supported, undecided or not run; agrees or differs where the "
+        "claim does not speak of these results"
+    )
+    half: str = Field(description="the verdict at half the margin; empty where there is none")
+    twice: str = Field(description="the verdict at twice the margin")
+    p: float | None = Field(description="p value of the verdict, or of the nearer one")
+    missing: int = Field(description="records that it takes and that are not there")
+    pflop: float = Field(description="what training for them costs, in 10^15 operations")
+    figure: str = Field(description="the paper's figure or table that shows it")
+
+
+ENTRIES = TypeAdapter(list[Entry])
+
+
+def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) -> Entry:
+    """A claim held against the results of a setting, or of several that share a verdict.
+
+    Args:
+        names: the settings.
+    """
+    built = [kinds.build(claim, results, name, profile) for name in names]
+    tree = kinds.together(claim, built)
+    found, fact = decide(tree), claim.measure.startswith(FACT)
+    absent = (
+        [] if fact else [run for name in names for run in missing(claim, results, name, profile)]
+    )
+    data = "" if fact else _data(claim, results, names, profile)
+    recipe = profile == "paper" or fact
+    named = set(names) <= set(claim.settings)
+    spoken = named and recipe and not data
+    part = found.part
+    ends = part.effect.interval(part.region.confidence) if part else (math.nan,) * 2
+    shift = claim.printed if claim.printed is not None and claim.kind in ("value", "count") else 0.0
+    half = twice = ""
+    if kinds.margin_matters(claim.region) and found.verdict != "not run":
+        half, twice = (worded(decide(with_margin(tree, f)).verdict, spoken) for f in (0.5, 2))
+    return Entry(
+        id=claim.id,
+        section=claim.section,
+        place=claim.place,
+        claim=claim.text,
+        kind=claim.kind,
+        measure=claim.measure,
+        setting=", ".join(names),
+        profile=profile,
+        data=data,
+        named=named,
+        spoken=spoken,
+        replicates=decisions.replicates(tree),
+        effect=_finite(part.effect.mean + shift if part else math.nan),
+        low=_finite(ends[0] + shift),
+        high=_finite(ends[1] + shift),
+        allowed=allowed(claim),
+        reason=claim.reason,
+        part=part.label if part else "",
+        verdict=worded(found.verdict, spoken),
+        half=half,
+        twice=twice,
+        p=_finite(found.p),
+        missing=len(absent),
+        pflop=round(_cost(absent, claim), 4),
+        figure=claim.figure,
+    )
+
+
+def _finite(value):
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def allowed(claim: Claim) -> str:
+    """What an effect of a claim may be, in words."""
+    region = claim.region
+    if claim.kind in ("value", "count") and claim.printed is not None and region.word == "same":
+        near = f" ± {region.bound:g}" if region.bound else ""
+        return f"{claim.printed:g}{near}"
+    if region.word == "between":
+        return f"{region.bound:g} to {region.upper:g}"
+    if region.word in ("at most", "at least"):
+        return f"{region.word} {region.bound:g}"
+    return f"{region.word} ({region.bound:g})"
+
+
+def _kind(claim):
+    return measure(claim.measure).kind
+
+
+def missing(claim: Claim, results: Results, setting: str, profile: str) -> list[Run]:
+    """The Runs that a claim takes of a setting at a profile and of which there is no record."""
+    kind, where = _kind(claim), kinds.points(claim, setting, profile)
+    lines = [*claim.subject, *claim.reference]
+    if claim.measure == "reconnected":
+        lines += [replace(c, ablation="shuffle") for c in lines]
+    if claim.measure.startswith("effect of "):
+        lines += [replace(c, ablation=claim.measure.removeprefix("effect of ")) for c in lines]
+    if kind in (START, END):
+        lines += [replace(c, ablation="none") for c in lines]
+    points = [(sparsity, 0) for sparsity in where]
+    if claim.along_steps:
+        last = settings.schedule(setting, profile).iterations
+        level = settings.sparsity(settings.matching_level(setting)[0])
+        points = [(level, "end" if step == last else step) for step in where]
+    absent = [results.missing(kind, setting, profile, curve, points) for curve in lines]
+    return list(dict.fromkeys(run for runs in absent for run in runs))
+
+
+def _cost(runs, claim):
+    """What training for some Runs costs; masks cost the training of what they are read from."""
+    if runs and _kind(claim) in (MASK, START):
+        runs = {run.parent for run in runs} - {None}
+    counts = Counter((run.setting, run.profile) for run in runs)
+    return sum(grids.cost(*pair, count) for pair, count in counts.items())
+
+
+def _data(claim, results, names, profile):
+    """Other data than the settings' that the claim's curves rest on."""
+    found = []
+    for name in names:
+        table = results.table(_kind(claim), name, profile)
+        used = {c.method for c in (*claim.subject, *claim.reference)}
+        found.append(curves.variant(name, table[table["method"].isin(used)]))
+    return ", ".join(sorted({words.removeprefix(" on ") for words in found if words}))
+
+
+def entries(
+    results: Results | None = None,
+    chosen: Iterable[Claim] | None = None,
+    also: Sequence[tuple[str, str]] = (),
+) -> list[Entry]:
+    """The ledger.
+
+    Each claim has an entry for each setting of which it speaks at profile "paper", "not run" where
+    there is not enough; and one for each other setting or profile at which its check was run.
+
+    Args:
+        results: a folder's; results/ by default.
+        chosen: claims; all by default.
+        also: pairs of setting and profile to look at besides those that there are, but for
+            `UNLISTED`.
+    """
+    results = results or Results()
+    pairs = [p for p in results.pairs() if p[0] != UNLISTED or p in also]
+    pairs += [p for p in also if p not in pairs]
+    found = []
+    for claim in claims() if chosen is None else chosen:
+        if claim.across == "each":
+            spoken = [(name, "paper") for name in claim.settings]
+            found += [entry(claim, results, [name], profile) for name, profile in spoken]
+        else:
+            spoken = [(name, profile) for name, profile in pairs if name in claim.settings]
+            found.append(entry(claim, results, claim.settings, "paper"))
+        for setting, profile in pairs:
+            new = (setting, profile) not in spoken and claim.applies(setting)
+            if new and _can(claim, results, setting, profile):
+                own = entry(claim, results, [setting], profile)
+                if own.verdict != "not run":
+                    found.append(own)
+    return found
+
+
+def _can(claim, results, setting, profile):
+    """Whether there is anything of a setting and profile to hold a claim against."""
+    if claim.measure.startswith(FACT):
+        return False
+    kind = _kind(claim)
+    held = (setting, profile) in results.stores[kind].pairs()
+    return held and (kind != MASK or profile == "paper")

@@ -1,0 +1,222 @@
+"""Measures: what the papers speak of, as numbers read off the records of a store.
+
+A measure turns each record of one kind into a value, in percent or percentage points where it has a
+unit. `Results` gives the samples of a measure for a setting and profile, each computed once.
+"""
+
+import functools
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from prunelib import settings
+from prunelib.errors import BadValueError
+from prunelib.findings import quantities
+from prunelib.findings.samples import Samples, by_curve
+from prunelib.grids import FIGURES
+from prunelib.results.records import END, MASK, START, TRAINED, Kind, Record
+from prunelib.results.store import Store
+from prunelib.runs import AFTER, DENSE, EARLY_METHODS, RANDOM, REWOUND, Curve, Run
+
+# Of records, the setting's name and the records of its masks: one value a record.
+Values = Callable[[pd.DataFrame, str, pd.DataFrame], pd.Series]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is measured: `values` of the records of a kind, by the name in claims.csv."""
+
+    name: str
+    kind: Kind
+    values: Values
+
+
+_PLAIN: dict[str, tuple[Kind, Values]] = {
+    "accuracy": (TRAINED, lambda t, s, m: 100 * t["test_accuracy"]),
+    "diverged": (TRAINED, lambda t, s, m: 100.0 * ~np.isfinite(t["train_loss"].astype(float))),
+    "deviation": (TRAINED, lambda t, s, m: quantities.deviation(t)),
+    "neurons": (MASK, lambda t, s, m: quantities.neurons(t, s)),
+    "neurons in emptied layers": (
+        MASK,
+        lambda t, s, m: quantities.neurons_in_emptied_layers(t, s),
+    ),
+    "reconnected": (MASK, lambda t, s, m: quantities.reconnected(t, s)),
+    "disconnected": (MASK, lambda t, s, m: quantities.disconnected(t, s)),
+    "cut": (MASK, lambda t, s, m: 100.0 * (t["effective_weights"] == 0)),
+    "unevenness": (MASK, lambda t, s, m: quantities.pruned(t, s).std(axis=1)),
+    "distance to variances": (MASK, lambda t, s, m: quantities.distance_to_variances(t, s)),
+}
+# Of names that say which layers, ablation or curve they are about: a pattern, the kind of records,
+# and the values as a function of the pattern's groups.
+_PATTERNS: tuple[tuple[str, Kind, Callable[..., Values]], ...] = (
+    (
+        r"(?:(highest|lowest) )?sparsity of (\w+)",
+        MASK,
+        lambda how, name: lambda t, s, m: quantities.sparsity_of(t, s, name, how or "all"),
+    ),
+    (
+        r"sparsity of (\w+) less (\w+)",
+        MASK,
+        lambda name, other: (
+            lambda t, s, m: quantities.sparsity_of(t, s, name) - quantities.sparsity_of(t, s, other)
+        ),
+    ),
+    (
+        r"kept of (\w+) over (\w+)",
+        MASK,
+        lambda name, other: lambda t, s, m: quantities.kept_over(t, s, name, other),
+    ),
+    (
+        r"emptied (\w+)",
+        MASK,
+        lambda name: lambda t, s, m: quantities.emptied(t, s, name),
+    ),
+    (
+        r"distance to (\S+)",
+        MASK,
+        lambda curve: lambda t, s, m: quantities.distance_to(t, s, curve),
+    ),
+    (
+        r"effect of (\w+)",
+        TRAINED,
+        lambda ablation: lambda t, s, m: quantities.ablated(t, ablation),
+    ),
+    *(
+        (
+            rf"(excess )?(ks|wasserstein|std), {when} training(, zeros counted)?(, each layer)?",
+            kind,
+            lambda excess, quantity, zeros, each: (
+                lambda t, s, m: quantities.moved(
+                    t, s, m, quantity, bool(each), bool(zeros), bool(excess)
+                )
+            ),
+        )
+        for when, kind in (("before", START), ("after", END))
+    ),
+)
+
+
+@functools.cache
+def measure(name: str) -> Measure:
+    """The measure of a name in claims.csv.
+
+    Raises:
+        BadValueError: there is none.
+    """
+    if name in _PLAIN:
+        return Measure(name, *_PLAIN[name])
+    for pattern, kind, values in _PATTERNS:
+        if found := re.fullmatch(pattern, name):
+            return Measure(name, kind, values(*found.groups()))
+    raise BadValueError(f"measure {name!r} is none of findings/measures.py")
+
+
+class Results:
+    """The samples of every measure in a results folder.
+
+    Args:
+        root: of the stores; results/ by default.
+    """
+
+    def __init__(self, root: Path | str | None = None):
+        self.stores = {kind: Store(root, kind) for kind in (TRAINED, MASK, START, END)}
+        self._records, self._tables, self._samples, self._missing = {}, {}, {}, {}
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Setting and profile of everything in the stores, above profile "smoke"."""
+        found = {pair for store in self.stores.values() for pair in store.pairs()}
+        known = list(settings.SETTINGS)
+        return sorted(
+            (p for p in found if p[0] in known and p[1] != "smoke"),
+            key=lambda pair: (known.index(pair[0]), pair[1]),
+        )
+
+    def records(self, kind: Kind, setting: str, profile: str) -> dict[Run, Record]:
+        """The records of a kind, by their Runs; those of masks have the profile "paper" always."""
+        key = (kind.name, setting, "paper" if kind == MASK else profile)
+        if key not in self._records:
+            self._records[key] = self.stores[kind].records(*key[1:])
+        return self._records[key]
+
+    def table(self, kind: Kind, setting: str, profile: str) -> pd.DataFrame:
+        """The same as a data frame, one row a record."""
+        key = (kind.name, setting, profile)
+        if key not in self._tables:
+            rows = [record.row() for record in self.records(kind, setting, profile).values()]
+            self._tables[key] = pd.DataFrame(rows, columns=list(kind.columns))
+        return self._tables[key]
+
+    def missing(
+        self,
+        kind: Kind,
+        setting: str,
+        profile: str,
+        curve: Curve,
+        points: Sequence[tuple[float, int | str]],
+    ) -> list[Run]:
+        """The Runs of a curve of which there is no record, at the replicates of the profile.
+
+        Args:
+            points: pairs of sparsity and step; the unpruned network has one only.
+        """
+        profile = "paper" if kind == MASK else profile
+        points = ((0.0, 0),) if curve.method == "dense" else tuple(points)
+        key = (kind.name, setting, profile, curve, points)
+        if key not in self._missing:
+            held = self.records(kind, setting, profile)
+            wanted = [
+                curve.run(setting, profile, sparsity, replicate, step)
+                for sparsity, step in points
+                for replicate in range(settings.replicates(setting, profile))
+            ]
+            self._missing[key] = [run for run in dict.fromkeys(wanted) if run not in held]
+        return self._missing[key]
+
+    def samples(self, name: str, setting: str, profile: str, steps: bool = False) -> Samples:
+        """The values of a measure.
+
+        Args:
+            name: of the measure.
+            steps: whether the points are the steps of Figures 6 and 10, at the highest matching
+                sparsity, in place of sparsities.
+        """
+        key = (name, setting, profile, steps)
+        if key not in self._samples:
+            found = measure(name)
+            table = self.table(found.kind, setting, profile)
+            if steps:
+                plain = self.samples(name, setting, profile)
+                values = _along_steps(plain.values, setting, profile)
+            else:
+                masks = self.table(MASK, setting, profile)
+                own = found.values(table, setting, masks) if len(table) else None
+                values = {} if own is None else by_curve(table, own)
+            accuracy = name == "accuracy"
+            guess = 200 / quantities.classes(setting) if accuracy else -math.inf
+            self._samples[key] = Samples(values, guess, pooled=accuracy)
+        return self._samples[key]
+
+
+def _along_steps(values, setting, profile):
+    """The same values with a column a step: curves of Figures 6 and 10, and, the same at every
+    step, those that do not depend on it."""
+    sparsity = settings.sparsity(settings.matching_level(setting)[0])
+    last = settings.schedule(setting, profile).iterations
+    lines = [c for f in (6, 10) for panel in FIGURES[f].panels.values() for c in panel]
+    lines += [DENSE, AFTER, REWOUND, RANDOM, *(Curve(m) for m in EARLY_METHODS)]
+    found = {}
+    for line in dict.fromkeys(lines):
+        columns = {}
+        for step in settings.steps(setting, profile):
+            own = values.get(str(line.at(setting, profile, step)), pd.DataFrame())
+            if sparsity in own:
+                columns[last if step == "end" else step] = own[sparsity]
+        if columns:
+            key = line if "k" in (line.prune_at, line.weights_from) else line.at(setting, profile)
+            found[str(key)] = pd.DataFrame(columns)
+    return found

@@ -1,0 +1,210 @@
+"""Quantities: what Sections 5, J and M and Singh and Liu speak of, read off records of masks and of
+unpruned weights. Each function takes records and a setting's name, and gives one value a record.
+"""
+
+import functools
+import math
+import re
+
+import numpy as np
+import pandas as pd
+
+from prunelib.errors import BadValueError
+from prunelib.findings.facts import architectures
+from prunelib.runs import Curve
+
+_PARTNER = ["method", "prune_at", "sparsity", "replicate"]  # what ablations of one mask share
+
+
+@functools.cache
+def layers(setting: str) -> dict[str, tuple[int, int]]:
+    """Of each prunable layer, from input to output: how many weights it has, how many outputs."""
+    found = architectures.shapes(setting)
+    return {n.removesuffix(".weight"): (shape.numel(), shape[0]) for n, shape in found.items()}
+
+
+def classes(setting: str) -> int:
+    """How many classes the network of a setting tells apart."""
+    *_, (_, outputs) = layers(setting).values()
+    return outputs
+
+
+def group(setting: str, name: str) -> list[int]:
+    """The places of the layers that Appendix J calls by a name, from input to output.
+
+    Args:
+        name: "layers" (all), "output", "others" (all but it), "first", "shortcuts" (1x1
+            convolutions on skip connections), "main" (all but these), "early" and "late" (the first
+            and the last third of the main ones), "blocks" (the convolutions of the blocks that have
+            a shortcut).
+
+    Raises:
+        BadValueError: for another name.
+    """
+    names = list(layers(setting))
+    skips = [i for i, n in enumerate(names) if re.search("shortcut|downsample", n)]
+    main = [i for i in range(len(names)) if i not in skips]
+    blocks = {re.split(r"\.(?:shortcut|downsample)", names[i])[0] for i in skips}
+    third = round(len(main) / 3)
+    found = {
+        "layers": list(range(len(names))),
+        "output": main[-1:],
+        "others": [i for i in range(len(names)) if i != main[-1]],
+        "first": main[:1],
+        "shortcuts": skips,
+        "main": main,
+        "early": main[:third],
+        "late": main[-third:],
+        "blocks": [i for i in main if names[i].rpartition(".")[0] in blocks],
+    }
+    if name not in found:
+        raise BadValueError(f"group of layers {name!r}: one of {', '.join(found)}")
+    return found[name]
+
+
+def cells(column: pd.Series) -> pd.DataFrame:
+    """The tuples in the cells of a column, a column an entry."""
+    return pd.DataFrame(list(column), index=column.index, dtype=float)
+
+
+def pruned(table: pd.DataFrame, setting: str) -> pd.DataFrame:
+    """The sparsity of each layer in percent: a row a record, a column a layer."""
+    weights = [count for count, _ in layers(setting).values()]
+    return 100 * (1 - cells(table["layers"]) / weights)
+
+
+def sparsity_of(table: pd.DataFrame, setting: str, name: str, how: str = "all") -> pd.Series:
+    """The sparsity of a group of layers in percent: of all their weights, or the "lowest" or
+    "highest" of any layer; NaN where a network has none."""
+    places = group(setting, name)
+    own = pruned(table, setting)[places]
+    if how in ("lowest", "highest"):
+        return own.min(axis=1) if how == "lowest" else own.max(axis=1)
+    weights = np.array([count for count, _ in layers(setting).values()])[places]
+    return (own * weights).sum(axis=1) / (weights.sum() if places else math.nan)
+
+
+def kept_over(table: pd.DataFrame, setting: str, name: str, other: str) -> pd.Series:
+    """The share of weights that a group of layers keeps, over the share that another keeps."""
+    ours, theirs = (100 - sparsity_of(table, setting, n) for n in (name, other))
+    return ours / theirs.where(theirs > 0)
+
+
+def emptied(table: pd.DataFrame, setting: str, name: str) -> pd.Series:
+    """How many layers of a group are pruned entirely."""
+    return (cells(table["layers"])[group(setting, name)] == 0).sum(axis=1).astype(float)
+
+
+def neurons(table: pd.DataFrame, setting: str) -> pd.Series:
+    """The percentage of neurons whose incoming weights are all pruned (Figure 5)."""
+    counts = cells(table["collapse"])
+    return 100 * counts.iloc[:, -1] / counts.iloc[:, 0]
+
+
+def neurons_in_emptied_layers(table: pd.DataFrame, setting: str) -> pd.Series:
+    """The percentage of those neurons that lie in layers pruned entirely (footnote 6)."""
+    outputs = np.array([outputs for _, outputs in layers(setting).values()])
+    empty = cells(table["layers"]).to_numpy() == 0
+    collapsed = cells(table["collapse"]).iloc[:, -1]
+    return 100 * (empty * outputs).sum(axis=1) / collapsed.where(collapsed > 0)
+
+
+def disconnected(table: pd.DataFrame, setting: str) -> pd.Series:
+    """Effective minus actual sparsity, in percentage points (Appendix M)."""
+    total = sum(count for count, _ in layers(setting).values())
+    return 100 * (table["kept_weights"] - table["effective_weights"]) / total
+
+
+def reconnected(table: pd.DataFrame, setting: str) -> pd.Series:
+    """Effective weights of the shuffled mask over those of the unmodified one, at the unmodified
+    one; NaN for all others, and where that has none (Appendix M)."""
+    effective = table.set_index([*_PARTNER, "ablation"])["effective_weights"].unstack("ablation")
+    effective = effective.reindex(columns=["none", "shuffle"])
+    ratio = effective["shuffle"] / effective["none"].where(effective["none"] > 0)
+    found = table[_PARTNER].join(ratio.rename("ratio"), on=_PARTNER)["ratio"]
+    return found.where(table["ablation"] == "none")
+
+
+def distance_to(table: pd.DataFrame, setting: str, curve: str) -> pd.Series:
+    """The mean absolute difference of layerwise sparsities from those of another curve's mask, of
+    the same replicate and sparsity, in percentage points."""
+    own, target = pruned(table, setting), Curve.parse(curve)
+    about = ("method", "ablation", "prune_at", "init")
+    chosen = np.logical_and.reduce([table[n] == getattr(target, n) for n in about])
+    keys = ["sparsity", "replicate"]
+    theirs = own[chosen].set_axis(pd.MultiIndex.from_frame(table[chosen][keys]))
+    wanted = theirs.reindex(pd.MultiIndex.from_frame(table[keys])).to_numpy()
+    return (own - wanted).abs().mean(axis=1, skipna=False)
+
+
+def distance_to_variances(table: pd.DataFrame, setting: str) -> pd.Series:
+    """The mean absolute difference of layerwise sparsities from those that follow from the
+    variances of He initialisation alone, in percentage points (Section 5, Magnitude pruning)."""
+    expected = {
+        s: list(architectures.proportions_from_variances(setting, s).values())
+        for s in table["sparsity"].unique()
+    }
+    wanted = 100 * np.array([expected[s] for s in table["sparsity"]])
+    return (pruned(table, setting) - wanted).abs().mean(axis=1)
+
+
+def ablated(table: pd.DataFrame, ablation: str) -> pd.Series:
+    """By how many percentage points an ablation changes accuracy, at the unmodified network of the
+    same replicate; NaN for all others."""
+    keys = ["method", "prune_at", "weights_from", "init", "sparsity", "replicate"]
+    chosen = table["ablation"] == ablation
+    index = pd.MultiIndex.from_frame(table[chosen][keys])
+    theirs = pd.Series(table[chosen]["test_accuracy"].to_numpy(float), index)
+    found = theirs.reindex(pd.MultiIndex.from_frame(table[keys])).to_numpy()
+    return (100 * (found - table["test_accuracy"])).where(table["ablation"] == "none")
+
+
+def deviation(table: pd.DataFrame) -> pd.Series:
+    """How far a network's accuracy lies from the mean over its replicates, in percentage points
+    (Levene's measure of spread)."""
+    keys = ["method", "ablation", "prune_at", "weights_from", "init", "sparsity"]
+    accuracy = 100 * table["test_accuracy"].astype(float)
+    return (accuracy - accuracy.groupby([table[k] for k in keys]).transform("mean")).abs()
+
+
+def moved(
+    table: pd.DataFrame,
+    setting: str,
+    masks: pd.DataFrame,
+    quantity: str,
+    each_layer: bool = False,
+    zeros: bool = False,
+    excess: bool = False,
+) -> pd.Series:
+    """How far the unpruned weights move under the ablation of a record (Singh and Liu); NaN for
+    unmodified networks.
+
+    Args:
+        table: records of weights. masks: those of the setting's masks, for `zeros`.
+        quantity: "ks"; "wasserstein" or "std", in standard deviations of the unmodified network's
+            unpruned weights, the latter as a ratio less 1.
+        each_layer: whether to take the layer that moves most, in place of all layers together.
+        zeros: whether pruned weights count, as zeros: both distributions then share them, and a
+            distance shrinks to the share of weights that are kept.
+        excess: whether to take off what chance alone moves, which random pruning shows: its
+            unpruned weights are drawn from one distribution whatever the ablation.
+    """
+    values, wanted = cells(table[quantity]), pd.MultiIndex.from_frame(table[_PARTNER])
+    if quantity != "ks":
+        plain = table["ablation"] == "none"
+        own = cells(table["std"])[plain].set_axis(pd.MultiIndex.from_frame(table[plain][_PARTNER]))
+        values = values / own.reindex(wanted).to_numpy() - (quantity == "std")
+    if zeros:
+        plain = masks[masks["ablation"] == "none"]
+        kept = 100 - pruned(plain, setting)
+        kept.insert(0, "all layers", 100 * (1 - plain["sparsity"]))
+        kept = kept.set_axis(pd.MultiIndex.from_frame(plain[_PARTNER]))
+        values = values * kept.reindex(wanted).to_numpy() / 100
+    found = values.iloc[:, 1:].abs().max(axis=1) if each_layer else values[0]
+    if excess:
+        keys = ["ablation", "sparsity", "replicate"]
+        chance = table["method"] == "random"
+        index = pd.MultiIndex.from_frame(table[chance][keys])
+        own = pd.Series(found[chance].to_numpy(), index)
+        found = found - own.reindex(pd.MultiIndex.from_frame(table[keys])).to_numpy()
+    return found.where(table["ablation"] != "none")

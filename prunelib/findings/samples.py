@@ -1,0 +1,244 @@
+"""Samples: the values of one measure, and contrasts of curves that a few replicates can narrow.
+
+A contrast weighs the points along a curve: equal weights give a mean over sparsities, those of a
+fitted line a trend. Its standard error is pooled: three replicates of one curve say little of its
+spread, those of all curves of a setting and profile together say much. Curves that guess, and those
+whose spread is out of the ordinary, stay out of the pool.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from prunelib.findings.statistics import Effect, select
+from prunelib.runs import Curve
+
+# The level of Cochran's test, by which ISO 5725-2 tells which spreads do not belong in a pool.
+OUTLYING = 0.01
+
+_CURVE = ["method", "ablation", "prune_at", "weights_from", "init"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of two curves, or what one curve has, in the unit of the measure.
+
+    `effect` is the contrast over points, `each` has the difference at each of these, and
+    `left_out` are those at which a network of either curve guesses.
+    """
+
+    effect: Effect
+    each: dict[float, float] = field(default_factory=dict)
+    left_out: tuple[float, ...] = ()
+
+
+class Samples:
+    """Values of a measure of a setting at a profile, to compare curves in.
+
+    Args:
+        values: dict from a curve's notation to its values, a row a replicate, a column a point
+            (a sparsity, or a step), NaN where there is none.
+        guess: a value up to which a network does no better than guessing.
+        pooled: whether curves share their spread; those of masks do not, whose spread is a
+            property of the method.
+    """
+
+    def __init__(
+        self, values: Mapping[str, pd.DataFrame], guess: float = -math.inf, pooled: bool = True
+    ):
+        self.values, self._guess, self._pooled = dict(values), guess, pooled
+        self._arrays = {
+            key: dict(zip(frame.columns, frame.to_numpy(float).T, strict=True))
+            for key, frame in values.items()
+        }
+        self._known = {}
+
+    def count(self, curve: str, point: float) -> int:
+        """How many replicates a curve has at a point."""
+        found = self._arrays.get(curve, {}).get(point)
+        return 0 if found is None else int(np.isfinite(found).sum())
+
+    def contrast(
+        self, curve: str, against: str | None, weights: Mapping[float, float]
+    ) -> Difference:
+        """The weighted sum over points of a curve's values, minus another's.
+
+        Used are the replicates that have all points. They are not paired: sharing initial weights
+        and the order of data explains next to nothing of their spread, and pairing would leave too
+        little to estimate it from.
+
+        Args:
+            curve, against: notations; None compares with nothing.
+            weights: dict from point to weight; where they add up to 0 the contrast is a trend.
+        """
+        keys = [key for key in (curve, against) if key is not None]
+        points = list(weights)
+        rows = [self._rows(key, points) for key in keys]
+        n = min(map(len, rows))
+        if not points or n < 1:
+            return Difference(Effect(math.nan, math.nan, 0, n))
+        means = [row.mean(axis=0) for row in rows]
+        each = means[0] - (means[1] if len(means) > 1 else 0)
+        mean = float(each @ np.array([weights[p] for p in points]))
+        error, freedom = self._error(keys, weights) if n > 1 else (math.nan, 0)
+        return Difference(
+            Effect(mean, error, freedom, n), dict(zip(points, each.tolist(), strict=True))
+        )
+
+    def difference(
+        self,
+        curve: str,
+        against: str | None,
+        points: Sequence[float],
+        weighted: bool = False,
+    ) -> Difference:
+        """How much more a curve has than another, averaged over some points.
+
+        Compared are those at which both have two replicates or more and no network guesses. If one
+        curve guesses wherever the other does not, there is nothing else to go by, and these are
+        compared.
+
+        Args:
+            weighted: whether a point counts by how well its difference is known (the inverse of
+                its variance). A direction is then told by where it can be seen; that nothing
+                changes is a claim about the unsteady points too, and all must count alike.
+        """
+        keys = [key for key in (curve, against) if key is not None]
+        both = [p for p in points if all(self.count(key, p) > 1 for key in keys)]
+        guess = {p: sum(self._guesses(key, p) for key in keys) for p in both}
+        compared = [p for p in both if not guess[p]] or [p for p in both if guess[p] == 1]
+        left_out = tuple(p for p in both if p not in compared)
+        if not compared:
+            n = min((self.count(key, p) for key in keys for p in both), default=0)
+            error = math.inf if left_out else math.nan
+            return Difference(Effect(math.nan, error, 0, n), left_out=left_out)
+        weights = dict.fromkeys(compared, 1 / len(compared))
+        if weighted and len(compared) > 1:
+            alone = {p: self._error(keys, {p: 1.0})[0] ** 2 for p in compared}
+            if all(alone.values()):
+                total = sum(1 / v for v in alone.values())
+                weights = {p: 1 / v / total for p, v in alone.items()}
+        found = self.contrast(curve, against, weights)
+        return Difference(found.effect, found.each, left_out)
+
+    def _guesses(self, key, point):
+        return bool(np.nanmin(self._arrays[key][point]) <= self._guess)
+
+    def _rows(self, key, points):
+        """The values of the replicates of a curve that has all of the points."""
+        own = self._arrays.get(key, {})
+        if not points or any(p not in own for p in points):
+            return np.empty((0, len(points)))
+        rows = np.stack([own[p] for p in points], axis=1)
+        return rows[np.isfinite(rows).all(axis=1)]
+
+    def _error(self, keys, weights):
+        """Standard error of the contrast of curves, degrees of freedom.
+
+        A curve in the pool takes the pool's variance, another its own (Satterthwaite, 1946).
+        """
+        spreads, pool = self._spreads(weights)
+        shared, freedoms = _variance(pool), sum(freedom for _, freedom in pool.values())
+        pooled, terms = 0.0, []
+        for key in keys:
+            variance, freedom = spreads[key]
+            if key in pool:
+                pooled += shared / (freedom + 1)
+            else:
+                terms.append((variance / (freedom + 1), freedom))
+        terms.append((pooled, freedoms))
+        total = sum(term for term, _ in terms)
+        if not total:
+            return 0.0, math.inf
+        parts = [term**2 / freedom for term, freedom in terms if term]
+        return math.sqrt(total), total**2 / sum(parts)
+
+    def _spreads(self, weights):
+        """(variance, degrees of freedom) of each curve's weighted sum; of those in the pool."""
+        key = tuple(weights.items())
+        if key not in self._known:
+            points, factors = list(weights), np.array(list(weights.values()))
+            spreads, steady = {}, {}
+            for curve in self._arrays:
+                rows = self._rows(curve, points)
+                if len(rows) > 1:
+                    spreads[curve] = (float((rows @ factors).var(ddof=1)), len(rows) - 1)
+                    if rows.min() > self._guess:
+                        steady[curve] = spreads[curve]
+            self._known[key] = spreads, (_belonging(steady) if self._pooled else {})
+        return self._known[key]
+
+
+def _variance(spreads):
+    freedom = sum(f for _, f in spreads.values())
+    return sum(v * f for v, f in spreads.values()) / freedom if freedom else 0.0
+
+
+def _belonging(spreads):
+    """Those spreads that belong together: the largest goes while Cochran's test finds it outlying.
+
+    The test compares it with all others together, for unequal numbers of replicates too.
+    """
+    spreads = dict(spreads)
+    while len(spreads) > 1:
+        largest = max(spreads, key=lambda key: spreads[key][0])
+        variance, freedom = spreads[largest]
+        others = {key: own for key, own in spreads.items() if key != largest}
+        expected = _variance(others)
+        ratio = variance / expected if expected else math.inf if variance else 1
+        beyond = stats.f.sf(ratio, freedom, sum(f for _, f in others.values()))
+        if len(spreads) * beyond > OUTLYING:
+            break
+        spreads = others
+    return spreads
+
+
+def by_curve(table: pd.DataFrame, values: pd.Series) -> dict[str, pd.DataFrame]:
+    """Values of records by the notation of their curves.
+
+    Args:
+        table: rows of one setting and profile. values: one a row.
+
+    Returns:
+        dict from notation to data frame: a row a replicate, a column a sparsity. The unpruned
+        network's values stand at every sparsity, to be compared with.
+    """
+    found = {}
+    rows = table[[*_CURVE, "replicate", "sparsity"]].assign(value=values.astype(float))
+    for about, group in rows.groupby(_CURVE, sort=False):
+        wide = group.pivot(index="replicate", columns="sparsity", values="value")
+        found[str(Curve(*about))] = wide
+    sparsities = sorted({s for wide in found.values() for s in wide if s})
+    for key, wide in found.items():
+        if key.startswith("unpruned") and 0.0 in wide:
+            found[key] = pd.DataFrame(dict.fromkeys((0.0, *sparsities), wide[0.0]))
+    return found
+
+
+class Accuracies(Samples):
+    """The test accuracies of a setting at a profile, all in [0, 1].
+
+    Args:
+        table: a results table of one setting and profile.
+        chance: the accuracy of guessing; a network guesses up to twice that, as test sets have
+            more of some classes than of others.
+    """
+
+    def __init__(self, table: pd.DataFrame, chance: float):
+        super().__init__(by_curve(table, table["test_accuracy"]), 2 * chance)
+
+
+def mixed_precision(table: pd.DataFrame, curve: Curve, against: Curve) -> tuple[int, int]:
+    """How many pairs of runs, one of each curve at a sparsity and replicate, had two precisions.
+
+    Returns:
+        (count, number of pairs).
+    """
+    keys = ["replicate", "sparsity"]
+    ours, theirs = (select(table, c).set_index(keys)["precision"] for c in (curve, against))
+    pairs = pd.concat([ours, theirs], axis=1, join="inner").set_axis(["ours", "theirs"], axis=1)
+    return int((pairs["ours"] != pairs["theirs"]).sum()), len(pairs)

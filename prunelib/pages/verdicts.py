@@ -1,0 +1,287 @@
+"""The ledger in front of people: as a table, as an answer in words, and as one picture."""
+
+import html
+import json
+from collections.abc import Iterable, Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import HTML, Markdown
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from tabulate import tabulate
+
+from prunelib import settings
+from prunelib.errors import check_name
+from prunelib.findings import ledger
+from prunelib.findings.ledger import Entry
+from prunelib.findings.measures import Results
+
+# Each verdict, its colour and the marker that tells it from others in grey.
+LOOKS = {
+    "supported": ("#0a6e5e", "s"),
+    "agrees": ("#7cc4b4", "s"),
+    "undecided": ("#d6bb0f", "D"),
+    "differs": ("#e89a6b", "X"),
+    "not supported": ("#c23b00", "X"),
+    "not run": ("#d4d8da", "."),
+}
+GROUPS = {
+    "the networks that the paper speaks of": lambda e: (
+        e.named and e.profile == "paper" and e.setting != "lenet_mnist"
+    ),
+    "LeNet on MNIST": lambda e: e.setting == "lenet_mnist" and e.profile == "paper",
+    "the miniature": lambda e: e.setting == "resnet8_digits" and e.profile == "paper",
+}
+FORMS = ("table", "json", "csv", "schema")
+# The notebook that shows each figure and table of the paper, or, where there is none, each section.
+HOMES = {
+    **dict.fromkeys(("1", "2"), "01_introduction"),
+    "3": "04_at_initialization",
+    **dict.fromkeys(("4", "5"), "05_ablations"),
+    "6": "06_after_initialization",
+    "7": "D_synflow",
+    "8": "E_baselines",
+    **dict.fromkeys(("9", "10"), "F_ablations_after"),
+    **dict.fromkeys(("11", "12"), "G_iterative_snip"),
+    "13": "H_grasp_variants",
+    "14": "I_improved",
+    "15": "J_layerwise",
+    "16": "M_effective_sparsity",
+    **dict.fromkeys(("Table 1", "Table 2", "Table 3"), "B_snip"),
+    **dict.fromkeys(("Table 4", "Table 5"), "C_grasp"),
+    **dict.fromkeys(("Table 6", "Table 7"), "D_synflow"),
+}
+SECTIONS = {
+    **dict.fromkeys(("1", "2"), "01_introduction"),
+    "3": "03_methods",
+    "4": "04_at_initialization",
+    "5": "05_ablations",
+    **dict.fromkeys(("6", "7"), "06_after_initialization"),
+    "A": "A_settings",
+    "B": "B_snip",
+    "C": "C_grasp",
+    "D": "D_synflow",
+    "E": "E_baselines",
+    "F": "F_ablations_after",
+    "G": "G_iterative_snip",
+    "H": "H_grasp_variants",
+    "I": "I_improved",
+    "J": "J_layerwise",
+    "K": "K_lenet",
+    "L": "L_modified_resnet18",
+    "M": "M_effective_sparsity",
+    "S": "S_weight_distributions",
+}
+WRAP = 22  # marks in a line of the picture
+
+
+def table(entries: Iterable[Entry]) -> pd.DataFrame:
+    """Entries of the ledger, as a notebook shows them.
+
+    Returns:
+        data frame of text, a row an entry: id, claim, setting, profile, n (replicates), effect of
+        the part that decides, its interval, what is allowed, which part decides, the verdict, and
+        the verdicts at half and at twice the margin where there is one.
+    """
+    rows = [
+        {
+            "id": e.id,
+            "claim": e.claim,
+            "setting": e.setting,
+            "profile": e.profile,
+            "n": e.replicates,
+            "effect": _number(e.effect),
+            "interval": f"{_number(e.low)} … {_number(e.high)}" if e.low is not None else "",
+            "allowed": e.allowed,
+            "decided by": e.part,
+            "verdict": e.verdict,
+            "at half, twice the margin": f"{e.half}; {e.twice}" if e.half else "",
+        }
+        for e in entries
+    ]
+    return pd.DataFrame(rows)
+
+
+def _number(value):
+    return "" if value is None else f"{value:.4g}"
+
+
+def counted(entries: Iterable[Entry]) -> str:
+    """How often each verdict was reached, in words, in the order of `LOOKS`."""
+    found = [e.verdict for e in entries]
+    said = [f"{found.count(name)} {name}" for name in LOOKS if name in found]
+    return ", ".join(said) or "no verdict"
+
+
+def printed(sections: Sequence[str], names: Sequence[str], wanted: Sequence[str], form: str) -> str:
+    """The ledger on the results, as text.
+
+    Args:
+        sections, names, wanted: only the entries of these sections, settings and verdicts; all
+            where there is none.
+        form: one of `FORMS`.
+
+    Raises:
+        UnknownNameError: for a section, setting, verdict or form that there is not.
+    """
+    check_name("format", form, FORMS)
+    if form == "schema":
+        return json.dumps(ledger.ENTRIES.json_schema(), indent=2)
+    known = dict.fromkeys(claim.section for claim in ledger.claims())
+    for kind, given, allowed in (
+        ("section", sections, known),
+        ("setting", names, settings.SETTINGS),
+        ("verdict", wanted, LOOKS),
+    ):
+        for name in given:
+            check_name(kind, name, allowed)
+    chosen = [c for c in ledger.claims() if not sections or c.section in sections]
+    found = [
+        e
+        for e in ledger.entries(Results(), chosen, [(n, "paper") for n in names])
+        if (not names or set(names) & set(e.setting.split(", ")))
+        and (not wanted or e.verdict in wanted)
+    ]
+    if form == "json":
+        return ledger.ENTRIES.dump_json(found, indent=2).decode()
+    if form == "csv":
+        return pd.DataFrame([e.model_dump() for e in found]).to_csv(index=False).rstrip()
+    short = table(found).drop(columns=["allowed", "at half, twice the margin"], errors="ignore")
+    lines = tabulate(short, headers="keys", showindex=False, disable_numparse=True, maxcolwidths=44)
+    return f"{lines}\n\n{counted(found)}"
+
+
+def answer(entries: Sequence[Entry], setting: str, profile: str) -> Markdown:
+    """What the ledger says of one setting and profile claim by claim, and of others in counts.
+
+    Args:
+        entries: of the sections in question. setting, profile: names.
+    """
+    own = [e for e in entries if here(e, setting, profile)]
+    lines = [f"**What was found here** ({setting}, profile {profile}): {counted(own)}.\n"]
+    for verdict in LOOKS:
+        said = [f"{e.claim} ({e.id})" for e in own if e.verdict == verdict]
+        if said and verdict != "not run":
+            lines.append(f"- *{verdict}*: {'; '.join(said)}.")
+    others: dict[tuple[str, str], list[Entry]] = {}
+    for e in entries:
+        if not here(e, setting, profile):
+            others.setdefault((e.setting, e.profile), []).append(e)
+    elsewhere = [f"{s}, profile {p}: {counted(found)}" for (s, p), found in others.items()]
+    if elsewhere:
+        lines.append(f"\nElsewhere: {'; '.join(elsewhere)}.")
+    return Markdown("\n".join(lines))
+
+
+def here(entry: Entry, setting: str, profile: str) -> bool:
+    """Whether an entry is about a setting and profile."""
+    return setting in entry.setting.split(", ") and entry.profile == profile
+
+
+def summary(entries: Sequence[Entry]) -> pd.DataFrame:
+    """How often each verdict was reached: a row a group of networks, a column a verdict."""
+    rows = {}
+    for name, belongs in GROUPS.items():
+        found = [e.verdict for e in entries if belongs(e)]
+        rows[name] = {verdict: found.count(verdict) for verdict in LOOKS}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def field(entries: Sequence[Entry]) -> Figure:
+    """The whole ledger as one picture: a mark an entry, a row a section, a panel for each of
+    `GROUPS`."""
+    lines, places = 0.0, {}
+    for section in dict.fromkeys(e.section for e in entries):
+        counts = [
+            sum(e.section == section and belongs(e) for e in entries) for belongs in GROUPS.values()
+        ]
+        places[section] = lines
+        lines += max(1, *(-(-count // WRAP) for count in counts)) + 0.6
+    fig, axes = plt.subplots(1, len(GROUPS), figsize=(11, 1.2 + 0.19 * lines), sharey=True)
+    for ax, (name, belongs) in zip(axes, GROUPS.items(), strict=True):
+        own = [e for e in entries if belongs(e)]
+        for section, top in places.items():
+            found = sorted(
+                (e for e in own if e.section == section), key=lambda e: list(LOOKS).index(e.verdict)
+            )
+            for i, e in enumerate(found):
+                colour, marker = LOOKS[e.verdict]
+                ax.plot(i % WRAP, top + i // WRAP, marker, color=colour, markersize=6)
+        ax.set_title(f"{name[0].upper()}{name[1:]}\n{len(own)} verdicts")
+        ax.set_xlim(-1, WRAP)
+        ax.set_xticks([])
+        ax.grid(False)
+        ax.spines[:].set_visible(False)
+        ax.tick_params(length=0)
+    axes[0].set_yticks(list(places.values()), [_section(s) for s in places])
+    axes[0].set_ylim(lines, -1)
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linestyle="", label=verdict)
+        for verdict, (colour, marker) in LOOKS.items()
+    ]
+    fig.legend(handles=handles, loc="lower center", ncols=len(LOOKS))
+    fig.tight_layout(rect=(0, 0.6 / fig.get_figheight(), 1, 1))
+    return fig
+
+
+def _section(name):
+    return "Singh & Liu" if name == "S" else f"{'Section' if name.isdecimal() else 'App.'} {name}"
+
+
+def home(entry: Entry) -> str:
+    """The name of the notebook that shows what an entry is about."""
+    return HOMES.get(entry.figure, SECTIONS[entry.section])
+
+
+def filterable(entries: Sequence[Entry]) -> HTML:
+    """The ledger as a table whose rows can be chosen by section, setting and verdict, or by a word.
+
+    It needs no library and no network; without scripts all rows are shown. Its links lead to the
+    notebooks beside it.
+    """
+    chosen = {"section": {}, "setting": {}, "verdict": {}}
+    rows = []
+    for e in entries:
+        for name, values in chosen.items():
+            values[getattr(e, name)] = None
+        figure = e.figure if not e.figure.isdecimal() else f"Figure {e.figure}"
+        link = f'<a href="{home(e)}.ipynb">{figure or home(e)}</a>'
+        interval = f"{_number(e.low)} … {_number(e.high)}" if e.low is not None else ""
+        cost = f"{e.missing} missing, {e.pflop:,.4g} PFLOP" if e.verdict == "not run" else ""
+        cells = [e.id, e.place, e.claim, e.setting, e.profile, str(e.replicates), _number(e.effect)]
+        cells += [interval, e.allowed, e.part or cost, e.verdict, e.half, e.twice]
+        about = " ".join(f'data-{name}="{html.escape(getattr(e, name))}"' for name in chosen)
+        texts = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        colour = LOOKS[e.verdict][0]
+        edge = f'style="border-left:6px solid {colour}"'
+        rows.append(f"<tr {about} {edge}>{texts}<td>{link}</td></tr>")
+    boxes = "".join(
+        f'<select data-by="{name}"><option value="">every {name}</option>'
+        + "".join(f"<option>{html.escape(value)}</option>" for value in sorted(values))
+        + "</select> "
+        for name, values in chosen.items()
+    )
+    heads = (
+        "id", "place", "claim", "setting", "profile", "n", "effect", "interval", "allowed",
+        "decided by", "verdict", "half", "twice", "shown in",
+    )  # fmt: skip
+    head = "".join(f"<th>{name}</th>" for name in heads)
+    return HTML(_PAGE.format(boxes=boxes, head=head, rows="".join(rows)))
+
+
+_PAGE = """<div class="ledger">{boxes}<input placeholder="a word, as snip">
+<div style="max-height:40em;overflow:auto"><table><thead><tr>{head}</tr></thead>
+<tbody>{rows}</tbody></table></div></div>
+<script>
+for (const ledger of document.querySelectorAll(".ledger")) {{
+  const boxes = [...ledger.querySelectorAll("select")], word = ledger.querySelector("input");
+  const choose = () => {{
+    for (const row of ledger.querySelectorAll("tbody tr")) {{
+      const fits = boxes.every(box => !box.value || row.dataset[box.dataset.by] === box.value);
+      row.hidden = !(fits && row.textContent.toLowerCase().includes(word.value.toLowerCase()));
+    }}
+  }};
+  ledger.addEventListener("input", choose);
+}}
+</script>"""
