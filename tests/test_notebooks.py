@@ -67,7 +67,7 @@ def test_every_cell_ran_in_order_without_error(notebook):
 
 def test_cells_are_short_and_parameters_plain(notebook):
     cells = [c for c in notebook.cells if c.cell_type == "code"]
-    assert max(len(c.source.splitlines()) for c in cells) <= 20
+    assert max(len(c.source.splitlines()) for c in cells) <= 15
     tagged = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
     assert len(tagged) == 1
     names = [line.split(" = ")[0] for line in tagged[0].source.splitlines()]
