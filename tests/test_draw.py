@@ -92,14 +92,14 @@ def test_figures_5_and_16_show_what_the_paper_prints():
         [(m, a, t, 100 - t, 0.0, 5) for m, a in KEYS for t in (0.0, 100.0)],
         columns=["method", "ablation", "threshold", "share", "std", "n"],
     )
-    _, last = draw_masks.collapse(rows, "Figure 5", "resnet20_cifar10").axes
+    _, last = draw_masks.collapse(rows, "Figure 5", 5, "resnet20_cifar10").axes
     # Section 5, of ResNet-20: magnitude, SNIP, GraSP, SynFlow, and SynFlow shuffled
     assert [y for _, y in open_markers(last)] == [0, 5, 1, 31, 1]
     rows = pd.DataFrame(
         [("snip", s, 1.0, 0.0, 5) for s in (0.2, 0.737856, 0.981986)],
         columns=["method", "sparsity", "ratio", "std", "n"],
     )
-    (axis,) = draw_masks.ratio(rows, "Figure 16", "resnet20_cifar10").axes
+    (axis,) = draw_masks.ratio(rows, "Figure 16", 5, "resnet20_cifar10").axes
     # Appendix M, of ResNet-20 at 73.8 and 98.2 %
     assert [y for _, y in open_markers(axis)] == pytest.approx(
         [0.9921, 1.0016, 1.0197, 1.0353, 1.0, 1.0, 1.0, 1.0006]
@@ -110,7 +110,7 @@ def test_no_line_of_figure_15_runs_through_a_shortcut():
     model = networks.build("resnet20")
     names = [name.removesuffix(".weight") for name in networks.prunable(model)]
     rows = pd.DataFrame({"method": "snip", "layer": names, "sparsity": 50.0, "std": 1.0, "n": 5})
-    (axis,) = draw_masks.layers(rows, "Figure 15", "resnet20_cifar10").axes
+    (axis,) = draw_masks.layers(rows, "Figure 15", 5, "resnet20_cifar10").axes
     (joined,) = [
         a for a in axis.get_lines() if a.get_linestyle() != "None" and len(a.get_xdata()) > 2
     ]
@@ -128,8 +128,58 @@ def test_the_weights_figure_shows_chance_and_the_limit():
         ],
         columns=["when", "sparsity", "method", "ablation", "replicate", "ks", "wasserstein", "std"],
     )
-    (axis,) = draw_masks.weights(data, "Unpruned weights").axes
+    (axis,) = draw_masks.weights(data, "Unpruned weights", 1).axes
     heights = {a.get_label(): a.get_ydata()[0] for a in axis.get_lines()}
-    assert heights["Chance: random pruning"] == pytest.approx(0.02)
+    assert heights["Chance: random pruning (n = 1)"] == pytest.approx(0.02)
     assert heights["Limit: chance + 0.05"] == pytest.approx(0.07)
     assert [bar.get_height() for bar in axis.patches] == [0.3, 0.3]
+
+
+def test_figures_of_masks_say_how_many_replicates_of_those_asked_for_are_there():
+    """SNIP has three of five; of GraSP none is missing."""
+    about = {"sparsity": 50.0, "std": 1.0, "ratio": 1.0, "share": 10.0, "ablation": "none"}
+    rows = pd.DataFrame(
+        [
+            {"method": method, "layer": layer, "threshold": threshold, "n": n} | about
+            for method, n in (("snip", 3), ("grasp", 5))
+            for layer, threshold in (("layers.0", 0.0), ("layers.1", 50.0), ("layers.2", 100.0))
+        ]
+    )
+    for drawing in (draw_masks.collapse, draw_masks.layers, draw_masks.ratio):
+        of_ratio = drawing is draw_masks.ratio
+        shown = rows.assign(sparsity=rows["threshold"] / 200 + 0.2) if of_ratio else rows
+        (legend,) = drawing(shown, "A figure", 5, "lenet_mnist").legends
+        names = {text.get_text() for text in legend.get_texts()}
+        assert {"SNIP (n = 3 of 5)", "GraSP (n = 5)"} <= names
+
+
+def test_the_weights_figure_says_which_bars_lack_replicates():
+    """GraSP's bar after training is missing, and one replicate of random pruning, of two."""
+    made = [
+        (when, 0.5, method, ablation, replicate, 0.1, 0.0, 1.0)
+        for when in ("before training", "after training")
+        for method in ("snip", "grasp", "random")
+        for ablation in ("shuffle", "reinit")
+        for replicate in range(2)
+        if (when, method, ablation) != ("after training", "grasp", "shuffle")
+        and (method, replicate) != ("random", 1)
+    ]
+    columns = ["when", "sparsity", "method", "ablation", "replicate", "ks", "wasserstein", "std"]
+    fig = draw_masks.weights(pd.DataFrame(made, columns=columns), "Unpruned weights", 2)
+    (legend,) = fig.legends
+    names = {text.get_text() for text in legend.get_texts()}
+    assert {
+        "Shuffled (n = 0 to 2 of 2)", "Reinitialised (n = 2)",
+        "Chance: random pruning (n = 1 of 2)",
+    } < names  # fmt: skip
+    for axis in fig.axes:
+        labels = [label.get_text() for label in axis.get_xticklabels()]
+        assert labels in ([], ["SNIP", "GraSP"])
+
+
+def test_figure_1_says_how_many_replicates_are_there():
+    rows = [("Random", step, 80.0, 20.0, 1, False) for step in (0, 10)]
+    columns = ["line", "step", "remaining", "sparsity", "n", "retroactive"]
+    fig = draw.introduction(pd.DataFrame(rows, columns=columns), "Figure 1", 3)
+    (legend,) = fig.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["Random: 20.0 % pruned (n = 1 of 3)"]

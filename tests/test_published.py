@@ -10,7 +10,7 @@ from prunelib.errors import UnknownNameError
 from prunelib.findings import printed, reported
 from prunelib.findings.statistics import PUBLISHED, published
 from prunelib.grids import SYNFLOW_RUNS, TABLES, figure_runs, table_runs
-from prunelib.pages.tables import TablePage, dots
+from prunelib.pages.tables import TablePage, dots, reported_lines
 from prunelib.results.store import Store
 from prunelib.runs import DENSE, Curve
 
@@ -278,6 +278,35 @@ def test_figure_7_has_the_reported_lines_and_ours(tmp_path):
     assert list(dict.fromkeys(table["setting"])) == list(SYNFLOW_RUNS)
     ours = table[table["source"] == "ours"].iloc[0]
     assert (ours["accuracy"], ours["remaining"], ours["n"]) == (90.0, 25.0, 1)
+
+
+def test_figure_7_compares_where_both_grids_prune_to_the_same_weights(tmp_path):
+    """1/32 and 1/1024 of the weights remain in ours, 10^-1.5 and 10^-3 in theirs."""
+    store = Store(tmp_path)
+    runs = [Curve("snip").run("vgg11_cifar10", "paper", 1 - 0.5**5, r) for r in (0, 1)]
+    store.add(trained(run, 0.9 + run.replicate / 100) for run in runs)
+    table = reported.figure_7_beside(store).set_index(["setting", "method"])
+    assert list(table.index.levels[0]) == sorted(SYNFLOW_RUNS)
+    assert len(table) == 4 * 5
+    row = table.loc[("vgg11_cifar10", "snip")]
+    assert row["ours, 3.1 %"] == "90.5 ± 0.7"
+    assert row["ours, 0.098 %"] == "not run"
+    theirs = (row["Tanaka et al., 3.2 %"], row["Tanaka et al., 0.1 %"])
+    assert theirs == ("88.3", "65.4")  # 88.320 and 65.427 in their raw results
+    assert row["trained here"] == "2 of 50"
+    per_run = 62560 * 128 * 6 * 0.153e9 / 1e15  # VGG-11: 153 million multiplications
+    assert row["missing (PFLOP)"] == pytest.approx(48 * per_run, rel=0.02)
+    assert table.loc[("vgg11_cifar10", "grasp"), "Tanaka et al., 0.1 %"] == ""
+
+
+def test_figure_7_says_of_each_network_whether_ours_was_run(tmp_path):
+    store = Store(tmp_path)
+    store.add([trained(Curve("synflow").run("vgg11_cifar10", "paper", 0.75, 0), 0.9)])
+    axes = reported_lines(reported.figure_7(store, "vgg11_cifar10"), "Figure 7").axes
+    said = {axis.get_title(): [text.get_text() for text in axis.texts] for axis in axes}
+    assert said.pop("VGG-11 on CIFAR-10") == []
+    assert set(map(tuple, said.values())) == {("ours: not run",)}
+    assert len(said) == 3
 
 
 def test_runs_of_figure_7_for_a_network_of_the_paper_and_for_another():

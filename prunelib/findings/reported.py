@@ -7,11 +7,13 @@ import pandas as pd
 
 from prunelib import grids, settings
 from prunelib.findings import statistics
-from prunelib.findings.printed import ROUNDED, values
+from prunelib.findings.printed import ROUNDED, ours, values
 from prunelib.findings.statistics import published
 from prunelib.grids import TABLES
 from prunelib.results.store import Store
 from prunelib.runs import DENSE, Curve, Run
+
+MEET = 0.05  # of the weights remaining: how far apart networks of two grids may lie to be compared
 
 
 def runs(
@@ -114,3 +116,43 @@ def figure_7(store: Store, setting: str, profile: str = "paper") -> pd.DataFrame
     table = table.sort_values("setting", key=lambda s: s.map(names.index), kind="stable")
     shown = ["setting", "method", "source", "sparsity", "remaining", "accuracy", "std", "n"]
     return table[shown].reset_index(drop=True)
+
+
+def figure_7_beside(store: Store, profile: str = "paper") -> pd.DataFrame:
+    """The four networks of Figure 7: accuracies of Tanaka et al. and ours, where both prune to the
+    same number of weights, but for `MEET`.
+
+    Args:
+        store: of trained networks. profile: of our results.
+
+    Returns:
+        data frame: a row a setting and method; at each such point a column of theirs and one of
+        ours, in percent ("" where they report none, "not run" where we have none; ours as
+        `printed.ours` has them), named by the weights remaining; how many of our networks at all
+        points of the figure are trained, and what the missing ones cost in PFLOP.
+    """
+    theirs, halvings = published("tanaka2020_accuracy"), settings.halvings(profile)
+    met = [
+        (own, other)
+        for own in halvings
+        for other in theirs["sparsity"].unique()
+        if abs((1 - other) / (1 - own) - 1) <= MEET
+    ]
+    rows = []
+    for setting in grids.FIGURES[7].paper:
+        wanted, records = grids.figure_runs(7, setting, profile), store.table(setting, profile)
+        missing = set(store.missing(wanted))
+        for curve in grids.FIGURES[7].panels[""]:
+            row = {"setting": setting, "method": curve.method}
+            reported = theirs[(theirs["setting"] == setting) & (theirs["method"] == curve.method)]
+            for own, other in met:
+                there = reported["accuracy"][reported["sparsity"] == other]
+                row[f"Tanaka et al., {100 * (1 - other):.2g} %"] = "".join(
+                    f"{accuracy:.1f}" for accuracy in there
+                )
+                row[f"ours, {100 * (1 - own):.2g} %"] = ours(records, curve.method, own)
+            of_it = {run for run in wanted if run.method == curve.method}
+            row["trained here"] = f"{len(of_it - missing)} of {len(of_it)}"
+            row["missing (PFLOP)"] = grids.cost(setting, profile, len(of_it & missing))
+            rows.append(row)
+    return pd.DataFrame(rows).round({"missing (PFLOP)": 1})

@@ -53,20 +53,17 @@ def noted(title: str, note: str) -> str:
     return f"{title}; {note}" if "\n" in title else f"{title}\n{note}"
 
 
-def line(
-    axis: Axes, x, y: pd.Series, rows: pd.DataFrame, look: Look, label: str | None = None
-) -> None:
+def line(axis: Axes, x, y: pd.Series, rows: pd.DataFrame, look: Look, label: str) -> None:
     """A line of means with a band of one standard deviation.
 
     Args:
-        x, y: its points. rows: of the same length, with their std and n.
-        label: of the legend; the look's, and the number of replicates, by default.
+        x, y: its points. rows: of the same length, with their std.
+        label: of the legend.
     """
     control = look.label in CONTROLS
     axis.plot(
-        x, y, color=look.colour, marker=look.marker, linestyle=look.dash,
-        label=label or f"{look.label} ({count(rows)})", zorder=2.1 if control else 2.2,
-        markeredgecolor="white", markeredgewidth=0.3,
+        x, y, color=look.colour, marker=look.marker, linestyle=look.dash, label=label,
+        zorder=2.1 if control else 2.2, markeredgecolor="white", markeredgewidth=0.3,
     )  # fmt: skip
     band(axis, x, y, rows["std"], look.colour, 0.06 if control else 0.13)
 
@@ -78,9 +75,8 @@ def band(axis: Axes, x, y: pd.Series, std: pd.Series, colour: str, alpha: float)
     axis.fill_between(x, low, high, color=colour, alpha=alpha, linewidth=0)
 
 
-def unpruned(axis: Axes, data: pd.DataFrame, rows: pd.DataFrame, label: str | None = None) -> None:
+def unpruned(axis: Axes, rows: pd.DataFrame, label: str) -> None:
     """The unpruned network, if it was trained: a line, with a band of one standard deviation."""
-    label = label or f"{UNPRUNED.label} ({count(data, UNPRUNED.label)})"
     for mean, std in zip(rows["accuracy"], rows["std"], strict=True):
         axis.axhline(mean, color=UNPRUNED.colour, linewidth=1, label=label, zorder=2)
         low, high = max(mean - std, 0), min(mean + std, 100)
@@ -94,11 +90,11 @@ def printed(axis: Axes, x: float, y: float, look: Look, label: str, **where) -> 
     axis.plot([], [], marker="o", color=GREY, label=label, **shape)
 
 
-def count(data: pd.DataFrame, line: str | None = None) -> str:
-    """How many replicates are behind the rows of data, or those of one of its lines."""
-    counts = data["n"] if line is None else data["n"][data["line"] == line]
-    low, high = counts.min(), counts.max()
-    return f"n = {low}" if low == high else f"n = {low} to {high}"
+def count(rows: pd.DataFrame, asked: int = 0) -> str:
+    """How many replicates are behind rows; where that is fewer than asked for, of how many."""
+    low, high = rows["n"].min(), rows["n"].max()
+    there = f"n = {low}" if low == high else f"n = {low} to {high}"
+    return f"{there} of {asked}" if low < asked else there
 
 
 def enlarged(data: pd.DataFrame) -> tuple[float, float]:

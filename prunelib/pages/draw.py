@@ -73,7 +73,7 @@ def accuracy(
         for column, panel in zip(axes.reshape(1 + both, -1).T, names, strict=True):
             rows = data[data["panel"] == panel]
             for axis, lowest in zip(column, [-1, low][not both :], strict=True):
-                _unpruned(axis, data, rows[rows["line"] == "Unpruned"], labels.get("Unpruned"))
+                _unpruned(axis, rows[rows["line"] == "Unpruned"], labels.get("Unpruned", ""))
                 for curve in grid.panels[panel]:
                     look = style.look(figure, curve)
                     points = rows[rows["line"] == look.label]
@@ -125,7 +125,7 @@ def steps(
     with _axes(title, size, shape, sharex=True, sharey=True) as (fig, axes):
         for axis, panel in zip(axes[0], names, strict=True):
             rows = data[data["panel"] == panel]
-            _unpruned(axis, data, rows[rows["line"] == "Unpruned"], labels.get("Unpruned"))
+            _unpruned(axis, rows[rows["line"] == "Unpruned"], labels.get("Unpruned", ""))
             for curve in grid.panels[panel]:
                 look = style.look(figure, curve)
                 points = rows[rows["line"] == look.label]
@@ -142,10 +142,11 @@ def steps(
     return fig
 
 
-def introduction(data: pd.DataFrame, title: str) -> Figure:
+def introduction(data: pd.DataFrame, title: str, asked: int) -> Figure:
     """Figure 1: the weights remaining at each step, from `introduction.remaining`.
 
-    What is achieved in retrospect is dashed, the other lines are not.
+    What is achieved in retrospect is dashed, the other lines are not. Lines that rest on fewer
+    replicates than were asked for say so in the legend.
     """
     looks = {look.label: look for look in style.METHODS.values()}
     with _axes(title, (WIDTH, 4.6)) as (fig, ((axis,),)):
@@ -153,7 +154,7 @@ def introduction(data: pd.DataFrame, title: str) -> Figure:
             look, first = looks[line], points.iloc[0]
             pruned = f"{first['sparsity']:.1f} % pruned" if first["sparsity"] else "no sparsity"
             drawn = {"color": look.colour, "linestyle": "--" if first["retroactive"] else "-"}
-            label = f"{line}: {pruned} ({count(points)})"
+            label = f"{line}: {pruned} ({count(points, asked)})"
             axis.step(points["step"], points["remaining"], where="post", label=label, **drawn)
             axis.plot(*points[["step", "remaining"]].iloc[-1], look.marker, color=look.colour)
         axis.set(xlabel="Step of training (iterations)", ylim=(0, 104), xlim=(0, None))
@@ -219,11 +220,10 @@ def _pruned_late(data, figure):
 def _counted(data, line, asked, points):
     """The name of a line with its number of replicates, and what it lacks."""
     rows, along = data[data["line"] == line], "step" if "step" in data else "sparsity"
-    said = count(rows) + (f" of {asked}" if rows["n"].min() < asked else "")
     there = rows.groupby("panel")[along].nunique().min()
     what = "steps" if along == "step" else "sparsities"
     lacks = f", {there} of {points} {what}" if there < points else ""
-    return f"{line} ({said}{lacks if line != 'Unpruned' else ''})"
+    return f"{line} ({count(rows, asked)}{lacks if line != 'Unpruned' else ''})"
 
 
 def _printed_marks(axis, figure, panel, setting):

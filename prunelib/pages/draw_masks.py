@@ -1,9 +1,9 @@
 """Figures of what masks and their weights show, without accuracy: neuron collapse (5), layers (15),
 the ratio of effective weights (16), and how far unpruned weights move.
 
-Each takes the numbers that `findings.curves` computes and a title, whose second line says what they
-rest on, and returns a matplotlib Figure. What the paper prints of the setting is drawn as open
-markers.
+Each takes the numbers that `findings.curves` computes, a title, whose second line says what they
+rest on, and how many replicates were asked for: a line of fewer says so in the legend. What the
+paper prints of the setting is drawn as open markers.
 """
 
 import pandas as pd
@@ -32,7 +32,7 @@ _PRINTED = "Printed in the paper"
 _ZOOM = (0.99, 1.05)  # the ratios that Figure 16 shows
 
 
-def collapse(data: pd.DataFrame, title: str, setting: str) -> Figure:
+def collapse(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure:
     """Figure 5: the share of neurons with sparsity of at least s %, from `curves.collapse_data`.
 
     Beside it those pruned entirely, with what the paper prints of the setting. SynFlow's shuffled
@@ -45,7 +45,8 @@ def collapse(data: pd.DataFrame, title: str, setting: str) -> Figure:
         for key, rows in chosen.groupby(["method", "ablation"], sort=False):
             name = " ".join(key).removesuffix(" none")
             places[name] = len(places)
-            line(axis, rows["threshold"], rows["share"], rows, METHODS[name])
+            label = f"{METHODS[name].label} ({count(rows, asked)})"
+            line(axis, rows["threshold"], rows["share"], rows, METHODS[name], label)
             final = rows[-1:]
             _spread(last, [places[name]], final["share"], final["std"], METHODS[name])
         for row in _published(setting, "percent_neurons_pruned").itertuples():
@@ -61,7 +62,7 @@ def collapse(data: pd.DataFrame, title: str, setting: str) -> Figure:
     return fig
 
 
-def layers(data: pd.DataFrame, title: str, setting: str) -> Figure:
+def layers(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure:
     """Figure 15: the sparsity of each layer, from `curves.layer_data`.
 
     Layers are named as in the paper's text. A thin line joins a method's convolutions along the
@@ -79,7 +80,7 @@ def layers(data: pd.DataFrame, title: str, setting: str) -> Figure:
             rows, look = groups[method], METHODS[method]
             shift = apart * (place - (len(groups) - 1) / 2)
             places = pd.Series(range(len(rows)), index=rows.index) + shift
-            label = f"{look.label} ({count(rows)})"
+            label = f"{look.label} ({count(rows, asked)})"
             _spread(axis, places, rows["sparsity"], rows["std"], look, label)
             axis.plot(
                 places[joined], rows["sparsity"][joined], color=look.colour, linestyle=look.dash,
@@ -109,7 +110,7 @@ def _layer_axis(axis: Axes, names: list[tuple[str, str, str]]) -> None:
                     axis.axvline(edge, color=GREY, linewidth=0.3 if level else 0.8, zorder=1)
 
 
-def ratio(data: pd.DataFrame, title: str, setting: str) -> Figure:
+def ratio(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure:
     """Figure 16: effective weights, shuffled over unmodified, from `curves.ratio_data`.
 
     The axis shows what there is of the paper's range, 0.99 to 1.05; where there is more, a second
@@ -126,7 +127,7 @@ def ratio(data: pd.DataFrame, title: str, setting: str) -> Figure:
         for axis in axes[0]:
             for method, rows in data.groupby("method", sort=False):
                 look, x = METHODS[method], 100 * (1 - rows["sparsity"])
-                label = f"{look.label} ({count(rows)})"
+                label = f"{look.label} ({count(rows, asked)})"
                 _spread(axis, x, rows["ratio"], rows["std"], look, label, look.dash)
             for row in theirs.itertuples():
                 x = 100 * (1 - row.sparsity)
@@ -147,7 +148,7 @@ def ratio(data: pd.DataFrame, title: str, setting: str) -> Figure:
     return fig
 
 
-def weights(data: pd.DataFrame, title: str) -> Figure:
+def weights(data: pd.DataFrame, title: str, asked: int) -> Figure:
     """How far the unpruned weights move under each ablation, from `curves.weight_data`.
 
     A column of panels a sparsity, a row before and one after training; bars are means over
@@ -158,10 +159,14 @@ def weights(data: pd.DataFrame, title: str) -> Figure:
     whens, sparsities = data["when"].unique(), data["sparsity"].unique()
     shape, size = (len(whens), len(sparsities)), (WIDTH, 1.4 + 2.4 * len(whens))
     title = noted(title, "whiskers: one standard deviation")
+    drawn = data.assign(name=data["ablation"].mask(data["method"] == "random", "random"))
+    counts = {name: _counted(rows, asked) for name, rows in drawn.groupby("name")}
+    methods = [method for method in METHODS if method in set(data["method"]) - {"random"}]
     with panels(title, size, shape, sharex=True, sharey=True) as (fig, axes):
         for row, when in zip(axes, whens, strict=True):
             for axis, sparsity in zip(row, sparsities, strict=True):
-                _bars(axis, data[(data["when"] == when) & (data["sparsity"] == sparsity)])
+                own = data[(data["when"] == when) & (data["sparsity"] == sparsity)]
+                _bars(axis, own, methods, counts)
             row[0].set_ylabel(f"KS distance\n{when}")
         for axis, sparsity in zip(axes[0], sparsities, strict=True):
             axis.set_title(f"{100 * sparsity:.1f} % sparsity")
@@ -169,18 +174,29 @@ def weights(data: pd.DataFrame, title: str) -> Figure:
     return fig
 
 
-def _bars(axis: Axes, rows: pd.DataFrame) -> None:
-    """The distances of one sparsity, a pair of bars a method, and what chance and claim allow."""
-    methods = [method for method in METHODS if method in set(rows["method"]) - {"random"}]
+def _counted(rows: pd.DataFrame, asked: int) -> str:
+    """How many replicates are behind the distances of the unpruned weights; a bar that is missing
+    has none."""
+    bars = rows.groupby(["when", "sparsity", "method"])["replicate"].nunique()
+    return count(bars.unstack("method", fill_value=0).stack().to_frame("n"), asked)
+
+
+def _bars(axis: Axes, rows: pd.DataFrame, methods: list[str], counts: dict[str, str]) -> None:
+    """The distances of one sparsity, a pair of bars a method, and what chance and claim allow.
+
+    Args:
+        counts: how many replicates are behind shuffling, reinitialising and random pruning.
+    """
     for shift, ablation in ((-0.2, "shuffle"), (0.2, "reinit")):
         look = VARIANTS[ablation]
         groups = rows[rows["ablation"] == ablation].groupby("method")["ks"]
         means, stds = groups.mean().reindex(methods), groups.std().reindex(methods)
         places = [place + shift for place in range(len(methods))]
-        axis.bar(places, means, 0.4, yerr=stds, color=look.colour, label=look.label)
+        label = f"{look.label} ({counts.get(ablation, 'not run')})"
+        axis.bar(places, means, 0.4, yerr=stds, color=look.colour, label=label)
     chance, most = rows[rows["method"] == "random"]["ks"].mean(), curves.MOVED
     lines = {
-        "Chance: random pruning": (chance, ":"),
+        f"Chance: random pruning ({counts.get('random', 'not run')})": (chance, ":"),
         f"Limit: chance + {most}": (chance + most, "--"),
     }
     for label, (value, dash) in lines.items():

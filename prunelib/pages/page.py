@@ -42,9 +42,10 @@ def _of_masks(data, drawing, all_sparsities=False, after=False):
         levels = None if all_sparsities else settings.matching_level(page.setting)[:1]
         return grids.mask_runs(page.setting, methods(page.setting), levels, page.replicates, after)
 
-    return Form(
-        (MASK,), runs, data, lambda page, numbers, title: drawing(numbers, title, page.setting)
-    )
+    def draw(page, numbers, title):
+        return drawing(numbers, title, page.asked, page.setting)
+
+    return Form((MASK,), runs, data, draw)
 
 
 _ACCURACY = Form(
@@ -64,13 +65,13 @@ _REMAINING = replace(
     data=lambda p: introduction.remaining(
         p.table(), p.setting, p.profile, style.label, p.replicates
     ),
-    draw=lambda p, data, title: draw.introduction(data, title),
+    draw=lambda p, data, title: draw.introduction(data, title, p.asked),
 )
 _WEIGHTS = Form(
     (START, END),
     lambda p: grids.weight_runs(p.setting, p.profile, replicates=p.replicates),
     lambda p: curves.weight_data({w: t for w, k in WHEN.items() if len(t := p.table(k))}),
-    lambda p, data, title: draw_masks.weights(data, title),
+    lambda p, data, title: draw_masks.weights(data, title, p.asked),
 )
 # Accuracy against sparsity or the step of pruning; weights remaining; what is read off masks; the
 # follow-up's weights.
@@ -141,6 +142,11 @@ class Page:
     def runs(self) -> list[Run]:
         """The Runs that the figure needs."""
         return self.form.runs(self)
+
+    @property
+    def asked(self) -> int:
+        """How many replicates the figure needs."""
+        return len({run.replicate for run in self.runs})
 
     def evidence(self, kind: Kind | None = None) -> Evidence:
         """What there is of the figure's records, of one kind of `form.kinds`; the first if None."""

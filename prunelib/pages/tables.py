@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from prunelib.findings import printed, reported
 from prunelib.pages import draw, style
+from prunelib.pages.axes import GREY, WIDTH, count, legend, noted, panels
 from prunelib.pages.page import Form, Page
 from prunelib.results.records import TRAINED
 from prunelib.settings import SETTINGS
@@ -137,40 +138,35 @@ def dots(data: pd.DataFrame, title: str) -> Figure:
 
 def reported_lines(data: pd.DataFrame, title: str) -> Figure:
     """A panel a setting: test accuracy against the weights remaining; reported lines with open
-    markers and dashes, ours with filled ones.
+    markers and dashes, ours with filled ones. A panel without ours says that it was not run.
 
     Args:
         data: as `reported.figure_7` returns it.
     """
     names = list(dict.fromkeys(data["setting"]))
-    with plt.rc_context(style.RC):
-        shape = {"ncols": 2, "nrows": -(-len(names) // 2), "squeeze": False}
-        size = (8.5, 0.6 + 2.6 * shape["nrows"])
-        fig, axes = plt.subplots(figsize=size, layout="constrained", **shape)
+    rows = -(-len(names) // 2)
+    title = noted(title, "whiskers: one standard deviation")
+    counts = {source: count(own) for source, own in data.groupby("source")}
+    with panels(title, (WIDTH, 1.2 + 2.6 * rows), (rows, 2)) as (fig, axes):
         for axis, name in zip(axes.flat, names, strict=False):
-            for (method, source), own in data[data["setting"] == name].groupby(
-                ["method", "source"]
-            ):
+            own = data[data["setting"] == name]
+            for (method, source), points in own.groupby(["method", "source"]):
                 look, ours = style.METHODS[method], source == "ours"
+                whose = "ours" if ours else "Tanaka et al."
                 axis.errorbar(
-                    own["remaining"], own["accuracy"], yerr=own["std"].fillna(0),
-                    label=f"{look.label}, {'ours' if ours else 'Tanaka et al.'}",
+                    points["remaining"], points["accuracy"], yerr=points["std"].fillna(0),
+                    label=f"{look.label}, {whose} ({counts[source]})",
                     color=look.colour, marker=look.marker, elinewidth=0.8,
                     linestyle="-" if ours else "--",
                     markerfacecolor=look.colour if ours else "white",
                 )  # fmt: skip
-            axis.set(
-                xscale="log", xlim=(130, 0.07), title=style.title(name), ylabel="test accuracy (%)"
-            )
+            if "ours" not in set(own["source"]):
+                axis.text(0.05, 0.1, "ours: not run", color=GREY, transform=axis.transAxes)
+            axis.set(xscale="log", xlim=(130, 0.07), title=style.title(name))
             axis.set_xticks([100, 10, 1, 0.1], ["100", "10", "1", "0.1"])
             axis.minorticks_off()
-            axis.set_xlabel("weights remaining (%)")
+            axis.set(xlabel="Weights remaining (%), log axis", ylabel="Test accuracy (%)")
         for axis in axes.flat[len(names) :]:
             axis.axis("off")
-        lines = {}
-        for axis in axes.flat:
-            lines |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-        fig.suptitle(title)
-        fig.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=4)
-    plt.close(fig)
+        legend(fig)
     return fig
