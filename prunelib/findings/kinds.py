@@ -116,8 +116,9 @@ def together(claim, built: Sequence[Part | Parts]) -> Part | Parts:
 def _pairs(claim, samples, name, where, setting):
     """Each subject against each reference, or alone."""
     references: Sequence[Curve | None] = claim.reference or (None,)
-    pairs = [(s, r) for s in claim.subject for r in references if s != r]
-    made = [_compared(claim, samples, name(s), r and name(r), where, setting) for s, r in pairs]
+    pairs = [(name(s), r and name(r)) for s in claim.subject for r in references]
+    different = [(s, r) for s, r in pairs if s != r]  # LeNet is rewound to its initialisation
+    made = [_compared(claim, samples, *pair, where, setting) for pair in different]
     return made[0] if len(made) == 1 else Parts(claim.parts, tuple(made))
 
 

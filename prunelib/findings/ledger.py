@@ -155,6 +155,7 @@ class Entry(BaseModel, frozen=True):
     claim: str = Field(description="what is claimed, in the words of this project")
     kind: str = Field(description=f"of check, one of {', '.join(KINDS)}")
     measure: str = Field(description="what is measured")
+    rests_on: str = Field(description="the records: of trained networks, masks, weights, or none")
     setting: str = Field(description="whose results these are; several if the claim is about them")
     profile: str = Field(description="by which they were computed")
     data: str = Field(description="the data they rest on, if other than the setting's; else empty")
@@ -213,6 +214,7 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
         claim=claim.text,
         kind=claim.kind,
         measure=claim.measure,
+        rests_on="exact numbers" if fact else _kind(claim).name,
         setting=", ".join(names),
         profile=profile,
         data=data,
