@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from prunelib import settings
-from prunelib.findings import curves
+from prunelib.findings import curves, quantities
 from prunelib.grids import figure_runs
 from prunelib.results.records import END, MASK, START
 from prunelib.results.store import Store
@@ -171,7 +171,7 @@ def test_layers_by_hand():
     assert data["std"][:3].tolist() == pytest.approx([25 / 2**0.5, 0, 0])
     assert set(data["n"]) == {2}
     assert curves.layer_sparsities(pd.DataFrame(made), "lenet_digits", 0.5, "snip").empty
-    assert curves.classes("lenet_digits") == 10
+    assert quantities.classes("lenet_digits") == 10
     assert curves.classes("resnet18_tinyimagenet") == 200
 
 

@@ -5,11 +5,16 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import trained
 
-from prunelib import settings
+from prunelib import networks, settings
+from prunelib.errors import BadValueError
 from prunelib.findings import kinds, ledger
 from prunelib.findings.decisions import decide
+from prunelib.findings.measures import Results
 from prunelib.findings.samples import Samples
+from prunelib.results.store import Store
+from prunelib.runs import Curve
 
 SETTING, PROFILE = "resnet8_digits", "paper"
 LEVELS = settings.sparsities(SETTING, PROFILE)
@@ -181,3 +186,183 @@ def test_false_verdicts_are_as_rare_as_promised():
         found = [said(stream, row, truth, levels=levels) for _ in range(ledgers)]
         for verdict in ("supported", "not supported"):
             assert found.count(verdict) <= limit or IMPOSSIBLE.get(kind) == verdict, kind
+
+
+# ------------------------------------------------------------------------- entries of the ledger
+
+MNIST = {"settings": "lenet_mnist", "over": "93.1", "subject": "snip", "reference": "random"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Makes a folder of results: SNIP three points above random pruning, three replicates."""
+
+    def make(setting="lenet_mnist", profile="paper", data="mnist@0", count=3, up=0.03):
+        stream = np.random.default_rng(0)
+        made = [
+            trained(
+                Curve(method).run(setting, profile, settings.sparsity(12), r),
+                round(0.9 + more + 0.001 * stream.normal(), 6),
+                dataset=data,
+            )
+            for method, more in (("snip", up), ("random", 0.0))
+            for r in range(count)
+        ]
+        Store(tmp_path).add(made)
+        return Results(tmp_path)
+
+    return make
+
+
+def test_an_entry_by_hand(folder):
+    (found,) = ledger.entries(folder(), [claim(**MNIST, reason="a reason")])
+    assert (found.verdict, found.spoken, found.named) == ("supported", True, True)
+    assert (found.replicates, found.data, found.rests_on) == (3, "", "trained networks")
+    assert found.effect == pytest.approx(3, abs=0.3)
+    assert found.low < found.effect < found.high
+    assert found.part == "snip against random at 93.1 %"
+    assert (found.allowed, found.half, found.twice) == ("higher (0.5)", "supported", "supported")
+    # two of five replicates of two curves are missing, of 40 epochs of 469 iterations of 128
+    assert found.missing == 4
+    images = 4 * 40 * 469 * 128
+    assert found.pflop == pytest.approx(images * networks.flops("lenet") / 1e15, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ({}, "supported"),
+        ({"up": -0.03}, "not supported"),
+        ({"data": "fashion@0"}, "agrees"),
+        ({"data": "fashion@0", "up": -0.03}, "differs"),
+        ({"count": 1}, "not run"),
+    ],
+)
+def test_what_may_be_said_of_which_results(folder, made, said):
+    (found,) = ledger.entries(folder(**made), [claim(**MNIST)])
+    assert found.verdict == said
+    assert found.spoken == ("data" not in made)
+
+
+def test_other_settings_and_profiles_agree_or_differ(folder):
+    """A general claim about LeNet is shown of the miniature, of a lower profile, and not run."""
+    results = folder("resnet8_digits", data="digits@0")
+    folder(profile="quick")
+    general = ledger.entries(results, [claim(**MNIST, general="yes")])
+    found = {(e.setting, e.profile): e.verdict for e in general}
+    assert found == {
+        ("lenet_mnist", "paper"): "not run",
+        ("lenet_mnist", "quick"): "agrees",
+        ("resnet8_digits", "paper"): "agrees",
+    }
+    assert [e.setting for e in ledger.entries(results, [claim(**MNIST)])] == ["lenet_mnist"] * 2
+
+
+def test_one_verdict_for_several_settings(folder):
+    """Somewhere SNIP is above random pruning: on LeNet, and nothing was run of the other."""
+    both = {"settings": "lenet_mnist resnet20_cifar10", "over": "93.1"}
+    (found,) = ledger.entries(folder(), [claim(**both, across="some")])
+    assert (found.verdict, found.setting) == ("supported", "lenet_mnist, resnet20_cifar10")
+    (found,) = ledger.entries(folder(), [claim(**both, across="all")])
+    assert found.verdict == "not run"
+    assert found.missing == 4 + 10
+
+
+def test_one_setting_minus_another(folder):
+    """95 % on one, 90 % on the other, by Welch's interval."""
+    results = folder(up=0.05)
+    folder("resnet20_cifar10", data="cifar10@0", up=0.0)
+    row = claim(
+        settings="lenet_mnist resnet20_cifar10", across="minus", over="93.1", reference="", bound=4
+    )
+    (found,) = ledger.entries(results, [row])
+    assert found.effect == pytest.approx(5, abs=0.3)
+    assert (found.verdict, found.part) == ("supported", "lenet_mnist minus resnet20_cifar10")
+
+
+def test_facts_are_exact_and_recorded():
+    row = claim(
+        settings="resnet50_imagenet", kind="count", measure="fact layers on the main path",
+        subject="", reference="", over="", region="same", bound=0, printed=50,
+    )  # fmt: skip
+    (found,) = ledger.entries(Results(), [row])
+    assert (found.effect, found.verdict, found.allowed) == (50, "supported", "50")
+    assert found.rests_on == "exact numbers"
+    wrong = ledger.parse(ROW | {"id": "0.02"} | _words(row, printed="49"))
+    assert ledger.entries(Results(), [wrong])[0].verdict == "not supported"
+
+
+def _words(row, **changes):
+    return {
+        "settings": row.settings[0], "kind": row.kind, "measure": row.measure, "subject": "",
+        "reference": "", "over": "", "region": "same", "bound": "0",
+    } | changes  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"kind": "guess"}, "unknown kind 'guess'"),
+        ({"settings": "resnet21"}, "unknown setting 'resnet21'"),
+        ({"subject": "snop"}, "unknown method 'snop'"),
+        ({"subject": "snip!"}, "curve 'snip!' is not"),
+        ({"subject": ""}, "has no subject"),
+        ({"measure": "speed"}, "measure 'speed'"),
+        ({"measure": "fact no such"}, "unknown fact 'no such'"),
+        ({"region": "above"}, "unknown region 'above'"),
+        ({"bound": "-1"}, "margin -1.0"),
+        ({"bound": "many"}, "many"),
+        ({"kind": "crossing"}, "a crossing has"),
+        ({"parts": "few"}, "unknown parts 'few'"),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_refused(values, sentence):
+    with pytest.raises(BadValueError, match=r"claim '0.01' of claims.csv: ") as error:
+        claim(**values)
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("over", "levels"),
+    [
+        ("any", range(1, 19)),
+        ("matching", range(1, 10)),
+        ("extreme", range(10, 19)),
+        ("lower", range(1, 10)),
+        ("higher", range(10, 19)),
+        ("highest", [18]),
+        ("highest matching", [9]),
+        ("73.8", [6]),
+        ("59.0…73.8", [4, 5, 6]),
+        ("…36.0", [1, 2]),
+        ("97.2…", [16, 17, 18]),
+    ],
+)
+def test_where_a_claim_speaks(over, levels):
+    found = kinds.points(claim(over=over), SETTING, PROFILE)
+    assert found == [settings.sparsity(k) for k in levels]
+
+
+def test_where_a_claim_speaks_off_the_grid_and_along_steps():
+    assert kinds.points(claim(over="97"), SETTING, PROFILE) == [0.97]
+    steps = kinds.points(claim(over="steps 0.5…"), SETTING, PROFILE)
+    assert steps[0] == 420
+    assert steps[-1] == 840
+    assert kinds.points(claim(over="steps end"), SETTING, PROFILE) == [840]
+    with pytest.raises(BadValueError, match="points 'some' are no name"):
+        kinds.points(claim(over="some"), SETTING, PROFILE)
+
+
+def test_the_committed_ledger():
+    """Every row can be held against the results, at once; what comes out is valid by its schema."""
+    found = ledger.entries()
+    named = [e for e in found if e.named and e.profile == "paper"]
+    assert len(named) >= 240
+    at_fidelity = [e for e in named if e.spoken and e.verdict != "not run"]
+    assert len([e for e in at_fidelity if e.rests_on != "exact numbers"]) >= 70
+    text = ledger.ENTRIES.dump_json(found)
+    assert ledger.ENTRIES.validate_json(text) == found
+    for e in found:
+        assert e.verdict != "supported" or e.spoken
+        assert e.verdict != "not run" or e.missing or e.rests_on != "trained networks"
+    assert ledger.UNLISTED not in {e.setting for e in found}

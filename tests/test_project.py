@@ -84,7 +84,7 @@ def test_imports_go_one_way():
 def test_training_needs_neither_jupyter_nor_papermill():
     absent = ("papermill", "nbformat", "nbconvert", "IPython", "jupyter_client")
     code = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in absent)
-    code += "import prunelib.engine, prunelib.findings.claims, prunelib.pages.draw, prunelib.cli"
+    code += "import prunelib.engine, prunelib.findings.ledger, prunelib.pages.draw, prunelib.cli"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prunelib.findings.samples import Accuracies, mixed_precision
+from prunelib.findings.samples import Accuracies
 from prunelib.findings.statistics import Region, effect, verdict
 from prunelib.runs import AFTER, EARLY_METHODS, Curve
 
@@ -200,9 +200,3 @@ def test_paired_replicates_would_not_change_the_mean():
     made = {SNIP: noisy(stream, 0.9), GRASP: noisy(stream, 0.8)}
     paired = effect(np.mean([np.subtract(made[SNIP][s], made[GRASP][s]) for s in SPARSITIES], 0))
     assert between(made).effect.mean == pytest.approx(paired.mean)
-
-
-def test_pairs_of_two_precisions_are_counted():
-    """SNIP's replicates after the first were computed in bf16; GraSP has one of them."""
-    made = table({SNIP: {0.2: [0.9, 0.9, 0.9]}, GRASP: {0.2: [0.9, 0.9]}})
-    assert mixed_precision(made, SNIP, GRASP) == (1, 2)

@@ -116,21 +116,6 @@ def test_a_printed_mean_has_its_replicates_too():
     assert verdict(statistics.from_printed([3.0], 3.0, 5), Region("same", 1)) == "not run"
 
 
-def test_a_claim_about_all_is_the_conjunction_of_its_parts():
-    region = Region("at most", 1)
-    inside, across = known(region, 0, 0.9), known(region, 0.9, 1.1)
-    narrow = known(region, 1.01, 2)  # outside; not so where the interval is of one among ten
-    far, missing = known(region, 5, 6), effect([3.0])
-    of_all = statistics.verdict_of_all
-    assert of_all([inside, inside], region) == "supported"
-    assert of_all([inside, across], region) == "undecided"
-    assert of_all([inside, across, far], region) == "not supported"
-    assert of_all([narrow], region) == "not supported"
-    assert of_all([narrow] + 9 * [inside], region) == "undecided"
-    assert of_all([inside, missing], region) == of_all([], region) == "not run"
-    assert of_all([missing, far], region) == "not supported"
-
-
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [

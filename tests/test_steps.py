@@ -1,12 +1,13 @@
 """What is said of the step of pruning, against made-up results whose truth is known."""
 
 import numpy as np
-import pandas as pd
 import pytest
+from conftest import trained
 
 from prunelib import settings
 from prunelib.findings import steps
-from prunelib.findings.claims import REGIONS
+from prunelib.findings.measures import Results
+from prunelib.results.store import Store
 from prunelib.runs import DENSE, EARLY_METHODS, REWOUND, Curve
 
 ABOUT = ("resnet8_digits", "paper")
@@ -15,24 +16,25 @@ LAST = 840
 
 
 @pytest.fixture
-def results(rows):
-    """Makes a table from functions of the step, each of the accuracy of a method and ablation;
-    three replicates that scatter by a fiftieth of a point."""
+def results(tmp_path):
+    """Makes a folder of results from functions of the step, each of the accuracy of a method and
+    ablation; three replicates that scatter by a fiftieth of a point."""
 
-    def make(truths, dense=0.98, tickets=0.97):
+    def make(truths, dense=0.98, tickets=0.97, steps=None):
         stream = np.random.default_rng(0)
         made = [(DENSE.run(*ABOUT, 0.0, r), dense + 0.0002 * stream.normal()) for r in range(3)]
         made += [
             (REWOUND.run(*ABOUT, SPARSITY, r), tickets + 0.0002 * stream.normal()) for r in range(3)
         ]
         for (method, ablation), truth in truths.items():
-            for step in settings.steps(*ABOUT):
+            for step in steps or settings.steps(*ABOUT):
                 curve = Curve(method, ablation, "k", "k")
                 accuracy = truth(LAST if step == "end" else step)
                 for r in range(3):
                     run = curve.run(*ABOUT, SPARSITY, r, step)
                     made.append((run, accuracy + 0.0002 * stream.normal()))
-        return pd.DataFrame(rows(made)).assign(dataset="shifted_digits@0")
+        Store(tmp_path).add(trained(run, round(accuracy, 6)) for run, accuracy in made)
+        return Results(tmp_path)
 
     return make
 
@@ -49,8 +51,8 @@ def test_from_which_step_on_a_method_is_as_accurate_as_lottery_tickets(results):
 
 
 def test_from_which_step_on_an_ablation_lowers_accuracy(results):
-    table = results({("snip", "none"): rising, ("snip", "shuffle"): lambda step: 0.95})
-    found = steps.onsets(table, *ABOUT)
+    truths = {("snip", "none"): rising, ("snip", "shuffle"): lambda step: 0.95}
+    found = steps.onsets(results(truths), *ABOUT)
     assert found.loc["shuffling lowers accuracy", "snip"]["from"] == 210
     assert found.loc["shuffling lowers accuracy", "snip"]["share"] == "25 %"
     assert set(found.loc["reinitialising lowers accuracy"]["from"]) == {"—"}
@@ -58,56 +60,29 @@ def test_from_which_step_on_an_ablation_lowers_accuracy(results):
 
 def test_a_difference_that_does_not_stay_has_not_come(results):
     """Above lottery tickets at one step in the middle, and never again."""
-    table = results({("magnitude", "none"): lambda step: 0.98 if step == 210 else 0.95})
-    along = steps.Steps(table, *ABOUT)
-
-    def reached(step):
-        return Curve("magnitude", "none", step, step), REWOUND
-
-    assert along.first(reached, REGIONS["not lower"]) == (LAST, None)
+    found = results({("magnitude", "none"): lambda step: 0.98 if step == 210 else 0.95})
+    onsets = steps.onsets(found, *ABOUT)
+    row = onsets.loc["as accurate as lottery ticket rewinding to its step", "magnitude"]
+    assert (row["not before"], row["from"]) == (LAST, "—")
 
 
 def test_steps_that_were_not_run_may_hide_anything(results):
     """Only the first and the last steps were run: what is so at both may not be so between."""
     truths = {("snip", "none"): lambda step: 0.97, ("snip", "shuffle"): lambda step: 0.95}
-    table = results(truths)
-    table = table[table["prune_at"].isin([0, "end"])]
-    found = steps.onsets(table, *ABOUT).loc["shuffling lowers accuracy", "snip"]
-    assert found["from"] == LAST
-    table = table[table["prune_at"] != "end"]
-    assert steps.onsets(table, *ABOUT).loc["shuffling lowers accuracy", "snip"]["from"] == "—"
-
-
-def test_claims_about_all_steps(results):
-    """Magnitude reaches the unpruned network at 420 iterations, half of training; SNIP at 210,
-    which is too early; random pruning is once a point better."""
-    truths = {
-        ("magnitude", "none"): lambda step: 0.98 if step >= 420 else 0.95,
-        ("snip", "none"): lambda step: 0.98 if step >= 210 else 0.95,
-        ("random", "none"): lambda step: 0.90,
-    }
-    found = steps.check(results(truths), *ABOUT).set_index("subject")
-    assert found["verdict"].to_dict() == {
-        "random": "agrees",
-        "magnitude": "agrees",
-        "snip": "differs",
-        "synflow": "not run",
-    }
-    assert found.loc["random", "n"] == 3
-    truths["random", "none"] = lambda step: 0.91 if step == 63 else 0.90
-    assert steps.check(results(truths), *ABOUT)["verdict"].iloc[0] == "differs"
+    first = results(truths, steps=[0])
+    assert steps.onsets(first, *ABOUT).loc["shuffling lowers accuracy", "snip"]["from"] == "—"
+    both = results(truths, steps=["end"])
+    assert steps.onsets(both, *ABOUT).loc["shuffling lowers accuracy", "snip"]["from"] == LAST
 
 
 def test_nothing_was_run(results):
-    empty = results({})[:0]
-    assert set(steps.check(empty, *ABOUT)["verdict"]) == {"not run"}
-    found = steps.onsets(empty, *ABOUT)
+    found = steps.onsets(results({}), *ABOUT)
     assert len(found) == 3 * len(EARLY_METHODS)
     assert set(found["from"]) == {"—"}
 
 
 def test_printed_steps_stand_beside_ours(results):
     """Section 6 and F.2, of VGG-16; of the other methods nothing is printed."""
-    found = steps.onsets(results({})[:0], "vgg16_cifar10", "paper")["paper"]
+    found = steps.onsets(results({}), "vgg16_cifar10", "paper")["paper"]
     assert found.xs("magnitude", level="method").tolist() == [26_000, 10_000, 10_000]
     assert set(found.drop("magnitude", level="method")) == {""}

@@ -37,6 +37,8 @@ def grid(claim, setting: str, profile: str) -> list[float]:
         return [settings.sparsity(k) for k in WEIGHT_LEVELS if k <= settings.get(setting).highest]
     if kind == MASK:
         profile = "paper"
+    if claim.figure == "7":  # the one along 1 - 0.5^k
+        return list(settings.halvings(profile))
     return list(settings.sparsities(setting, profile))
 
 

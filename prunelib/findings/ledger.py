@@ -23,7 +23,7 @@ from prunelib.findings.facts import FACTS
 from prunelib.findings.kinds import FACT, KINDS
 from prunelib.findings.measures import Results, measure
 from prunelib.findings.statistics import Region, worded
-from prunelib.results.records import END, MASK, START
+from prunelib.results.records import END, MASK, START, TRAINED
 from prunelib.runs import ABLATIONS, Curve, Run
 
 GROUPS = {
@@ -159,6 +159,7 @@ class Entry(BaseModel, frozen=True):
     setting: str = Field(description="whose results these are; several if the claim is about them")
     profile: str = Field(description="by which they were computed")
     data: str = Field(description="the data they rest on, if other than the setting's; else empty")
+    precision: str = Field(description="of the products, of trained networks; several if mixed")
     named: bool = Field(description="whether the claim speaks of the setting")
     spoken: bool = Field(
         description="whether it speaks of these results: by the paper's recipe, on its data"
@@ -197,7 +198,7 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
     absent = (
         [] if fact else [run for name in names for run in missing(claim, results, name, profile)]
     )
-    data = "" if fact else _data(claim, results, names, profile)
+    data, precision = ("", "") if fact else _origin(claim, results, names, profile)
     recipe = profile == "paper" or fact
     named = set(names) <= set(claim.settings)
     spoken = named and recipe and not data
@@ -218,6 +219,7 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
         setting=", ".join(names),
         profile=profile,
         data=data,
+        precision=precision,
         named=named,
         spoken=spoken,
         replicates=decisions.replicates(tree),
@@ -285,14 +287,16 @@ def _cost(runs, claim):
     return sum(grids.cost(*pair, count) for pair, count in counts.items())
 
 
-def _data(claim, results, names, profile):
-    """Other data than the settings' that the claim's curves rest on."""
-    found = []
+def _origin(claim, results, names, profile):
+    """Other data than the settings' that the claim's methods rest on, and their precisions."""
+    data, precisions = set(), set()
+    used = {c.method for c in (*claim.subject, *claim.reference)}
     for name in names:
         table = results.table(_kind(claim), name, profile)
-        used = {c.method for c in (*claim.subject, *claim.reference)}
-        found.append(curves.variant(name, table[table["method"].isin(used)]))
-    return ", ".join(sorted({words.removeprefix(" on ") for words in found if words}))
+        rows = table[table["method"].isin(used)]
+        data.add(curves.variant(name, rows).removeprefix(" on "))
+        precisions |= set(rows["precision"]) if _kind(claim) == TRAINED else set()
+    return ", ".join(sorted(data - {""})), ", ".join(sorted(precisions))
 
 
 def entries(

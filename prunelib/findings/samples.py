@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from prunelib.findings.statistics import Effect, select
+from prunelib.findings.statistics import Effect
 from prunelib.runs import Curve
 
 # The level of Cochran's test, by which ISO 5725-2 tells which spreads do not belong in a pool.
@@ -230,15 +230,3 @@ class Accuracies(Samples):
 
     def __init__(self, table: pd.DataFrame, chance: float):
         super().__init__(by_curve(table, table["test_accuracy"]), 2 * chance)
-
-
-def mixed_precision(table: pd.DataFrame, curve: Curve, against: Curve) -> tuple[int, int]:
-    """How many pairs of runs, one of each curve at a sparsity and replicate, had two precisions.
-
-    Returns:
-        (count, number of pairs).
-    """
-    keys = ["replicate", "sparsity"]
-    ours, theirs = (select(table, c).set_index(keys)["precision"] for c in (curve, against))
-    pairs = pd.concat([ours, theirs], axis=1, join="inner").set_axis(["ours", "theirs"], axis=1)
-    return int((pairs["ours"] != pairs["theirs"]).sum()), len(pairs)

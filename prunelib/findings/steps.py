@@ -1,6 +1,8 @@
 """From which step on pruning is as good as it can be, and sensitive to the ablations (Section 6,
 Appendix F.2; Figures 6 and 10)."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from prunelib import settings
@@ -21,19 +23,19 @@ AS_ACCURATE, LOWER = Region("not lower", 0.5), Region("lower", 0.1)
 
 
 def first(
-    samples: Samples, curve: Curve, against: Curve, region: Region
+    samples: Samples, curve: Curve, against: Curve, region: Region, steps: Sequence[int]
 ) -> tuple[int | None, int | None]:
     """Between which steps the difference of two curves comes into a region, to stay.
 
     Args:
         samples: whose points are steps. curve, against: of Figures 6 and 10.
         region: what is waited for, in percentage points.
+        steps: those of the figure, ascending; one that was not run may hide anything.
 
     Returns:
         the last step at which the results say that it is not there yet, and the first from which
         on they say at every step that it is; None where there is no such step.
     """
-    steps = list(samples.values.get(str(curve), ()))
     found = [
         verdict(samples.difference(str(curve), str(against), [step]).effect, region)
         for step in steps
@@ -57,20 +59,20 @@ def onsets(results: Results, setting: str, profile: str) -> pd.DataFrame:
         that the paper prints of the setting, "" where it prints none.
     """
     samples = results.samples("accuracy", setting, profile, steps=True)
-    rows = {}
+    last, rows = settings.schedule(setting, profile).iterations, {}
+    steps = [last if step == "end" else step for step in settings.steps(setting, profile)]
     for method in EARLY_METHODS:
         own = Curve(method, "none", "k", "k")
         rewound = REWOUND.at(setting, profile)
-        rows[REACHED, method] = first(samples, own, rewound, AS_ACCURATE)
+        rows[REACHED, method] = first(samples, own, rewound, AS_ACCURATE, steps)
         for what, ablation in LOWERED.items():
             ablated = Curve(method, ablation, "k", "k")
-            rows[what, method] = first(samples, ablated, own, LOWER)
+            rows[what, method] = first(samples, ablated, own, LOWER, steps)
     order = [(what, m) for what in (REACHED, *LOWERED) for m in EARLY_METHODS]
     index = pd.MultiIndex.from_tuples(order, names=["what", "method"])
     found = pd.DataFrame(
         [rows[key] for key in order], index, columns=["not before", "from"], dtype=object
     )
-    last = settings.schedule(setting, profile).iterations
     share = (100 * found["from"].astype(float) / last).map("{:.0f} %".format)
     share = share.where(found["from"].notna(), "")
     printed = statistics.published("frankle2021_steps", setting=setting)

@@ -1,0 +1,196 @@
+"""Quantities of masks and weights, by hand; and what is read of a folder of results."""
+
+import math
+
+import pandas as pd
+import pytest
+from conftest import mask, trained, weights
+
+from prunelib import settings
+from prunelib.errors import BadValueError
+from prunelib.findings import ledger, measures, quantities
+from prunelib.findings.measures import Results
+from prunelib.results.records import END, MASK, START, TRAINED
+from prunelib.results.store import Store
+from prunelib.runs import REWOUND, Curve, Run
+
+LENET, RESNET = "lenet_mnist", "resnet20_cifar10"
+SPARSITY = settings.sparsity(6)
+SIZES = (235_200, 30_000, 1_000)  # of LeNet-300-100's layers
+
+
+def masks(setting, rows):
+    """Records of masks: tuples of method, ablation, the step of pruning and changed columns."""
+    made = []
+    for method, ablation, step, changes in rows:
+        run = Run(setting, "paper", method, SPARSITY, ablation, step, step)
+        made.append(mask(run, **changes).row())
+    return pd.DataFrame(made)
+
+
+def one(name, setting, rows):
+    """The value of a measure of the first of some records."""
+    table = masks(setting, rows)
+    return measures.measure(name).values(table, setting, table).iloc[0]
+
+
+def lenet(*kept):
+    return [("snip", "none", 0, {"layers": kept})]
+
+
+def test_layers_of_lenet_by_hand():
+    half = lenet(117_600, 3_000, 900)  # keeps a half, a tenth and nine tenths
+    assert one("sparsity of output", LENET, half) == pytest.approx(10)
+    assert one("sparsity of others", LENET, half) == pytest.approx(100 * (1 - 120_600 / 265_200))
+    assert one("highest sparsity of layers", LENET, half) == pytest.approx(90)
+    assert one("lowest sparsity of main", LENET, half) == pytest.approx(10)
+    assert one("sparsity of first less output", LENET, half) == pytest.approx(40)
+    assert one("kept of output over others", LENET, half) == pytest.approx(
+        0.9 / (120_600 / 265_200)
+    )
+    assert one("unevenness", LENET, half) == pytest.approx(40)  # of 50, 90, 10 %
+    assert math.isnan(one("sparsity of shortcuts", LENET, half))
+    assert one("emptied layers", LENET, lenet(0, 5, 0)) == 2
+    assert one("emptied shortcuts", LENET, lenet(0, 5, 0)) == 0
+
+
+def test_groups_of_resnet20():
+    """Nineteen convolutions and the output layer on the main path, a third of which is seven; two
+    shortcuts, and the four convolutions of their blocks."""
+    names = list(quantities.layers(RESNET))
+    assert [names[i] for i in quantities.group(RESNET, "shortcuts")] == [
+        name for name in names if "shortcut" in name
+    ]
+    assert len(quantities.group(RESNET, "main")) == 20
+    assert len(quantities.group(RESNET, "early")) == len(quantities.group(RESNET, "late")) == 7
+    assert len(quantities.group(RESNET, "blocks")) == 4
+    assert quantities.group(RESNET, "output") == [len(names) - 1]
+    with pytest.raises(BadValueError, match="'middle': one of layers, output"):
+        quantities.group(RESNET, "middle")
+
+
+def test_neurons_and_effective_weights():
+    rows = [
+        ("synflow", "none", 0, {"collapse": (400,) + 19 * (9,) + (100,), "layers": (0, 7, 9)}),
+        ("synflow", "shuffle", 0, {"effective_weights": 33, "layers": (1, 7, 9)}),
+    ]
+    rows[0][3].update(kept_weights=30, effective_weights=30)
+    assert one("neurons", LENET, rows) == 25
+    assert one("neurons in emptied layers", LENET, rows) == 300  # 300 neurons of layer 1, 100 known
+    assert one("reconnected", LENET, rows) == pytest.approx(1.1)
+    assert one("disconnected", LENET, rows) == 0
+    rows[0][3].update(effective_weights=0)
+    assert math.isnan(one("reconnected", LENET, rows))
+    assert one("cut", LENET, rows) == 100
+
+
+def test_distances_of_layerwise_sparsities():
+    """From layers that keep all to layers that keep a half, a tenth and nine tenths."""
+    rows = [
+        *lenet(*SIZES),
+        ("magnitude", "none", "end", {"layers": (117_600, 3_000, 900)}),
+    ]
+    assert one("distance to magnitude@end", LENET, rows) == pytest.approx((50 + 90 + 10) / 3)
+    assert math.isnan(one("distance to grasp", LENET, rows))
+
+
+def test_proportions_that_follow_from_the_variances():
+    """Layers that keep what one threshold leaves of their normal distributions are at distance 0:
+    t = 0.05, deviations (2 / fan-in)^0.5 of 784, 300 and 100 inputs."""
+    pruned = [math.erf(0.05 / (2 / fan) ** 0.5 / 2**0.5) for fan in (784, 300, 100)]
+    kept = tuple(round(n * (1 - p)) for n, p in zip(SIZES, pruned, strict=True))
+    level = 1 - sum(kept) / sum(SIZES)
+    table = masks(LENET, lenet(*kept)).assign(sparsity=level)
+    assert quantities.distance_to_variances(table, LENET).iloc[0] == pytest.approx(0, abs=0.05)
+    table = masks(LENET, lenet(*(round(n * (1 - level)) for n in SIZES))).assign(sparsity=level)
+    even = sum(abs(100 * (p - level)) for p in pruned) / 3
+    assert quantities.distance_to_variances(table, LENET).iloc[0] == pytest.approx(even, abs=0.05)
+
+
+def moved(**about):
+    """Of SNIP, whose shuffled weights move: one layer by 0.4 in KS, all by 0.2, chance by 0.05."""
+    rows = []
+    for method, ks in (("snip", (0.2, 0.1, 0.4)), ("random", (0.05, 0.05, 0.06))):
+        for ablation in ("none", "shuffle"):
+            run = Run("lenet_digits", "paper", method, SPARSITY, ablation)
+            own = {"ks": ks, "wasserstein": (0.3, 0.2, 0.9), "std": (1.2, 1.0, 3.0)}
+            plain = {"ks": (0, 0, 0), "wasserstein": (0, 0, 0), "std": (1.5, 2.0, 1.5)}
+            rows.append(weights(run, **(plain if ablation == "none" else own)).row())
+    made = [mask(Run("resnet8_digits", "paper", "snip", SPARSITY), layers=(1,) * 10).row()]
+    values = quantities.moved(pd.DataFrame(rows), LENET, pd.DataFrame(made), **about)
+    return values.tolist()
+
+
+def test_how_far_weights_move_by_hand():
+    assert moved(quantity="ks")[1] == pytest.approx(0.2)
+    assert math.isnan(moved(quantity="ks")[0])  # the unmodified network moves nowhere
+    assert moved(quantity="ks", each_layer=True)[1] == pytest.approx(0.4)
+    assert moved(quantity="ks", excess=True)[1] == pytest.approx(0.15)
+    assert moved(quantity="wasserstein")[1] == pytest.approx(0.2)  # in deviations of 1.5
+    assert moved(quantity="wasserstein", each_layer=True)[1] == pytest.approx(0.6)
+    assert moved(quantity="std")[1] == pytest.approx(-0.2)
+    assert moved(quantity="std", each_layer=True)[1] == pytest.approx(1.0)  # doubled in the last
+
+
+def test_zeros_that_are_counted_hide_what_moves():
+    """All layers together keep 26.2 % of their weights, the layers a tenth and three tenths."""
+    rows = [
+        weights(Run(LENET, "paper", "snip", SPARSITY, a), ks=ks).row()
+        for a, ks in (("none", (0, 0, 0, 0)), ("shuffle", (0.2, 0.5, 0.4, 0.1)))
+    ]
+    kept = (23_520, 9_000, 1_000)
+    made = pd.DataFrame([mask(Run(LENET, "paper", "snip", SPARSITY), layers=kept).row()])
+    found = quantities.moved(pd.DataFrame(rows), LENET, made, "ks", zeros=True)
+    assert found.iloc[1] == pytest.approx(0.2 * (1 - SPARSITY))
+    layers = quantities.moved(pd.DataFrame(rows), LENET, made, "ks", each_layer=True, zeros=True)
+    assert layers.iloc[1] == pytest.approx(0.12)  # of 0.05, 0.12 and 0.1
+
+
+def test_accuracies_that_ablations_change_and_that_scatter():
+    made = [
+        trained(Run(LENET, "paper", "snip", SPARSITY, ablation, replicate=r), accuracy).row()
+        for ablation, own in (("none", (0.95, 0.93)), ("shuffle", (0.94, 0.94)))
+        for r, accuracy in enumerate(own)
+    ]
+    table = pd.DataFrame(made)
+    assert quantities.ablated(table, "shuffle").tolist()[:2] == pytest.approx([-1, 1])
+    assert quantities.ablated(table, "shuffle").isna().tolist() == [False, False, True, True]
+    assert quantities.deviation(table).tolist() == pytest.approx([1, 1, 0, 0])
+
+
+def test_an_unknown_measure_is_named():
+    with pytest.raises(BadValueError, match="measure 'speed' is none"):
+        measures.measure("speed")
+    for claim in ledger.claims():
+        assert claim.measure.startswith("fact ") or measures.measure(claim.measure).kind in (
+            TRAINED,
+            MASK,
+            START,
+            END,
+        )
+
+
+def test_results_of_a_folder(tmp_path):
+    """Values along sparsities and along steps; what is missing, at the profile's replicates."""
+    about = ("resnet8_digits", "coarse")
+    matching = settings.sparsity(9)
+    curves = {Curve("snip"): 0.9, Curve("snip", "none", 420, 420): 0.95, REWOUND: 0.97}
+    made = [(Curve("dense").run(*about, 0.0, 0), 0.98)]
+    made += [(curve.run(*about, matching, r), a) for curve, a in curves.items() for r in (0, 1)]
+    Store(tmp_path).add(trained(run, accuracy) for run, accuracy in made)
+    results = Results(tmp_path)
+    assert results.pairs() == [about]
+    along = results.samples("accuracy", *about).values
+    assert along["snip"].loc[1, matching] == pytest.approx(90)
+    assert along["unpruned"].loc[0, matching] == pytest.approx(98)  # to be compared with
+    steps = results.samples("accuracy", *about, steps=True).values
+    assert steps["snip@k"].loc[0].to_dict() == pytest.approx({0: 90, 420: 95})
+    assert steps["magnitude@end/21"].loc[0].eq(97).all()
+    points = [(matching, 0), (settings.sparsity(3), 0)]
+    missing = results.missing(TRAINED, *about, Curve("snip"), points)
+    assert [(run.sparsity, run.replicate) for run in missing] == [
+        (settings.sparsity(3), 0),
+        (settings.sparsity(3), 1),
+    ]
+    dense = results.missing(TRAINED, *about, Curve("dense"), points)
+    assert [run.replicate for run in dense] == [1]
