@@ -1,3 +1,5 @@
+import csv
+import json
 import os
 import signal
 import subprocess
@@ -58,6 +60,10 @@ def prunelib(monkeypatch, capsys, tmp_path):
         (["run", "-f", "3", "--precision", "fp8"], "'fp8'", "bf16"),
         (["run", "-f", "3", "--minutes", "0"], "minutes=0", "above 0"),
         (["bench", "-s", "lenet"], "'lenet'", "lenet_mnist"),
+        (["claims", "--section", "Z"], "section 'Z'", "choose from 1, 2, 3"),
+        (["claims", "--setting", "resnet21"], "'resnet21'", "resnet20_cifar10"),
+        (["claims", "--verdict", "true"], "'true'", "supported, agrees"),
+        (["claims", "--format", "xml"], "'xml'", "table, json, csv, schema"),
         (["bench", "--repetitions", "0"], "repetitions 0", "from 1"),
         (["data", "imagenette"], "'imagenette'", "mnist"),
         (["run", "-f", "3", "-s", "lenet_mnist"], "'mnist' not found", "prunelib data mnist"),
@@ -195,3 +201,23 @@ def test_merge_says_for_which_campaign_it_waits(prunelib, tmp_path, monkeypatch)
     code, said, error = prunelib("merge", str(tmp_path / "away"))
     assert (code, "1 new records" in said) == (0, True)
     assert "lenet_digits/smoke.csv is held by another campaign" in error.splitlines()[0]
+
+
+def test_claims_for_people_and_for_programs(prunelib):
+    """Section 2 is about Appendix A's own numbers, which no results change."""
+    shown = {}
+    for form in ("table", "json", "csv"):
+        status, shown[form], _ = prunelib("claims", "--section", "2", "--format", form)
+        assert status == 0
+    rows = json.loads(shown["json"])
+    assert {row["section"] for row in rows} == {"2"}
+    assert shown["table"].splitlines()[-1] == f"{len(rows)} {rows[0]['verdict']}"
+    assert shown["csv"].startswith("id,section,place,claim,kind,")
+    assert len(list(csv.DictReader(shown["csv"].splitlines()))) == len(rows)
+    schema = json.loads(prunelib("claims", "--format", "schema")[1])
+    fields = schema["$defs"]["Entry"]["properties"]
+    assert fields.keys() == rows[0].keys()
+    assert all(field["description"] for field in fields.values())
+    one = ["--section", "2", "--setting", "resnet20_cifar10", "--verdict", rows[0]["verdict"]]
+    found = json.loads(prunelib("claims", *one, "--format", "json")[1])
+    assert [row["setting"] for row in found] == ["resnet20_cifar10"]

@@ -63,6 +63,16 @@ CASES = {
         {"snip": 89.5},
         {"snip": 88},
     ),
+    "the best somewhere": (  # not above one here, and above the other there
+        claim(subject="snip", reference="random grasp", each="some"),
+        {"snip": np.where(np.arange(len(LEVELS)) == 4, 92.0, 90.0)},
+        {
+            "snip": 90,
+            "random": np.where(np.arange(len(LEVELS)) < 9, 88.0, 92.0),
+            "grasp": np.where(np.arange(len(LEVELS)) < 9, 92.0, 88.0),
+        },
+        {"snip": 80},
+    ),
     "equivalence": (
         claim(kind="equivalence", region="same"),
         {"snip": 90.1},
@@ -221,6 +231,7 @@ def test_an_entry_by_hand(folder):
     assert found.effect == pytest.approx(3, abs=0.3)
     assert found.low < found.effect < found.high
     assert found.part == "snip against random at 93.1 %"
+    assert found.ends == ""  # there is one sparsity
     assert (found.allowed, found.half, found.twice) == ("higher (0.5)", "supported", "supported")
     # two of five replicates of two curves are missing, of 40 epochs of 469 iterations of 128
     assert found.missing == 4

@@ -7,8 +7,8 @@ allowed, or outside of it.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from scipy import stats
 
@@ -19,12 +19,16 @@ LEVEL = 0.05  # of every verdict
 
 @dataclass(frozen=True)
 class Part:
-    """That an effect lies in a region, or, if not `holds`, that it lies outside of it."""
+    """That an effect lies in a region, or, if not `holds`, that it lies outside of it.
+
+    `each` has what the effect is the mean of, by the words for its points.
+    """
 
     label: str
     effect: Effect
     region: Region
     holds: bool = True
+    each: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

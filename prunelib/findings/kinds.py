@@ -116,37 +116,55 @@ def together(claim, built: Sequence[Part | Parts]) -> Part | Parts:
 
 
 def _pairs(claim, samples, name, where, setting):
-    """Each subject against each reference, or alone."""
+    """Each subject against each reference, or alone.
+
+    What must hold at every point, or at some, is said of a subject and all its references: that a
+    method is the best somewhere, it is at one and the same sparsity.
+    """
     references: Sequence[Curve | None] = claim.reference or (None,)
-    pairs = [(name(s), r and name(r)) for s in claim.subject for r in references]
-    different = [(s, r) for s, r in pairs if s != r]  # LeNet is rewound to its initialisation
-    made = [_compared(claim, samples, *pair, where, setting) for pair in different]
-    return made[0] if len(made) == 1 else Parts(claim.parts, tuple(made))
+    made = []
+    for subject in map(name, claim.subject):
+        others = [r and name(r) for r in references]
+        others = [r for r in others if r != subject]  # LeNet is rewound to its initialisation
+        if claim.each == "mean" or len(where) < 2:
+            made += [_compared(claim, samples, subject, r, where, setting) for r in others]
+            continue
+        at_each = [
+            [_compared(claim, samples, subject, r, [point], setting) for r in others]
+            for point in where
+        ]
+        # where both networks guess, nothing can be seen
+        telling = [p for p in at_each if not all(math.isinf(part.effect.error) for part in p)]
+        both = tuple(_one(claim.parts, parts) for parts in telling or at_each if parts)
+        made += [Parts(claim.each, both)] if both else []
+    return _one(claim.parts, made)
+
+
+def _one(how, parts):
+    return parts[0] if len(parts) == 1 else Parts(how, tuple(parts))
 
 
 def _order(claim, samples, name, where, setting):
-    """Each subject against the next."""
+    """Each subject against the next, at each point or in the mean."""
+    points = [where] if claim.each == "mean" else [[point] for point in where]
     names = [name(curve) for curve in claim.subject]
-    made = [_compared(claim, samples, *pair, where, setting) for pair in itertools.pairwise(names)]
-    return Parts("all", tuple(made))
+    made = [
+        _one("all", [_compared(claim, samples, *pair, own, setting) for own in points])
+        for pair in itertools.pairwise(names)
+    ]
+    return _one("all", made)
 
 
-def _compared(claim, samples: Samples, subject, reference, where, setting):
-    """One curve minus another at some points: their mean, or a part for each point."""
+def _compared(claim, samples: Samples, subject, reference, where, setting) -> Part:
+    """One curve minus another, or alone, in the mean over some points."""
     label = subject if reference is None else f"{subject} against {reference}"
+    if len(where) == 1:
+        label += f" at {_spelled(where[0], claim)}"
     directed = claim.region.word in ("higher", "lower")
-
-    def part(own):
-        effect = samples.difference(subject, reference, own, directed).effect
-        at = f" at {_spelled(own[0], claim)}" if len(own) == 1 else ""
-        return Part(label + at, _from_printed(claim, effect, setting), claim.region)
-
-    if claim.each == "mean" or len(where) < 2:
-        return part(where)
-    parts = [part([p]) for p in where]
-    # where both networks guess, nothing can be seen
-    telling = [p for p in parts if not math.isinf(p.effect.error)]
-    return Parts(claim.each, tuple(telling or parts))
+    found = samples.difference(subject, reference, where, directed)
+    each = {_spelled(point, claim): value for point, value in found.each.items()}
+    effect = _from_printed(claim, found.effect, setting)
+    return Part(label, effect, claim.region, each=each)
 
 
 def _from_printed(claim, effect: Effect, setting) -> Effect:
@@ -172,7 +190,7 @@ def _trend(claim, samples, name, where, setting):
                 effect = samples.contrast(*pair, weights).effect
                 label = pair[0] if reference is None else f"{pair[0]} against {pair[1]}"
                 made.append(Part(f"trend of {label}", effect, claim.region))
-    return made[0] if len(made) == 1 else Parts(claim.parts, tuple(made))
+    return _one(claim.parts, made)
 
 
 def _crossing(claim, samples, name, where, setting):
@@ -201,7 +219,7 @@ def _crossing(claim, samples, name, where, setting):
             if place + 2 < len(where):
                 both.append(Parts("some", after))
             made.append(Parts("all", tuple(both)))
-    return made[0] if len(made) == 1 else Parts(claim.parts, tuple(made))
+    return _one(claim.parts, made)
 
 
 def _spelled(point, claim):

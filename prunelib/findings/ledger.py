@@ -168,6 +168,7 @@ class Entry(BaseModel, frozen=True):
     effect: float | None = Field(description="of the part that decides, in the measure's unit")
     low: float | None = Field(description="lower end of the interval that decides")
     high: float | None = Field(description="upper end of that interval")
+    ends: str = Field(description="the smallest and the largest of what the effect is the mean of")
     allowed: str = Field(description="where the interval must lie for the claim to hold")
     reason: str = Field(description="why the margin is what it is")
     part: str = Field(description="the part that decides")
@@ -226,6 +227,7 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
         effect=_finite(part.effect.mean + shift if part else math.nan),
         low=_finite(ends[0] + shift),
         high=_finite(ends[1] + shift),
+        ends=_ends(part.each if part else {}),
         allowed=allowed(claim),
         reason=claim.reason,
         part=part.label if part else "",
@@ -237,6 +239,13 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
         pflop=round(_cost(absent, claim), 4),
         figure=claim.figure,
     )
+
+
+def _ends(each):
+    if len(each) < 2:
+        return ""
+    ends = (min(each, key=each.get), max(each, key=each.get))
+    return " … ".join(f"{each[where]:.4g} at {where}" for where in ends)
 
 
 def _finite(value):

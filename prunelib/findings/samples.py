@@ -207,11 +207,15 @@ def by_curve(table: pd.DataFrame, values: pd.Series) -> dict[str, pd.DataFrame]:
         dict from notation to data frame: a row a replicate, a column a sparsity. The unpruned
         network's values stand at every sparsity, to be compared with.
     """
-    found = {}
-    rows = table[[*_CURVE, "replicate", "sparsity"]].assign(value=values.astype(float))
-    for about, group in rows.groupby(_CURVE, sort=False):
-        wide = group.pivot(index="replicate", columns="sparsity", values="value")
-        found[str(Curve(*about))] = wide
+    about = table[_CURVE].itertuples(index=False, name=None)
+    names = {own: str(Curve(*own)) for own in set(about)}
+    curves = [names[own] for own in table[_CURVE].itertuples(index=False, name=None)]
+    rows = table[["replicate", "sparsity"]].assign(curve=curves, value=values.astype(float))
+    wide = rows.pivot(index=["curve", "replicate"], columns="sparsity", values="value")
+    found = {
+        name: own.droplevel("curve").dropna(axis="columns", how="all")
+        for name, own in wide.groupby(level="curve", sort=False)
+    }
     sparsities = sorted({s for wide in found.values() for s in wide if s})
     for key, wide in found.items():
         if key.startswith("unpruned") and 0.0 in wide:

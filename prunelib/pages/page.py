@@ -268,7 +268,9 @@ class Page:
 
     def _entries(self, sections):
         figures = {str(number) for number in sections if isinstance(number, int)}
-        chosen = [c for c in ledger.claims() if c.section in sections or c.figure in figures]
+        chosen = [
+            c for c in ledger.claims() if c.section in sections or c.figure.split(",")[0] in figures
+        ]
         return ledger.entries(self.results, chosen, [(self.setting, self.profile)])
 
     @functools.cached_property

@@ -85,8 +85,9 @@ def table(entries: Iterable[Entry]) -> pd.DataFrame:
 
     Returns:
         data frame of text, a row an entry: id, claim, setting, profile, n (replicates), effect of
-        the part that decides, its interval, what is allowed, which part decides, the verdict, and
-        the verdicts at half and at twice the margin where there is one.
+        the part that decides, its interval, the smallest and the largest of what it is the mean of,
+        what is allowed, which part decides, the verdict, and the verdicts at half and at twice the
+        margin where there is one.
     """
     rows = [
         {
@@ -97,6 +98,7 @@ def table(entries: Iterable[Entry]) -> pd.DataFrame:
             "n": e.replicates,
             "effect": _number(e.effect),
             "interval": f"{_number(e.low)} … {_number(e.high)}" if e.low is not None else "",
+            "smallest, largest": e.ends,
             "allowed": e.allowed,
             "decided by": e.part,
             "verdict": e.verdict,
@@ -151,7 +153,8 @@ def printed(sections: Sequence[str], names: Sequence[str], wanted: Sequence[str]
         return ledger.ENTRIES.dump_json(found, indent=2).decode()
     if form == "csv":
         return pd.DataFrame([e.model_dump() for e in found]).to_csv(index=False).rstrip()
-    short = table(found).drop(columns=["allowed", "at half, twice the margin"], errors="ignore")
+    left = ["smallest, largest", "allowed", "at half, twice the margin"]
+    short = table(found).drop(columns=left, errors="ignore")
     lines = tabulate(short, headers="keys", showindex=False, disable_numparse=True, maxcolwidths=44)
     return f"{lines}\n\n{counted(found)}"
 
@@ -257,6 +260,7 @@ def filterable(entries: Sequence[Entry]) -> HTML:
         figure = e.figure if not e.figure.isdecimal() else f"Figure {e.figure}"
         link = f'<a href="{home(e)}.ipynb">{figure or home(e)}</a>'
         interval = f"{_number(e.low)} … {_number(e.high)}" if e.low is not None else ""
+        interval += f" ({e.ends})" if e.ends else ""
         cost = f"{e.missing} missing, {e.pflop:,.4g} PFLOP" if e.verdict == "not run" else ""
         cells = [e.id, e.place, e.claim, e.setting, e.profile, str(e.replicates), _number(e.effect)]
         cells += [interval, e.allowed, e.part or cost, e.verdict, e.half, e.twice]
