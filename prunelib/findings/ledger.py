@@ -33,6 +33,11 @@ GROUPS = {
 # LeNet with 64 inputs is another network than the one that Appendix K speaks of: what it differs
 # in, and why, stands in K_lenet, and the ledger does not hold it to the paper's sentences.
 UNLISTED = "lenet_digits"
+COLUMNS = (
+    "id", "section", "place", "claim", "settings", "across", "general", "kind", "measure",
+    "subject", "reference", "parts", "over", "each", "region", "bound", "upper", "printed",
+    "reason", "figure",
+)  # fmt: skip
 QUANTIFIERS = ("all", "some", "most")
 
 
