@@ -226,7 +226,7 @@ _MODIFIED = "modified_resnet18_tinyimagenet"
 _WEIGHTS = "resnet8_digits/paper-weights.csv"
 STORED = {
     "00_index": _of("resnet8_digits/paper.csv", "replicate", "covered =", method="dense"),
-    "01_introduction": _accuracy("introduction.trained_with(", method="dense"),
+    "01_introduction": _accuracy("data = page.data()", method="dense"),
     FOUR: _accuracy(method="snip"),
     "05_ablations": _accuracy(method="snip", ablation="shuffle"),
     "06_after_initialization": _accuracy(method="snip", prune_at="42", weights_from="42"),
@@ -245,7 +245,7 @@ STORED = {
     "S_weight_distributions": _of(_WEIGHTS, "ks", "data =", method="snip", ablation="shuffle"),
 }
 # These read no results: a number of their committed output is changed, in the cell that has it.
-PRINTED = {"03_methods": "rows = {m: analysis.layerwise", "A_settings": "table = pd.DataFrame(["}
+PRINTED = {"03_methods": "layers = {m: analysis", "A_settings": "table = pd.DataFrame(["}
 
 
 def _up_to(notebook, beginning):
