@@ -67,6 +67,14 @@ def test_a_table_of_accuracies_has_a_row_a_line(data, capsys):
     assert table.loc["SNIP", 48.8] == 84.6
 
 
+def test_a_table_of_accuracies_is_empty_where_a_line_was_not_run():
+    runs = [r for r in figure_runs(3, *ABOUT, 1) if (r.method, r.sparsity) != ("snip", 0.488)]
+    Store().add(trained(run) for run in runs)
+    table = Page(*ABOUT, figure=3).accuracies()
+    assert (table.loc["SNIP", 48.8], table.loc["SNIP", 73.8]) == ("", 90.0)
+    assert table.loc["GraSP", 48.8] == 90.0
+
+
 def test_evidence_is_what_is_wanted_and_what_is_there(results):
     wanted = figure_runs(3, *ABOUT, 2)
     store = Store()

@@ -241,7 +241,7 @@ def gaps(records: pd.DataFrame, setting: str) -> pd.DataFrame:
     means = pd.DataFrame(
         {m: statistics.over_replicates(records, Curve(m))["mean"] for m in EARLY_METHODS}
     ).dropna()
-    means = means.loc[:limit]
+    means = means[means.index.astype(float) <= limit]
     below = 100 * means.rsub(means.max(axis=1), axis=0)
     ours = below.max()
     ours[WORST] = below.iloc[-1].max() if len(below) else float("nan")

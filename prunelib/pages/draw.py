@@ -174,7 +174,7 @@ def _step_axis(axis: Axes, steps: Sequence[int | str], last: int) -> None:
     for step in numbers[1:-1]:
         if step >= factor * max(shown[-1], first / factor) and 0.8 * factor * step < last:
             shown.append(step)
-    names = [f"{step / 1000:g}K" if step >= 1000 else str(step) for step in shown]
+    names = [f"{step / 1000:.3g}K" if step >= 1000 else str(step) for step in shown]
     axis.xaxis.set_major_locator(FixedLocator([*shown, last]))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xticklabels([*names, "end"])

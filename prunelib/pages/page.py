@@ -201,8 +201,8 @@ class Page:
         """Print the unpruned network's mean test accuracy; return those of the figure's lines.
 
         Returns:
-            data frame: a row a line, a column a sparsity, all in percent, or a column a step; None
-            where nothing was run, which is then printed.
+            data frame: a row a line, a column a sparsity, all in percent, or a column a step; ""
+            where a line was not run. None where nothing was, which is then printed.
         """
         if self._not_run():
             return None
@@ -213,7 +213,7 @@ class Page:
         keys = ["panel", "line"] if lines["panel"].any() else ["line"]
         along = "step" if "step" in lines else "sparsity"
         table = lines.pivot(index=keys, columns=along, values="accuracy").round(1)
-        return table.loc[lines.set_index(keys).index.unique()]
+        return table.loc[lines.set_index(keys).index.unique()].astype(object).fillna("")
 
     def _not_run(self) -> bool:
         """Whether the store has too little to show anything but unpruned networks; says so."""

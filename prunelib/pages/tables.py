@@ -6,7 +6,6 @@ has the tables' methods at the nearest of its own sparsities.
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 from matplotlib.figure import Figure
@@ -22,7 +21,7 @@ from prunelib.settings import SETTINGS
 SOURCES = {
     "reported": ("reported by the authors", "#6b6b6b", "s", False),
     "paper": ("the paper", "#022667", "o", True),
-    "ours": ("ours (mean ± std)", "#d64600", "D", True),
+    "ours": ("ours", "#d64600", "D", True),
 }
 _FORM = Form(
     (TRAINED,),
@@ -108,8 +107,8 @@ def dots(data: pd.DataFrame, title: str) -> Figure:
     names = data["name"].map(lambda name: style.title(name) if name in SETTINGS else name)
     data = data.assign(row=names + ", " + data["sparsity"].map("{:g} %".format))
     rows = list(dict.fromkeys(data["row"]))
-    with plt.rc_context(style.RC):
-        fig, axis = plt.subplots(figsize=(7.5, 1.4 + 0.27 * len(rows)), layout="constrained")
+    title = noted(title, "whiskers: one standard deviation")
+    with panels(title, (0.85 * WIDTH, 1.7 + 0.27 * len(rows))) as (fig, ((axis,),)):
         for source, own in data.groupby("source", sort=False):
             label, colour, marker, filled = SOURCES[source]
             axis.errorbar(
@@ -127,12 +126,10 @@ def dots(data: pd.DataFrame, title: str) -> Figure:
         )
         axis.set_xlim(1.2 * min(-2, (data["change"] - data["std"].fillna(0)).min()), 1)
         axis.set_xlabel(
-            "change of test accuracy from the unpruned network\n"
+            "Change of test accuracy from the unpruned network\n"
             "(percentage points, on a logarithmic scale below -2)"
         )
-        axis.set_title(title)
-        fig.legend(loc="outside lower center", ncols=3, handlelength=1.5)
-    plt.close(fig)
+        legend(fig)
     return fig
 
 
