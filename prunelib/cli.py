@@ -319,14 +319,14 @@ def report(
     ] = False,
 ) -> None:
     """Write README.md beside the results: what was run, what was not, and what it says."""
-    from prunelib.findings import ledger
+    from prunelib.findings import claims
     from prunelib.findings.facts import recorded
     from prunelib.pages import report
     from prunelib.paths import write_atomically
     from prunelib.results.store import Store
 
     if facts:
-        print(f"Computed {recorded.record(ledger.facts())} facts in {recorded.path()}")
+        print(f"Computed {recorded.record(claims.facts())} facts in {recorded.path()}")
     store = Store()
     write_atomically(store.root / "README.md", report.text(store))
     print(f"Wrote {store.root / 'README.md'}")

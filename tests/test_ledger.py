@@ -9,7 +9,7 @@ from conftest import trained
 
 from prunelib import networks, settings
 from prunelib.errors import BadValueError
-from prunelib.findings import kinds, ledger
+from prunelib.findings import claims, kinds, ledger
 from prunelib.findings.decisions import decide
 from prunelib.findings.measures import Results
 from prunelib.findings.samples import Samples
@@ -28,7 +28,7 @@ ROW = {
 
 
 def claim(**values):
-    return ledger.parse(ROW | {name: str(value) for name, value in values.items()})
+    return claims.parse(ROW | {name: str(value) for name, value in values.items()})
 
 
 class MadeUp:
@@ -299,7 +299,7 @@ def test_facts_are_exact_and_recorded():
     (found,) = ledger.entries(Results(), [row])
     assert (found.effect, found.verdict, found.allowed) == (50, "supported", "50")
     assert found.rests_on == "exact numbers"
-    wrong = ledger.parse(ROW | {"id": "0.02"} | _words(row, printed="49"))
+    wrong = claims.parse(ROW | {"id": "0.02"} | _words(row, printed="49"))
     assert ledger.entries(Results(), [wrong])[0].verdict == "not supported"
 
 

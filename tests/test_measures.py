@@ -8,7 +8,7 @@ from conftest import mask, trained, weights
 
 from prunelib import settings
 from prunelib.errors import BadValueError
-from prunelib.findings import ledger, measures, quantities
+from prunelib.findings import claims, measures, quantities
 from prunelib.findings.measures import Results
 from prunelib.results.records import END, MASK, START, TRAINED
 from prunelib.results.store import Store
@@ -161,7 +161,7 @@ def test_accuracies_that_ablations_change_and_that_scatter():
 def test_an_unknown_measure_is_named():
     with pytest.raises(BadValueError, match="measure 'speed' is none"):
         measures.measure("speed")
-    for claim in ledger.claims():
+    for claim in claims.every():
         assert claim.measure.startswith("fact ") or measures.measure(claim.measure).kind in (
             TRAINED,
             MASK,

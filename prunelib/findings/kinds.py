@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from prunelib import settings
 from prunelib.errors import BadValueError
+from prunelib.findings.claims import FACT, Claim
 from prunelib.findings.decisions import Part, Parts
 from prunelib.findings.facts import recorded
 from prunelib.findings.measures import Results, measure
@@ -22,12 +23,10 @@ from prunelib.grids import WEIGHT_LEVELS
 from prunelib.results.records import END, MASK, START
 from prunelib.runs import Curve
 
-FACT = "fact "  # before the name of a fact, in the column of measures
 NEAREST = 0.06  # a printed sparsity, in percent with one decimal, and its point of the grid
-KINDS = ("difference", "equivalence", "value", "order", "crossing", "trend", "count")
 
 
-def grid(claim, setting: str, profile: str) -> list[float]:
+def grid(claim: Claim, setting: str, profile: str) -> list[float]:
     """The points along the curves of a claim: sparsities, or the steps of Figures 6 and 10."""
     if claim.along_steps:
         last = settings.schedule(setting, profile).iterations
@@ -42,7 +41,7 @@ def grid(claim, setting: str, profile: str) -> list[float]:
     return list(settings.sparsities(setting, profile))
 
 
-def points(claim, setting: str, profile: str) -> list[float]:
+def points(claim: Claim, setting: str, profile: str) -> list[float]:
     """Those points of the grid that the claim speaks of.
 
     Raises:
@@ -81,7 +80,7 @@ def _between(found, over, unit):
         raise BadValueError(f"points {over!r} are no name, number or range a…b") from None
 
 
-def build(claim, results: Results, setting: str, profile: str) -> Part | Parts:
+def build(claim: Claim, results: Results, setting: str, profile: str) -> Part | Parts:
     """The parts of a claim, held against what there is of a setting at a profile."""
     if claim.measure.startswith(FACT):
         value = recorded.value(claim.measure.removeprefix(FACT), setting)
@@ -96,7 +95,7 @@ def build(claim, results: Results, setting: str, profile: str) -> Part | Parts:
     return make(claim, samples, name, points(claim, setting, profile), setting)
 
 
-def together(claim, built: Sequence[Part | Parts]) -> Part | Parts:
+def together(claim: Claim, built: Sequence[Part | Parts]) -> Part | Parts:
     """One claim about several settings, of its parts for each of them."""
     if len(built) == 1:
         return built[0]

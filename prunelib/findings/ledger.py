@@ -1,154 +1,29 @@
 """The ledger: everything that the papers say and that can be checked, with a verdict.
 
-`CLAIMS` are the rows of claims.csv. An `Entry` is one claim held against the results of one setting
+`claims` has the rows of claims.csv. An `Entry` is one claim held against the results of one setting
 and profile; `entries` makes them all. Only results by the paper's recipe, on the data and a network
 of which the claim speaks, support it or do not; others agree with it or differ.
 """
 
-import csv
-import functools
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from prunelib import grids, networks, scores, settings
-from prunelib.errors import BadValueError, check_name
+from prunelib import grids, settings
 from prunelib.findings import curves, decisions, kinds
+from prunelib.findings.claims import FACT, KINDS, Claim, every
 from prunelib.findings.decisions import decide, with_margin
-from prunelib.findings.facts import FACTS
-from prunelib.findings.kinds import FACT, KINDS
 from prunelib.findings.measures import Results, measure
-from prunelib.findings.statistics import Region, worded
+from prunelib.findings.statistics import worded
 from prunelib.results.records import END, MASK, START, TRAINED
-from prunelib.runs import ABLATIONS, Curve, Run
+from prunelib.runs import Run
 
-GROUPS = {
-    "main": ("resnet20_cifar10", "vgg16_cifar10", "resnet18_tinyimagenet", "resnet50_imagenet"),
-    "main3": ("resnet20_cifar10", "vgg16_cifar10", "resnet18_tinyimagenet"),
-}
 # LeNet with 64 inputs is another network than the one that Appendix K speaks of: what it differs
 # in, and why, stands in K_lenet, and the ledger does not hold it to the paper's sentences.
 UNLISTED = "lenet_digits"
-COLUMNS = (
-    "id", "section", "place", "claim", "settings", "across", "general", "kind", "measure",
-    "subject", "reference", "parts", "over", "each", "region", "bound", "upper", "printed",
-    "reason", "figure",
-)  # fmt: skip
-QUANTIFIERS = ("all", "some", "most")
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A statement that can be checked: a row of claims.csv.
-
-    `settings` are those that it speaks of; `across` says whether each has a verdict, or all, some
-    or most of them share one, or the first is compared with the second ("minus"); `general` that it
-    makes sense of any network. The others say what is compared, where, and what may come out of it.
-
-    Raises:
-        PrunelibError: when made with a value that is not allowed.
-    """
-
-    id: str
-    section: str
-    place: str
-    text: str
-    settings: tuple[str, ...]
-    across: str
-    general: bool
-    kind: str
-    measure: str
-    subject: tuple[Curve, ...]
-    reference: tuple[Curve, ...]
-    parts: str
-    over: str
-    each: str
-    region: Region
-    printed: float | None
-    reason: str
-    figure: str
-
-    def __post_init__(self):
-        for name in self.settings:
-            settings.get(name)
-        check_name("kind", self.kind, KINDS)
-        check_name("across", self.across, ("each", "minus", *QUANTIFIERS))
-        check_name("parts", self.parts, QUANTIFIERS)
-        check_name("each", self.each, ("mean", *QUANTIFIERS))
-        if self.measure.startswith(FACT):
-            check_name("fact", self.measure.removeprefix(FACT), FACTS)
-        elif not self.subject:
-            raise BadValueError(f"claim {self.id} has no subject")
-        else:
-            measure(self.measure)
-        for curve in (*self.subject, *self.reference):
-            check_name("method", curve.method, (*scores.UNSCORED, *scores.METHODS))
-            check_name("ablation", curve.ablation, ABLATIONS)
-            check_name("init", curve.init, networks.INITS)
-        if self.kind == "crossing" and (self.printed is None or not self.reference):
-            raise BadValueError(f"claim {self.id}: a crossing has a reference and a printed level")
-
-    @property
-    def along_steps(self) -> bool:
-        """Whether its points are the steps of Figures 6 and 10."""
-        return self.over.startswith("steps")
-
-    def applies(self, setting: str) -> bool:
-        """Whether its check can be shown on a setting, of which it need not speak."""
-        if setting in self.settings:
-            return True
-        kin = all(settings.get(name).fully_connected for name in self.settings)
-        return self.general or (kin and settings.get(setting).fully_connected)
-
-
-def parse(row: Mapping[str, str]) -> Claim:
-    """The claim in a row of claims.csv.
-
-    Raises:
-        BadValueError: a value that is not allowed; the sentence names the claim.
-    """
-    try:
-        names = [n for name in row["settings"].split() for n in GROUPS.get(name, (name,))]
-        bounds = [float(row[name]) for name in ("bound", "upper") if row[name]]
-        return Claim(
-            id=row["id"],
-            section=row["section"],
-            place=row["place"],
-            text=row["claim"],
-            settings=tuple(names),
-            across=row["across"] or "each",
-            general=row["general"] == "yes",
-            kind=row["kind"],
-            measure=row["measure"],
-            subject=tuple(map(Curve.parse, row["subject"].split())),
-            reference=tuple(map(Curve.parse, row["reference"].split())),
-            parts=row["parts"] or "all",
-            over=row["over"],
-            each=row["each"] or "mean",
-            region=Region(row["region"], *bounds),
-            printed=float(row["printed"]) if row["printed"] else None,
-            reason=row["reason"],
-            figure=row["figure"],
-        )
-    except (ValueError, LookupError, TypeError) as error:
-        raise BadValueError(f"claim {row.get('id')!r} of claims.csv: {error}") from None
-
-
-@functools.cache
-def claims() -> tuple[Claim, ...]:
-    """The rows of claims.csv, in the order of the papers."""
-    with open(Path(__file__).with_name("claims.csv"), newline="") as file:
-        return tuple(map(parse, csv.DictReader(file)))
-
-
-def facts() -> list[tuple[str, str]]:
-    """The (name of a fact, setting) that claims rest on."""
-    found = [(c.measure.removeprefix(FACT), c) for c in claims() if c.measure.startswith(FACT)]
-    return [(fact, setting) for fact, claim in found for setting in claim.settings]
 
 
 class Entry(BaseModel, frozen=True):
@@ -333,7 +208,7 @@ def entries(
     pairs = [p for p in results.pairs() if p[0] != UNLISTED or p in also]
     pairs += [p for p in also if p not in pairs]
     found = []
-    for claim in claims() if chosen is None else chosen:
+    for claim in every() if chosen is None else chosen:
         if claim.across == "each":
             spoken = [(name, "paper") for name in claim.settings]
             found += [entry(claim, results, [name], profile) for name, profile in spoken]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from prunelib import engine, grids, scores, settings
 from prunelib.errors import BadValueError, check_name
-from prunelib.findings import curves, introduction, ledger, statistics
+from prunelib.findings import claims, curves, introduction, ledger, statistics
 from prunelib.findings.measures import Results
 from prunelib.pages import draw, draw_masks, style, verdicts
 from prunelib.pages.evidence import Evidence, basis
@@ -259,7 +259,10 @@ class Page:
         """
         found = self._entries(sections)
         here = [e for e in found if everywhere or verdicts.here(e, self.setting, self.profile)]
-        return verdicts.table(here)
+        if not here:
+            print(f"What is claimed there is not about {self.setting}.")
+        table = verdicts.table(here)
+        return table if everywhere else table.drop(columns=["setting", "profile"])
 
     def answer(self, *sections: str | int) -> Markdown:
         """What was found here, computed from the ledger's verdicts on sections of the paper: for
@@ -269,7 +272,7 @@ class Page:
     def _entries(self, sections):
         figures = {str(number) for number in sections if isinstance(number, int)}
         chosen = [
-            c for c in ledger.claims() if c.section in sections or c.figure.split(",")[0] in figures
+            c for c in claims.every() if c.section in sections or c.figure.split(",")[0] in figures
         ]
         return ledger.entries(self.results, chosen, [(self.setting, self.profile)])
 

@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from prunelib import settings
 from prunelib.errors import check_name
-from prunelib.findings import ledger
+from prunelib.findings import claims, ledger
 from prunelib.findings.ledger import Entry
 from prunelib.findings.measures import Results
 
@@ -77,6 +77,10 @@ SECTIONS = {
     "M": "M_effective_sparsity",
     "S": "S_weight_distributions",
 }
+COLUMNS = (
+    "id", "claim", "setting", "profile", "n", "effect", "interval", "smallest, largest", "allowed",
+    "decided by", "verdict", "at half, twice the margin",
+)  # fmt: skip
 WRAP = 18  # marks in a line of the picture
 
 
@@ -106,7 +110,7 @@ def table(entries: Iterable[Entry]) -> pd.DataFrame:
         }
         for e in entries
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _number(value):
@@ -134,7 +138,7 @@ def printed(sections: Sequence[str], names: Sequence[str], wanted: Sequence[str]
     check_name("format", form, FORMS)
     if form == "schema":
         return json.dumps(ledger.ENTRIES.json_schema(), indent=2)
-    known = dict.fromkeys(claim.section for claim in ledger.claims())
+    known = dict.fromkeys(claim.section for claim in claims.every())
     for kind, given, allowed in (
         ("section", sections, known),
         ("setting", names, settings.SETTINGS),
@@ -142,7 +146,7 @@ def printed(sections: Sequence[str], names: Sequence[str], wanted: Sequence[str]
     ):
         for name in given:
             check_name(kind, name, allowed)
-    chosen = [c for c in ledger.claims() if not sections or c.section in sections]
+    chosen = [c for c in claims.every() if not sections or c.section in sections]
     found = [
         e
         for e in ledger.entries(Results(), chosen, [(n, "paper") for n in names])
@@ -154,7 +158,7 @@ def printed(sections: Sequence[str], names: Sequence[str], wanted: Sequence[str]
     if form == "csv":
         return pd.DataFrame([e.model_dump() for e in found]).to_csv(index=False).rstrip()
     left = ["smallest, largest", "allowed", "at half, twice the margin"]
-    short = table(found).drop(columns=left, errors="ignore")
+    short = table(found).drop(columns=left)
     lines = tabulate(short, headers="keys", showindex=False, disable_numparse=True, maxcolwidths=44)
     return f"{lines}\n\n{counted(found)}"
 
