@@ -354,6 +354,6 @@ def test_nothing_is_left_out_of_the_comparison_but_what_iterating_snip_amplifies
     rounding may bring others (Appendix G), and the text below them says so."""
     out = [c for c in notebook.cells if set(c.metadata.get("tags", [])) - {"parameters"}]
     assert not [c for c in notebook.cells if "NBVAL" in c.source]
-    assert len(out) == (2 if notebook.cells[0].source.startswith("# K LeNet") else 0)
+    assert len(out) == (2 if notebook.cells[0].source.startswith("# G Iterative") else 0)
     for path in ("Makefile", "pyproject.toml"):
         assert "sanitize" not in (project_root() / path).read_text()

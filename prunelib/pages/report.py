@@ -66,8 +66,9 @@ Claims of the ledger that the results do not support, with the part that decides
 networks by its own recipe on its own data can fail to support a claim that speaks of them; others
 agree with it or differ. LeNet on the digits, `lenet_digits`, is not held to sentences about LeNet
 on MNIST: what it differs in, and why, stands in [K_lenet](../notebooks/K_lenet.ipynb), where GraSP
-and iterative SNIP on LeNet are looked into too. [Z_claims](../notebooks/Z_claims.ipynb) has the
-whole ledger.
+on LeNet is looked into too; iterative SNIP on LeNet is in
+[G_iterative_snip](../notebooks/G_iterative_snip.ipynb). [Z_claims](../notebooks/Z_claims.ipynb) has
+the whole ledger.
 
 {differences}
 
