@@ -4,6 +4,7 @@
 what the paper trains and a profile how much of it; the functions answer for a pair of names.
 """
 
+import functools
 from dataclasses import dataclass
 
 from prunelib.errors import check_name
@@ -306,7 +307,11 @@ def schedule(setting: str, profile: str) -> Schedule:
     Args:
         setting, profile: names. Raises UnknownNameError for unknown ones.
     """
-    s, p = get(setting), get_profile(profile)
+    return _schedule(get(setting), get_profile(profile))
+
+
+@functools.cache
+def _schedule(s: Setting, p: Profile) -> Schedule:
     full = s.epochs * s.iterations_per_epoch
     iterations = p.iterations or round(p.scale * full)
     scale = iterations / full

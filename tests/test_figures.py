@@ -11,7 +11,7 @@ from PIL import Image
 
 from prunelib import networks
 from prunelib.errors import BadValueError, UnknownNameError
-from prunelib.findings import claims, curves
+from prunelib.findings import claims, curves, measures
 from prunelib.grids import figure_runs, mask_runs, weight_runs
 from prunelib.pages import draw, style
 from prunelib.pages.evidence import Evidence
@@ -298,7 +298,7 @@ def test_a_line_of_many_panels_is_named_once_and_the_legend_fits():
 
 def test_a_title_names_another_dataset_than_the_settings():
     def on(setting, *names):
-        return curves.variant(setting, pd.DataFrame({"dataset": names}))
+        return measures.variant(setting, pd.DataFrame({"dataset": names}))
 
     assert on("resnet20_cifar10", "cifar10-jpeg@1", "none") == " on cifar10-jpeg"
     assert on("resnet20_cifar10", "cifar10@1", "none") == ""

@@ -5,13 +5,13 @@ and our values beside the printed ones), last how far unpruned weights move. Eac
 a tidy data frame that a page draws or prints.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
 from prunelib import settings
 from prunelib.findings import statistics
+from prunelib.findings.measures import variant
 from prunelib.findings.quantities import layers as layers_of
 from prunelib.findings.statistics import Region, spelled, verdict, worded
 from prunelib.grids import FIGURES, figure_runs
@@ -73,14 +73,6 @@ def rows_of(runs: Iterable[Run], table: pd.DataFrame) -> pd.DataFrame:
     typed = dict.fromkeys(("prune_at", "weights_from"), object)
     found = index.astype(typed).merge(table.astype(typed), on=list(index.columns))
     return found[list(table.columns)]
-
-
-def variant(setting: str, table: pd.DataFrame) -> str:
-    """Words for a title: " on X" where records rest on another dataset than the setting's."""
-    # modified and shifted data are stored under the name of the data themselves
-    own = re.sub("^(modified|shifted)_", "", settings.get(setting).dataset)
-    others = sorted({name.split("@")[0] for name in table["dataset"]} - {own, "none"})
-    return f" on {', '.join(others)}" if others else ""
 
 
 def collapse_data(table: pd.DataFrame, sparsity: float) -> pd.DataFrame:

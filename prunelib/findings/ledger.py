@@ -13,12 +13,12 @@ from dataclasses import replace
 from pydantic import BaseModel, Field, TypeAdapter
 
 from prunelib import grids, settings
-from prunelib.findings import curves, decisions, kinds
+from prunelib.findings import decisions, kinds
 from prunelib.findings.claims import FACT, KINDS, Claim, every
 from prunelib.findings.decisions import decide, with_margin
 from prunelib.findings.measures import Results, measure
 from prunelib.findings.statistics import worded
-from prunelib.results.records import END, MASK, START, TRAINED
+from prunelib.results.records import END, MASK, START
 from prunelib.runs import Run
 
 # LeNet with 64 inputs is another network than the one that Appendix K speaks of: what it differs
@@ -179,12 +179,11 @@ def _cost(runs, claim):
 def _origin(claim, results, names, profile):
     """Other data than the settings' that the claim's methods rest on, and their precisions."""
     data, precisions = set(), set()
-    used = {c.method for c in (*claim.subject, *claim.reference)}
+    used = frozenset(c.method for c in (*claim.subject, *claim.reference))
     for name in names:
-        table = results.table(_kind(claim), name, profile)
-        rows = table[table["method"].isin(used)]
-        data.add(curves.variant(name, rows).removeprefix(" on "))
-        precisions |= set(rows["precision"]) if _kind(claim) == TRAINED else set()
+        other, own = results.origins(_kind(claim), name, profile, used)
+        data.add(other)
+        precisions |= set(own)
     return ", ".join(sorted(data - {""})), ", ".join(sorted(precisions))
 
 
@@ -229,5 +228,5 @@ def _can(claim, results, setting, profile):
     if claim.measure.startswith(FACT):
         return False
     kind = _kind(claim)
-    held = (setting, profile) in results.stores[kind].pairs()
+    held = (setting, profile) in results.held(kind)
     return held and (kind != MASK or profile == "paper")

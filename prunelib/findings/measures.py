@@ -116,6 +116,14 @@ def measure(name: str) -> Measure:
     raise BadValueError(f"measure {name!r} is none of findings/measures.py")
 
 
+def variant(setting: str, table: pd.DataFrame) -> str:
+    """Words for a title: " on X" where records rest on another dataset than the setting's."""
+    # modified and shifted data are stored under the name of the data themselves
+    own = re.sub("^(modified|shifted)_", "", settings.get(setting).dataset)
+    others = sorted({name.split("@")[0] for name in table["dataset"].unique()} - {own, "none"})
+    return f" on {', '.join(others)}" if others else ""
+
+
 class Results:
     """The samples of every measure in a results folder.
 
@@ -126,10 +134,17 @@ class Results:
     def __init__(self, root: Path | str | None = None):
         self.stores = {kind: Store(root, kind) for kind in (TRAINED, MASK, START, END)}
         self._records, self._tables, self._samples, self._missing = {}, {}, {}, {}
+        self._held, self._origins = {}, {}
+
+    def held(self, kind: Kind) -> frozenset[tuple[str, str]]:
+        """Setting and profile of all files of a kind, as they were when first asked for."""
+        if kind.name not in self._held:
+            self._held[kind.name] = frozenset(self.stores[kind].pairs())
+        return self._held[kind.name]
 
     def pairs(self) -> list[tuple[str, str]]:
         """Setting and profile of everything in the stores, above profile "smoke"."""
-        found = {pair for store in self.stores.values() for pair in store.pairs()}
+        found = {pair for kind in self.stores for pair in self.held(kind)}
         known = list(settings.SETTINGS)
         return sorted(
             (p for p in found if p[0] in known and p[1] != "smoke"),
@@ -176,6 +191,19 @@ class Results:
             ]
             self._missing[key] = [run for run in dict.fromkeys(wanted) if run not in held]
         return self._missing[key]
+
+    def origins(
+        self, kind: Kind, setting: str, profile: str, methods: frozenset[str]
+    ) -> tuple[str, tuple[str, ...]]:
+        """Of the records of some methods: other data than the setting's, "" if there are none, and
+        the precisions that networks were trained in."""
+        key = (kind.name, setting, profile, methods)
+        if key not in self._origins:
+            table = self.table(kind, setting, profile)
+            rows = table[table["method"].isin(methods)]
+            precisions = sorted(set(rows["precision"])) if kind == TRAINED else ()
+            self._origins[key] = (variant(setting, rows).removeprefix(" on "), tuple(precisions))
+        return self._origins[key]
 
     def samples(self, name: str, setting: str, profile: str, steps: bool = False) -> Samples:
         """The values of a measure.

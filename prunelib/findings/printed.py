@@ -12,7 +12,8 @@ import pandas as pd
 
 from prunelib import grids, settings
 from prunelib.errors import check_name
-from prunelib.findings import curves, statistics
+from prunelib.findings import statistics
+from prunelib.findings.measures import variant
 from prunelib.findings.statistics import Region, published
 from prunelib.grids import TABLES
 from prunelib.results.store import Store
@@ -58,7 +59,7 @@ def comparison(table: int, store: Store, profile: str = "paper") -> pd.DataFrame
         if pd.notna(found["paper"].accuracy):
             mean = found["paper"].accuracy / 100
             effect = statistics.from_printed(own, mean, TABLES[table].count(setting, "paper"))
-        spoken = profile == "paper" and not curves.variant(setting, records)
+        spoken = profile == "paper" and not variant(setting, records)
         rows.append(
             {
                 "setting": setting,
@@ -68,7 +69,7 @@ def comparison(table: int, store: Store, profile: str = "paper") -> pd.DataFrame
                 "paper": _spelled(found["paper"]),
                 "ours": ours(records, method, sparsity),
                 "replicates": f"{min(len(own), wanted)} of {wanted}",
-                "profile": profile + curves.variant(setting, records),
+                "profile": profile + variant(setting, records),
                 "missing (PFLOP)": grids.cost(setting, profile, max(0, wanted - len(own))),
                 "verdict": statistics.worded(statistics.verdict(effect, region), spoken),
             }

@@ -212,10 +212,12 @@ def by_curve(table: pd.DataFrame, values: pd.Series) -> dict[str, pd.DataFrame]:
     curves = [names[own] for own in table[_CURVE].itertuples(index=False, name=None)]
     rows = table[["replicate", "sparsity"]].assign(curve=curves, value=values.astype(float))
     wide = rows.pivot(index=["curve", "replicate"], columns="sparsity", values="value")
-    found = {
-        name: own.droplevel("curve").dropna(axis="columns", how="all")
-        for name, own in wide.groupby(level="curve", sort=False)
-    }
+    array, replicates = wide.to_numpy(), wide.index.get_level_values("replicate")
+    found = {}
+    for name, places in wide.groupby(level="curve", sort=False).indices.items():
+        own = array[places]
+        there = ~np.isnan(own).all(axis=0)
+        found[name] = pd.DataFrame(own[:, there], replicates[places], wide.columns[there])
     sparsities = sorted({s for wide in found.values() for s in wide if s})
     for key, wide in found.items():
         if key.startswith("unpruned") and 0.0 in wide:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from prunelib import grids, settings
-from prunelib.findings.curves import variant
+from prunelib.findings.measures import variant
 from prunelib.pages.style import dataset
 from prunelib.results.records import END, TRAINED, Kind, Record
 from prunelib.results.store import Store
