@@ -10,11 +10,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from scipy import stats
+from scipy import special, stats
 
 from prunelib.findings.statistics import DIGITS, Effect, Region
 
 LEVEL = 0.05  # of every verdict
+DECIDED = ("supported", "not supported")
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,16 @@ def p_value(effect: Effect, region: Region, inside: bool = True) -> float:
         return 0.0 if within == inside else 1.0
     if not math.isfinite(effect.error):
         return 1.0
-    above = stats.t.sf((effect.mean - low) / effect.error, effect.freedom)
-    below = stats.t.sf((high - effect.mean) / effect.error, effect.freedom)
+    above = _tail((effect.mean - low) / effect.error, effect.freedom)
+    below = _tail((high - effect.mean) / effect.error, effect.freedom)
     sides = 2 if region.confidence == 0.95 else 1
     one_sided = max(above, below) if inside else 1 - max(above, below)
     return min(1.0, sides * float(one_sided))
+
+
+def _tail(t, freedom):
+    """The share of Student's distribution above t; `stats.t.sf` takes ten times as long."""
+    return special.ndtr(-t) if math.isinf(freedom) else special.stdtr(freedom, -t)
 
 
 def _p(claim, for_it):

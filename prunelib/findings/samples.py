@@ -207,9 +207,9 @@ def by_curve(table: pd.DataFrame, values: pd.Series) -> dict[str, pd.DataFrame]:
         dict from notation to data frame: a row a replicate, a column a sparsity. The unpruned
         network's values stand at every sparsity, to be compared with.
     """
-    about = table[_CURVE].itertuples(index=False, name=None)
+    about = list(zip(*(table[name].tolist() for name in _CURVE), strict=True))
     names = {own: str(Curve(*own)) for own in set(about)}
-    curves = [names[own] for own in table[_CURVE].itertuples(index=False, name=None)]
+    curves = [names[own] for own in about]
     rows = table[["replicate", "sparsity"]].assign(curve=curves, value=values.astype(float))
     wide = rows.pivot(index=["curve", "replicate"], columns="sparsity", values="value")
     array, replicates = wide.to_numpy(), wide.index.get_level_values("replicate")
