@@ -187,29 +187,12 @@ def test_our_values_beside_the_printed(masks):
     assert neurons["difference"] == pytest.approx(1)
     half = 6.313752 * 1.4**0.5
     assert neurons["interval"] == f"{1 - half:+.4f} … {1 + half:+.4f}"
-    assert neurons["verdict"] == "undecided"
     assert rows.loc[("percent neurons pruned", "synflow+shuffle", 73.8), "ours"] == 2
     ratio = rows.loc[("effective parameter ratio", "synflow", 73.8)]
     assert ratio["difference"] == pytest.approx(0.02)
     missing = rows.loc[("effective parameter ratio", "snip", 73.8)]
-    assert (missing["n"], missing["verdict"]) == (0, "not run")
+    assert (missing["n"], missing["interval"]) == (0, "")
     assert curves.against_published(masks, "lenet_digits").empty
-
-
-def test_values_close_to_the_printed_are_supported_and_others_not():
-    """Five replicates about 31 %, and about 25; on other data nothing is contradicted."""
-
-    def said(percents, dataset="cifar10@0"):
-        made = [mask("synflow", "none", r, 9, (*(1000,) * 20, n)) for r, n in enumerate(percents)]
-        table = pd.DataFrame(made).assign(dataset=dataset)
-        shown = curves.against_published(table, "resnet20_cifar10")
-        return shown[shown["method"] == "synflow"]["verdict"].iloc[0]
-
-    assert said([309, 310, 311, 312, 313]) == "supported"
-    assert said([249, 250, 251, 252, 253]) == "not supported"
-    assert said([250, 290, 310, 330, 370]) == "undecided"
-    assert said([309, 310, 311, 312, 313], "cifar10-jpeg@0") == "agrees"
-    assert said([249, 250, 251, 252, 253], "cifar10-jpeg@0") == "differs"
 
 
 @pytest.mark.parametrize(
@@ -217,8 +200,7 @@ def test_values_close_to_the_printed_are_supported_and_others_not():
     [("resnet20_cifar10", 5), ("vgg16_cifar10", 5), ("resnet18_tinyimagenet", 3)],
 )
 def test_recorded_masks_agree_with_the_printed_values(setting, replicates):
-    """Channels within 2 points; at the highest matching sparsity ratios within 0.0005; nothing
-    that our replicates tell apart from the printed value."""
+    """Channels within 2 points; at the highest matching sparsity ratios within 0.0005."""
     shown = curves.against_published(Store(kind=MASK).table(setting), setting)
     assert (shown["n"] == replicates).all()
     neurons = shown["quantity"] == "percent neurons pruned"
@@ -226,7 +208,6 @@ def test_recorded_masks_agree_with_the_printed_values(setting, replicates):
     matching = ~neurons & (shown["sparsity"] < shown["sparsity"].max())
     assert matching.sum() == 4
     assert shown[matching]["difference"].abs().max() <= 0.0005
-    assert not set(shown["verdict"]) & {"not supported", "differs", "not run"}
 
 
 def test_how_far_weights_move_by_hand():

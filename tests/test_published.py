@@ -184,20 +184,11 @@ def test_ours_stands_beside_the_papers_and_the_reported(store):
     assert row["missing (PFLOP)"] == pytest.approx(3 * 62560 * 128 * 6 * 0.3133e9 / 1e15, rel=0.02)
 
 
-def test_the_verdict_is_on_half_a_point(store):
-    """93.6 ± 0.06 is 93.6; the t interval of two replicates is too wide to tell."""
-    verdicts = printed.comparison(2, store).set_index(["setting", "sparsity"])["verdict"]
-    assert verdicts[("vgg16_cifar10", "")] == "supported"
-    assert verdicts[("vgg16_cifar10", "97")] == "undecided"
-    assert verdicts[("wrn_14_8_cifar10", "95")] == "not run"
-
-
-def test_other_data_contradict_nothing(tmp_path):
+def test_other_data_are_named(tmp_path):
     store = Store(tmp_path)
     runs = [r for r in table_runs(2, "vgg16_cifar10", "paper", 3) if r.method == "dense"]
     store.add(trained(r, 0.8 + r.replicate / 1000, dataset="cifar10-jpeg@0") for r in runs)
-    row = printed.comparison(2, store).iloc[0]
-    assert (row["verdict"], row["profile"]) == ("differs", "paper on cifar10-jpeg")
+    assert printed.comparison(2, store).iloc[0]["profile"] == "paper on cifar10-jpeg"
 
 
 def test_what_was_not_run_says_so_and_what_it_costs(tmp_path):

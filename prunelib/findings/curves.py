@@ -11,9 +11,8 @@ import pandas as pd
 
 from prunelib import settings
 from prunelib.findings import statistics
-from prunelib.findings.measures import variant
 from prunelib.findings.quantities import layers as layers_of
-from prunelib.findings.statistics import Region, spelled, verdict, worded
+from prunelib.findings.statistics import Region, spelled
 from prunelib.grids import FIGURES, figure_runs
 from prunelib.runs import DENSE, EARLY_METHODS, Curve, Run
 
@@ -21,9 +20,6 @@ from prunelib.runs import DENSE, EARLY_METHODS, Curve, Run
 # Kolmogorov-Smirnov distance; and the paper's bound on effective weights, shuffled over unmodified,
 # at matching sparsities (Appendix M).
 MOVED, RECONNECTED = 0.05, 1.0026
-# How far a mean may lie from a printed value: percentage points of neurons; the ratio at the
-# highest matching sparsity, and beyond it.
-NEAR = {"percent_neurons_pruned": 2.0, "matching": 0.0005, "extreme": 0.01}
 
 
 def accuracy_data(
@@ -221,39 +217,33 @@ def _place(names: pd.Series) -> pd.Series:
 def against_published(table: pd.DataFrame, setting: str) -> pd.DataFrame:
     """Our values beside those the paper prints in Section 5 and Appendix M.
 
-    The verdict is on our mean being the printed one within the tolerance of `NEAR`; both numbers
-    of replicates count, see `statistics.from_printed`.
+    Both numbers of replicates count in the interval of the difference, see
+    `statistics.from_printed`. The ledger has the verdicts.
 
     Args:
         table: records of masks of the setting, made at profile "paper".
 
     Returns:
         data frame: quantity, method, sparsity, paper (as printed), ours (mean), std, n,
-        difference, its 90 % interval, verdict. Empty where the paper prints nothing for the
-        setting; where it prints a bound, as "<1", ours is held to that and has no difference.
+        difference, its 90 % interval. Empty where the paper prints nothing for the setting; where
+        it prints a bound, as "<1", there is no difference.
     """
     chosen = settings.get(setting)
     printed = statistics.published(
         "frankle2021_before_training", network=chosen.network, dataset=chosen.dataset
     )
-    matching = settings.sparsity(settings.matching_level(setting)[0])
-    spoken = not variant(setting, table)
     rows = []
     for row in printed.itertuples():
         values = _measured(table[table["sparsity"].round(3) == row.sparsity], row)
         bound = str(row.value).startswith("<")
         number = float(str(row.value).removeprefix("<"))
-        band = "matching" if row.sparsity <= round(matching, 3) else "extreme"
-        tolerance = NEAR.get(row.quantity, NEAR[band])
-        region = Region("at most", 0) if bound else Region("same", tolerance)
         effect = statistics.from_printed(values, number, chosen.replicates)
         about = (row.quantity.replace("_", " "), row.method, 100 * row.sparsity, row.value)
-        apart = (effect.mean, spelled(effect, region, "+.4f", 1))
+        apart = (effect.mean, spelled(effect, Region("same", 0), "+.4f", 1))
         apart = (float("nan"), "") if bound else apart
-        said = worded(verdict(effect, region), spoken)
-        rows.append((*about, values.mean(), values.std(), effect.n, *apart, said))
+        rows.append((*about, values.mean(), values.std(), effect.n, *apart))
     columns = ["quantity", "method", "sparsity", "paper", "ours", "std", "n"]
-    return pd.DataFrame(rows, columns=[*columns, "difference", "interval", "verdict"])
+    return pd.DataFrame(rows, columns=[*columns, "difference", "interval"])
 
 
 def printed_matching(setting: str, curve: Curve) -> list[float]:

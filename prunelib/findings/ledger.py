@@ -44,7 +44,9 @@ class Entry(BaseModel, frozen=True):
     spoken: bool = Field(
         description="whether it speaks of these results: by the paper's recipe, on its data"
     )
-    replicates: int = Field(description="the smallest number that a part rests on")
+    replicates: int = Field(
+        description="of the deciding part; the fewest of any if none"
+    )
     effect: float | None = Field(description="of the part that decides, in the measure's unit")
     low: float | None = Field(description="lower end of the interval that decides")
     high: float | None = Field(description="upper end of that interval")
@@ -103,7 +105,7 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
         precision=precision,
         named=named,
         spoken=spoken,
-        replicates=decisions.replicates(tree),
+        replicates=part.effect.n if part else decisions.replicates(tree),
         effect=_finite(part.effect.mean + shift if part else math.nan),
         low=_finite(ends[0] + shift),
         high=_finite(ends[1] + shift),

@@ -14,22 +14,18 @@ from prunelib import grids, settings
 from prunelib.errors import check_name
 from prunelib.findings import statistics
 from prunelib.findings.measures import variant
-from prunelib.findings.statistics import Region, published
+from prunelib.findings.statistics import published
 from prunelib.grids import TABLES
 from prunelib.results.store import Store
 from prunelib.runs import DENSE, EARLY_METHODS, Curve
 
 ROUNDING = 0.1  # what a difference of two printed accuracies may be off by, in points
-NEAR = Region("same", 0.005)  # of a printed accuracy, half a point
 ROUNDED = 1  # the printed decimals
 WORST, BEST = "worst early method", "best early method"  # as the file of gaps has them
 
 
 def comparison(table: int, store: Store, profile: str = "paper") -> pd.DataFrame:
     """A table of the paper with our results beside it.
-
-    The verdict is on our mean being the paper's within half a percentage point; both numbers of
-    replicates count, see `statistics.from_printed`.
 
     Args:
         table: a number of `grids.TABLES`.
@@ -40,7 +36,7 @@ def comparison(table: int, store: Store, profile: str = "paper") -> pd.DataFrame
         data frame: setting, method, sparsity, what the method's authors report, what the paper
         has, ours (all in percent; in brackets the change from the unpruned network, as it is
         printed), how many replicates of those needed, profile and data, the cost of the missing
-        ones in PFLOP, verdict. A row a printed one; ours is "not run" where nothing was.
+        ones in PFLOP. A row a printed one; ours is "not run" where nothing was.
 
     Raises:
         UnknownNameError: for another table or profile.
@@ -55,11 +51,6 @@ def comparison(table: int, store: Store, profile: str = "paper") -> pd.DataFrame
         found = {row.source: row for row in group.itertuples()}
         wanted = TABLES[table].count(setting, profile)
         own = values(records, method, sparsity)
-        effect, region = statistics.effect(()), NEAR
-        if pd.notna(found["paper"].accuracy):
-            mean = found["paper"].accuracy / 100
-            effect = statistics.from_printed(own, mean, TABLES[table].count(setting, "paper"))
-        spoken = profile == "paper" and not variant(setting, records)
         rows.append(
             {
                 "setting": setting,
@@ -71,7 +62,6 @@ def comparison(table: int, store: Store, profile: str = "paper") -> pd.DataFrame
                 "replicates": f"{min(len(own), wanted)} of {wanted}",
                 "profile": profile + variant(setting, records),
                 "missing (PFLOP)": grids.cost(setting, profile, max(0, wanted - len(own))),
-                "verdict": statistics.worded(statistics.verdict(effect, region), spoken),
             }
         )
     return pd.DataFrame(rows).round({"missing (PFLOP)": 1})
