@@ -172,7 +172,7 @@ def test_layers_by_hand():
     assert set(data["n"]) == {2}
     assert curves.layer_sparsities(pd.DataFrame(made), "lenet_digits", 0.5, "snip").empty
     assert quantities.classes("lenet_digits") == 10
-    assert curves.classes("resnet18_tinyimagenet") == 200
+    assert quantities.classes("resnet18_tinyimagenet") == 200
 
 
 def test_our_values_beside_the_printed(masks):
