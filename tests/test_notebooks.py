@@ -247,11 +247,7 @@ STORED = {
     "K_lenet": _accuracy("page(3).claims(", "lenet_mnist/paper.csv", method="snip"),
     "L_modified_resnet18": _of_mask("layers", "for figure, one in", _MODIFIED, sparsity="0.931281"),
     "M_effective_sparsity": _of_mask("effective_weights", "data ="),
-    "Z_claims": _accuracy(
-        'verdicts.table(e for e in entries if e.verdict == "not supported")',
-        "lenet_mnist/paper.csv",
-        method="snip",
-    ),
+    "Z_claims": _accuracy('print(f"{len(named)} claims in', "lenet_mnist/paper.csv", method="snip"),
     "S_weight_distributions": _of(_WEIGHTS, "ks", "data =", method="snip", ablation="shuffle"),
 }
 # These read no results: a number of their committed output is changed, in the cell that has it.
