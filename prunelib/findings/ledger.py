@@ -44,9 +44,7 @@ class Entry(BaseModel, frozen=True):
     spoken: bool = Field(
         description="whether it speaks of these results: by the paper's recipe, on its data"
     )
-    replicates: int = Field(
-        description="of the deciding part; the fewest of any if none"
-    )
+    replicates: int = Field(description="of the deciding part; the fewest of any if none")
     effect: float | None = Field(description="of the part that decides, in the measure's unit")
     low: float | None = Field(description="lower end of the interval that decides")
     high: float | None = Field(description="upper end of that interval")
