@@ -96,7 +96,7 @@ def p_value(effect: Effect, region: Region, inside: bool = True) -> float:
 
 
 def _tail(t, freedom):
-    """The share of Student's distribution above t; `stats.t.sf` takes ten times as long."""
+    """The share of Student's distribution above t, without what `stats.t.sf` checks first."""
     return special.ndtr(-t) if math.isinf(freedom) else special.stdtr(freedom, -t)
 
 

@@ -18,7 +18,7 @@ from prunelib.findings.decisions import Part, Parts
 from prunelib.findings.facts import recorded
 from prunelib.findings.measures import Results, measure
 from prunelib.findings.samples import Samples
-from prunelib.findings.statistics import Effect, Region, exact
+from prunelib.findings.statistics import Effect, Region, exact, less_printed
 from prunelib.grids import WEIGHT_LEVELS
 from prunelib.results.records import END, MASK, START
 from prunelib.runs import Curve
@@ -45,7 +45,7 @@ def points(claim: Claim, setting: str, profile: str) -> list[float]:
     """Those points of the grid that the claim speaks of.
 
     Raises:
-        BadValueError: its column "over" has another form than README and tests allow.
+        BadValueError: its column "over" has another form than CONTRIBUTING.md says.
     """
     found, over = grid(claim, setting, profile), claim.over
     if claim.along_steps:
@@ -168,11 +168,10 @@ def _compared(claim, samples: Samples, subject, reference, where, setting) -> Pa
 
 def _from_printed(claim, effect: Effect, setting) -> Effect:
     """What is left of an effect when the printed number is taken off, which was drawn as ours was:
-    a prediction interval, see `statistics.from_printed`."""
+    a prediction interval, see `statistics.less_printed`."""
     if claim.printed is None:
         return effect
-    error = effect.error * math.sqrt(1 + effect.n / settings.get(setting).replicates)
-    return replace(effect, mean=effect.mean - claim.printed, error=error)
+    return less_printed(effect, claim.printed, settings.get(setting).replicates)
 
 
 def _trend(claim, samples, name, where, setting):

@@ -95,7 +95,11 @@ def from_printed(values: Iterable[float], printed: float, replicates: int) -> Ef
         values: ours, one a replicate, whose spread stands for both.
         printed: the mean that a paper prints, over `replicates` values, in the same unit.
     """
-    ours = effect(values)
+    return less_printed(effect(values), printed, replicates)
+
+
+def less_printed(ours: Effect, printed: float, replicates: int) -> Effect:
+    """The same of an effect whose error is known otherwise, as from pooled spreads."""
     error = ours.error * math.sqrt(1 + ours.n / replicates)
     return Effect(ours.mean - printed, error, ours.freedom, ours.n)
 
