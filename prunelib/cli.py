@@ -1,4 +1,5 @@
-"""The command line: prunelib plan, run, merge, bench, figures, claims, report, data.
+"""The command line: prunelib plan, run, merge, bench, figures, claims, report, judge,
+data.
 
 What the commands need is imported inside them, since PyTorch takes seconds to import and help and
 a mistyped option need none of it.
@@ -98,6 +99,19 @@ Sparsity = Annotated[
     float | None, _number(float, "--sparsity", help="with --method: fraction to prune, in [0, 1)")
 ]
 Ablation = Annotated[str, typer.Option(help="with --method: none, shuffle, reinit, invert")]
+Minutes = Annotated[
+    float | None,
+    _number(float, "--minutes", help="a budget; the same command later goes on from there"),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        help="train elsewhere: on the workers of a Dask scheduler, by its address, as "
+        "tcp://host:8786, or in jobs of slurm, made as dask-jobqueue's own configuration file "
+        "says. Who reaches a scheduler can run any program on its workers: it must not face "
+        "an open network"
+    ),
+]
 Replicates = Annotated[
     int | None,
     _number(
@@ -189,23 +203,12 @@ def run(
     workers: Workers = None,
     device: Device = None,
     precision: Precision = None,
-    minutes: Annotated[
-        float | None,
-        _number(float, "--minutes", help="a budget; the same command later goes on from there"),
-    ] = None,
+    minutes: Minutes = None,
     records: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="gets the new records too, for merge elsewhere"),
     ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            help="train elsewhere: on the workers of a Dask scheduler, by its address, as "
-            "tcp://host:8786, or in jobs of slurm, made as dask-jobqueue's own configuration file "
-            "says. Who reaches a scheduler can run any program on its workers: it must not face "
-            "an open network"
-        ),
-    ] = None,
+    cluster: Cluster = None,
     file: Files = None,
 ) -> None:
     """Train what the store misses. Stopped at any moment, the same command goes on."""
@@ -383,6 +386,61 @@ def claims(
     from prunelib.pages import verdicts
 
     print(verdicts.printed(section or (), setting or (), verdict or (), form))
+
+
+@app.command()
+def judge(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE.py", help="files of your own, which register the method"),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option("--method", "-m", help="its name; by default the one that the files register"),
+    ] = None,
+    setting: Setting = "resnet8_digits",
+    profile: ProfileName = "quick",
+    replicates: Replicates = None,
+    workers: Workers = None,
+    device: Device = None,
+    precision: Precision = None,
+    minutes: Minutes = None,
+    cluster: Cluster = None,
+    output: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="gets the page and its JSON")
+    ] = Path("out"),
+) -> None:
+    """Put a method of your own through the paper's sanity checks: one page, and its JSON.
+
+    What the checks need is trained first, the paper's methods included where the results have them
+    not; stopped at any moment, the same command goes on.
+    """
+    from prunelib import own
+
+    found = [name for path in files or () for name in own.load(path).methods]
+    if method is None and len(found) != 1:
+        raise BadValueError(
+            f"the files register {len(found)} methods: say which one to judge, as --method mine"
+        )
+    from prunelib.pages import judge
+
+    made = judge.report(
+        method or found[0],
+        setting,
+        profile,
+        replicates,
+        output,
+        workers=workers,
+        device=device,
+        precision=precision,
+        minutes=minutes,
+        cluster=cluster,
+    )
+    for answer in made.judgement.answers:
+        print(answer.replace("**", ""))
+    if made.judgement.missing:
+        print(f"{made.judgement.missing} networks and masks are left: the same command goes on.")
+    print(f"The page: {made.path}")
 
 
 @app.command()

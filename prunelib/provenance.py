@@ -116,6 +116,14 @@ def digest(function: Any, *options: Any) -> str:
     return _short([_code(function), *map(repr, options)])
 
 
+def code(function: Any) -> str:
+    """The source of a function or class; "" where there is none."""
+    try:
+        return textwrap.dedent(inspect.getsource(function)).rstrip()
+    except (OSError, TypeError):
+        return ""
+
+
 def _short(form):
     return hashlib.sha256(repr(form).encode()).hexdigest()[:DIGITS]
 

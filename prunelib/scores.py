@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from prunelib import methods
+from prunelib import datasets, methods
 from prunelib.errors import BadValueError
 from prunelib.methods import METHODS, UNSCORED, Batch, Data, Method, check_iterations, get
 from prunelib.networks import prunable
 from prunelib.seeds import generator
 
 __all__ = [
-    "METHODS", "UNSCORED", "Batch", "Data", "Method", "Scores", "check_iterations", "get",
+    "METHODS", "UNSCORED", "Batch", "Data", "Method", "Scores", "check_iterations", "data", "get",
     "register", "score",
 ]  # fmt: skip
 
@@ -74,6 +74,21 @@ def register(
         BadValueError: a name that is taken or cannot be recorded, or another value not allowed.
     """
     return methods.add(name, "score", prunes, iterations, needs_data, revives, batches)
+
+
+def data(method: str, setting: str, seed: int = 0) -> Data | None:
+    """What a method is given of a setting's data: the scoring batch, training batches, or None
+    where it needs none.
+
+    Raises:
+        UnknownNameError: for a name that there is not. DatasetError: the data are not there.
+    """
+    chosen = get(method)
+    if not chosen.needs_data:
+        return None
+    if chosen.batches:
+        return datasets.training_batches(setting, seed, chosen.batches)
+    return datasets.scoring_batch(setting, seed)
 
 
 def score(

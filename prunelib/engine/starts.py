@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from prunelib import datasets, masks, networks, scores, settings
+from prunelib import masks, networks, scores, settings
 from prunelib.engine.checkpoints import State, Tensors
 from prunelib.errors import PrunelibError
 from prunelib.runs import Run
@@ -80,14 +80,10 @@ class Starts:
         return self.rankings[key]
 
     def _batch(self, run: Run) -> scores.Data | None:
-        chosen, device = scores.get(run.method), self.device
-        if not chosen.needs_data:
-            return None
-        if chosen.batches:
-            found = datasets.training_batches(run.setting, run.replicate, chosen.batches)
-            return [(inputs.to(device), targets.to(device)) for inputs, targets in found]
-        inputs, targets = datasets.scoring_batch(run.setting, run.replicate)
-        return inputs.to(device), targets.to(device)
+        found = scores.data(run.method, run.setting, run.replicate)
+        if isinstance(found, list):
+            return [(x.to(self.device), y.to(self.device)) for x, y in found]
+        return found and (found[0].to(self.device), found[1].to(self.device))
 
     def _network(self, run: Run, step: int | str) -> nn.Module:
         """A fresh copy of the dense network at a step of its training."""
