@@ -89,13 +89,14 @@ def trained_runs(
 
 def mask_runs(method: str, setting: str, profile: str, replicates: int | None = None) -> list[Run]:
     """The Runs whose masks are read: Figures 5, 15 and 16 with the method, at the sparsities of the
-    profile and the one that the first two show."""
-    grids.include(method)
-    about = settings.get(setting)
+    profile and the one that the first two show; of the method itself at all sparsities."""
+    name, about = grids.include(method), settings.get(setting)
     levels = {settings.matching_level(setting)[0]}
     levels |= {k for k in settings.get_profile(profile).levels if k <= about.highest}
     count = replicates or settings.replicates(setting, profile)
-    return grids.mask_runs(setting, levels=sorted(levels), replicates=count)
+    others = [other for other in grids.compared() if other != name]
+    own = grids.mask_runs(setting, [name], replicates=count)
+    return own + grids.mask_runs(setting, others, sorted(levels), count)
 
 
 def report(
