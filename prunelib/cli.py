@@ -1,4 +1,5 @@
-"""The command line: prunelib plan, run, merge, bench, figures, claims, report, data.
+"""The command line: prunelib plan, run, merge, bench, figures, claims, report, judge,
+data.
 
 What the commands need is imported inside them, since PyTorch takes seconds to import and help and
 a mistyped option need none of it.
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunelib import settings
-from prunelib.errors import BadValueError, PrunelibError
+from prunelib.errors import BadValueError, PrunelibError, UserCodeError
 
 if TYPE_CHECKING:
     from prunelib.runs import Run
@@ -42,6 +43,15 @@ def _number(kind: type[int] | type[float], *names: str, help: str) -> Any:
     return typer.Option(*names, parser=parse, metavar="NUMBER", help=help)
 
 
+Files = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--file",
+        metavar="FILE.py",
+        help="runs a file of your own first, which registers methods or settings; repeat for "
+        "several",
+    ),
+]
 # The names that help lists are written out where their modules import PyTorch; a test compares.
 Setting = Annotated[str, typer.Option("--setting", "-s", help=", ".join(settings.SETTINGS))]
 ProfileName = Annotated[
@@ -89,6 +99,19 @@ Sparsity = Annotated[
     float | None, _number(float, "--sparsity", help="with --method: fraction to prune, in [0, 1)")
 ]
 Ablation = Annotated[str, typer.Option(help="with --method: none, shuffle, reinit, invert")]
+Minutes = Annotated[
+    float | None,
+    _number(float, "--minutes", help="a budget; the same command later goes on from there"),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        help="train elsewhere: on the workers of a Dask scheduler, by its address, as "
+        "tcp://host:8786, or in jobs of slurm, made as dask-jobqueue's own configuration file "
+        "says. Who reaches a scheduler can run any program on its workers: it must not face "
+        "an open network"
+    ),
+]
 Replicates = Annotated[
     int | None,
     _number(
@@ -98,6 +121,15 @@ Replicates = Annotated[
         help="how many; of a figure the profile's number by default, of --method 1",
     ),
 ]
+
+
+def _load(files: list[Path] | None) -> None:
+    """Run files of the user's own, so that what they register can be named."""
+    if files:
+        from prunelib import own
+
+        for path in files:
+            own.load(path)
 
 
 def _chosen(
@@ -117,10 +149,11 @@ def _chosen(
         raise BadValueError(
             "--sparsity and --ablation go with --method, not with figures or tables"
         )
-    from prunelib import grids, runs, scores
+    from prunelib import grids, provenance, runs, scores
 
     if method:
-        if sparsity is None and method in (*scores.METHODS, "gradual"):
+        known = (*provenance.labels(scores.METHODS), *scores.METHODS, "gradual")
+        if sparsity is None and method in known:
             raise BadValueError(f"--method {method}: say how much to prune, as --sparsity 0.9")
         count = 1 if replicates is None else replicates
         if count < 1:
@@ -146,8 +179,10 @@ def plan(
     replicates: Replicates = None,
     device: Device = None,
     precision: Precision = None,
+    file: Files = None,
 ) -> None:
     """Say what a figure or a run needs, what is done, and how long the rest will take."""
+    _load(file)
     chosen = _chosen(setting, profile, figure, table, method, sparsity, ablation, replicates)
     from prunelib import engine
     from prunelib.results.store import Store
@@ -168,25 +203,16 @@ def run(
     workers: Workers = None,
     device: Device = None,
     precision: Precision = None,
-    minutes: Annotated[
-        float | None,
-        _number(float, "--minutes", help="a budget; the same command later goes on from there"),
-    ] = None,
+    minutes: Minutes = None,
     records: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="gets the new records too, for merge elsewhere"),
     ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            help="train elsewhere: on the workers of a Dask scheduler, by its address, as "
-            "tcp://host:8786, or in jobs of slurm, made as dask-jobqueue's own configuration file "
-            "says. Who reaches a scheduler can run any program on its workers: it must not face "
-            "an open network"
-        ),
-    ] = None,
+    cluster: Cluster = None,
+    file: Files = None,
 ) -> None:
     """Train what the store misses. Stopped at any moment, the same command goes on."""
+    _load(file)
     chosen = _chosen(setting, profile, figure, table, method, sparsity, ablation, replicates)
     from prunelib import engine
     from prunelib.results.store import Store
@@ -358,11 +384,68 @@ def claims(
             "--format", help="table; json, whose schema --format schema prints; or csv, in full"
         ),
     ] = "table",
+    file: Files = None,
 ) -> None:
     """Print the ledger: what the papers claim, and what the results say of it."""
+    _load(file)
     from prunelib.pages import verdicts
 
     print(verdicts.printed(section or (), setting or (), verdict or (), form))
+
+
+@app.command()
+def judge(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE.py", help="files of your own, which register the method"),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option("--method", "-m", help="its name; by default the one that the files register"),
+    ] = None,
+    setting: Setting = "resnet8_digits",
+    profile: ProfileName = "quick",
+    replicates: Replicates = None,
+    workers: Workers = None,
+    device: Device = None,
+    precision: Precision = None,
+    minutes: Minutes = None,
+    cluster: Cluster = None,
+    output: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="gets the page and its JSON")
+    ] = Path("out"),
+) -> None:
+    """Put a method of your own through the paper's sanity checks: one page, and its JSON.
+
+    What the checks need is trained first, the paper's methods included where the results have them
+    not; stopped at any moment, the same command goes on.
+    """
+    from prunelib import own
+
+    found = [name for path in files or () for name in own.load(path).methods]
+    if method is None and len(found) != 1:
+        raise BadValueError(
+            f"the files register {len(found)} methods: say which one to judge, as --method mine"
+        )
+    from prunelib.pages import judge
+
+    made = judge.report(
+        method or found[0],
+        setting,
+        profile,
+        replicates,
+        output,
+        workers=workers,
+        device=device,
+        precision=precision,
+        minutes=minutes,
+        cluster=cluster,
+    )
+    for answer in made.judgement.answers:
+        print(answer.replace("**", ""))
+    if made.judgement.missing:
+        print(f"{made.judgement.missing} networks and masks are left: the same command goes on.")
+    print(f"The page: {made.path}")
 
 
 @app.command()
@@ -375,10 +458,13 @@ def data(names: Annotated[list[str], typer.Argument(help="mnist, cifar10, tinyim
 
 
 def main() -> None:
-    """Run the command line; bad input ends with one sentence and status 2, never a traceback."""
+    """Run the command line; bad input ends with one sentence and status 2, below the traceback of
+    the user's own code if that is what failed, never with one of this package."""
     try:
         app()
     except PrunelibError as error:
+        if isinstance(error, UserCodeError):
+            print(error.traceback, file=sys.stderr)
         print(f"prunelib: {error}", file=sys.stderr)
         sys.exit(2)
     except SystemExit as ended:

@@ -84,7 +84,7 @@ _MAIN = (*_NO_IMAGENET, "resnet50_imagenet")
 _LENET, _MODIFIED = ("lenet_mnist",), ("modified_resnet18_tinyimagenet",)
 
 # Section, or appendix, of each: 1, 4, 5, 6, D, E, F, F, G, G, H, I.
-FIGURES = {
+FIGURES: dict[int | str, Grid] = {
     1: Grid({"": (AFTER, REWOUND, Curve("gradual"), RANDOM)}, paper=("resnet50_imagenet",)),
     3: Grid(
         {"": (AFTER, *_plain(*EARLY_METHODS), RANDOM)}, paper=(*_MAIN, *_LENET, *_MODIFIED)
@@ -147,8 +147,45 @@ TABLES = {
 }
 
 
+_own: list[str] = []  # methods that `include` was called with
+
+
+def compared() -> tuple[str, ...]:
+    """The methods whose masks and curves are shown side by side: the paper's early ones, those of
+    one's own that `include` was called with, and random pruning."""
+    return (*EARLY_METHODS, *_own, "random")
+
+
+def include(method: str) -> str:
+    """Show a method of one's own, from now on and in this process, beside the paper's: as a line of
+    Figures 3 and 6 and among the masks of Figures 5, 15 and 16; its part of Figure 4 becomes a
+    figure of its own, by the method's recorded name.
+
+    Returns:
+        the name that it is recorded under.
+
+    Raises:
+        UnknownNameError: there is no such method.
+        BadValueError: it is one of those that the figures show already.
+    """
+    chosen = scores.get(method)
+    if chosen.name in (*EARLY_METHODS, "random"):
+        raise BadValueError(f"method {method!r} is one that the paper's figures show already")
+    if chosen.name in _own:
+        return chosen.name
+    _own.append(chosen.name)
+    for figure, steps in ((3, {}), (6, _K)):
+        lines = FIGURES[figure].panels[""]
+        panels = {"": (*lines[:-1], Curve(chosen.name, **steps), lines[-1])}
+        FIGURES[figure] = replace(FIGURES[figure], panels=panels)
+    ablations = _RANDOMISED if chosen.kind == "mask" else (*_RANDOMISED, "invert")
+    variants = (*_variants(chosen.name, ablations), Curve(chosen.name, init="fixed_variance"))
+    FIGURES[chosen.name] = Grid({chosen.name: variants})
+    return chosen.name
+
+
 def figure_runs(
-    figure: int, setting: str, profile: str, replicates: int | None = None
+    figure: int | str, setting: str, profile: str, replicates: int | None = None
 ) -> list[Run]:
     """The Runs a figure needs, without repetition, most valuable first.
 
@@ -156,7 +193,7 @@ def figure_runs(
     initialisation in the figure: what pruning costs is a difference from the same start.
 
     Args:
-        figure: a number of `FIGURES`.
+        figure: a key of `FIGURES`.
         setting, profile: names.
         replicates: how many; the grid's number at the profile by default.
 
@@ -175,7 +212,7 @@ def table_runs(table: int, setting: str, profile: str, replicates: int | None = 
 
 
 def _grid_runs(name, grid, setting, profile, replicates):
-    settings.get(setting)
+    setting = settings.get(setting).name
     if setting not in grid.about:
         raise BadValueError(f"{name} is not about {setting!r}; it has {', '.join(grid.about)}")
     count = grid.count(setting, profile) if replicates is None else replicates
@@ -203,7 +240,7 @@ def cost(setting: str, profile: str, count: int = 1) -> float:
 
 def mask_runs(
     setting: str,
-    methods: Sequence[str] = (*EARLY_METHODS, "random"),
+    methods: Sequence[str] | None = None,
     levels: Sequence[int] | None = None,
     replicates: int | None = None,
     after: bool = False,
@@ -216,13 +253,12 @@ def mask_runs(
 
     Args:
         setting: a name.
-        methods: names of methods.
+        methods: names of methods; those of `compared` by default.
         levels: which k of the sparsities 1 - 0.8^k; all that the paper considers by default.
         replicates: how many; the paper's number by default.
         after: whether to have magnitude pruning after training, unmodified, too.
     """
-    for method in methods:
-        scores.get(method)
+    methods = [scores.get(name).name for name in (methods or compared())]
     highest = settings.get(setting).highest
     found = settings.sparsities(setting, "paper")
     if levels is not None:

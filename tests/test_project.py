@@ -13,7 +13,7 @@ import typer
 import yaml
 
 import prunelib
-from prunelib import cli, datasets, masks, networks, scores
+from prunelib import cli, datasets, masks, networks
 from prunelib.pages import notebooks, report
 from prunelib.results.store import Store
 
@@ -23,7 +23,7 @@ PROJECT, SETUPTOOLS = PYPROJECT["project"], PYPROJECT["tool"]["setuptools"]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 COMMANDS = re.findall(
     r"^(?: {4}|\t\$\(BIN\)/)prunelib (\w+)(.*?)(?: +#.*)?$",
-    (ROOT / "README.md").read_text() + (ROOT / "Makefile").read_text(),
+    "".join((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "Makefile")),
     re.MULTILINE,
 )
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "seaborn-base": "seaborn"}
@@ -122,13 +122,19 @@ def test_the_commands_of_the_readme_can_be_given(name, arguments):
 
 
 def test_the_readme_has_commands_to_test():
-    assert {"plan", "run", "merge", "figures", "report"} <= {name for name, _ in COMMANDS}
+    assert {"plan", "run", "merge", "figures", "report", "judge"} <= {name for name, _ in COMMANDS}
 
 
-def test_the_examples_of_the_readme_work(monkeypatch):
+def _examples():
+    """README.md, whose example of a library imports what the others use, and CONTRIBUTING.md."""
+    front, more = ((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
+    own, library = front.index("```python\n@scores"), front.index("```python\nfrom")
+    return front[library:] + front[own:library] + more
+
+
+def test_the_examples_of_the_readme_work(registry):
     """On the digits, which need no download."""
-    monkeypatch.setattr(scores, "METHODS", dict(scores.METHODS))
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", _examples(), re.DOTALL)
     names = {}
     for block in blocks:
         exec(block.replace("resnet20_cifar10", "lenet_digits"), names)
@@ -136,6 +142,22 @@ def test_the_examples_of_the_readme_work(monkeypatch):
     model, batch = networks.build("lenet_8x8"), datasets.scoring_batch("lenet_digits", seed=0)
     own, magnitude = (masks.prune(model, m, 0.5, batch) for m in ("mine", "magnitude"))
     assert all(torch.equal(own[name], magnitude[name]) for name in own)
+    batches = datasets.training_batches("lenet_digits", 0, 3)
+    for method, data in (("back", batch), ("after_steps", batches), ("whole", None)):
+        mask = masks.prune(model, f"mine_{method}", 0.9, data)
+        assert masks.kept(mask) == 50200 - round(0.9 * 50200)
+        masks.check(model, f"mine_{method}", data)
+    setting = names["settings"].get("my_blobs")
+    assert datasets.load(setting.dataset).train_size == 300
+    assert networks.classes(setting.network) == 2
+
+
+def test_examples_of_methods_are_short():
+    blocks = re.findall(r"```python\n(.*?)```", _examples(), re.DOTALL)
+    methods = [block for block in blocks if "@scores.register" in block or "@masks." in block]
+    assert len(methods) == 5
+    for block in methods:
+        assert len(block[block.index("@") :].splitlines()) <= 15
 
 
 def test_the_citation_is_of_this_version_and_names_both_papers():

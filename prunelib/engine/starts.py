@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from prunelib import datasets, masks, networks, scores, settings
+from prunelib import masks, networks, scores, settings
 from prunelib.engine.checkpoints import State, Tensors
 from prunelib.errors import PrunelibError
 from prunelib.runs import Run
@@ -54,7 +54,7 @@ class Starts:
         invert = run.ablation == "invert"
         key = replace(run, ablation="invert" if invert else "none", weights_from=0)
         if key not in self.masks:
-            if scores.get(run.method).iterations == 1:
+            if scores.get(run.method).ranks_once:
                 ranking = self._ranking(key)
                 self.masks[key] = masks.remove(ranking, run.sparsity, seed=run.replicate)
             else:
@@ -70,7 +70,7 @@ class Starts:
         return self.masks[key]
 
     def _ranking(self, run: Run) -> Mask:
-        """What a one-shot method ranks weights by: the same for all sparsities."""
+        """What a method ranks weights by that ranks them once for all sparsities."""
         key = replace(run, sparsity=0.0)
         if key not in self.rankings:
             model = self._network(run, run.prune_at)
@@ -79,11 +79,11 @@ class Starts:
             )
         return self.rankings[key]
 
-    def _batch(self, run: Run) -> tuple[torch.Tensor, torch.Tensor] | None:
-        if not scores.get(run.method).needs_data:
-            return None
-        inputs, targets = datasets.scoring_batch(run.setting, run.replicate)
-        return inputs.to(self.device), targets.to(self.device)
+    def _batch(self, run: Run) -> scores.Data | None:
+        found = scores.data(run.method, run.setting, run.replicate)
+        if isinstance(found, list):
+            return [(x.to(self.device), y.to(self.device)) for x, y in found]
+        return found and (found[0].to(self.device), found[1].to(self.device))
 
     def _network(self, run: Run, step: int | str) -> nn.Module:
         """A fresh copy of the dense network at a step of its training."""

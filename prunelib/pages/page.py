@@ -4,7 +4,7 @@ what evidence there is. Which records a figure rests on, and how it is drawn, st
 import functools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -20,10 +20,11 @@ from prunelib.pages.evidence import Evidence, basis
 from prunelib.paths import data_root
 from prunelib.results.records import END, MASK, START, TRAINED, Kind
 from prunelib.results.store import Store
-from prunelib.runs import EARLY_METHODS, Curve, Run
+from prunelib.runs import Curve, Run
 
 WHEN = {"before training": START, "after training": END}
 PARAMETERS = ("setting", "profile", "replicates", "train")
+JUDGED = ("file", "method")  # what X_your_method has beside them
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ FORMS: dict[int | str, Form] = {
 def methods(setting: str) -> tuple[str, ...]:
     """The methods whose masks are compared: those without data where ImageNet is not at hand."""
     known = settings.get(setting).dataset != "imagenet" or (data_root() / "imagenet").is_dir()
-    return tuple(m for m in (*EARLY_METHODS, "random") if known or not scores.get(m).needs_data)
+    return tuple(m for m in grids.compared() if known or not scores.get(m).needs_data)
 
 
 class Page:
@@ -114,7 +115,7 @@ class Page:
         train: bool = True,
         figure: int | str | None = None,
     ):
-        _enter_notebook()
+        enter_notebook()
         whole = type(replicates) is int and replicates >= 0
         for name, value, fits, allowed in (
             ("setting", setting, isinstance(setting, str), "a name"),
@@ -317,7 +318,7 @@ def printed_matching(setting: str, curve: Curve) -> str:
     return ", ".join(f"{100 * s:.1f}" for s in curves.printed_matching(setting, curve))
 
 
-def _enter_notebook() -> None:
+def enter_notebook(names: Sequence[str] = PARAMETERS) -> None:
     """In a notebook, refuse injected parameters that it does not have, and show texts whole.
 
     papermill only warns of such parameters. It puts what it is given into a cell that begins with
@@ -328,4 +329,4 @@ def _enter_notebook() -> None:
         pd.set_option("display.max_colwidth", None)  # claims are whole sentences
         injected = "".join(source for source in cells if source.startswith("# Parameters\n"))
         for name in re.findall(r"^(\w+) = ", injected, re.MULTILINE):
-            check_name("notebook parameter", name, PARAMETERS)
+            check_name("notebook parameter", name, names)

@@ -1,0 +1,178 @@
+"""Judge: the claims of the paper about its own methods, put to another one.
+
+`checks` takes claims that the ledger has of SNIP or SynFlow, puts another method in their place and
+leaves all else as it is: what is compared, where, by which margin. `answers` says in three
+sentences what comes out; a `Judgement` holds everything, for people's pages and for programs.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pydantic import BaseModel, Field
+
+from prunelib import scores
+from prunelib.findings import claims, ledger
+from prunelib.findings.claims import Claim
+from prunelib.findings.ledger import Entry
+from prunelib.findings.measures import Results
+from prunelib.runs import Curve
+
+
+@dataclass(frozen=True)
+class Check:
+    """A claim of claims.csv, the method in it that gives its place up, and the claim's words."""
+
+    id: str
+    instead_of: str
+    words: str
+
+
+SHUFFLED, REINITIALISED, MARK = "5.03", "5.60", "4.47"  # of SNIP, in claims.csv
+PROPORTIONS = "same proportions"  # the one check that the paper has in another form
+CHECKS = (
+    Check("4.43", "snip", "{} is more accurate than random pruning"),
+    Check("1.07", "snip", "{} lies near the best of the paper's early methods, over sparsities"),
+    Check(MARK, "snip", "{} is less accurate than magnitude pruning after training"),
+    Check(
+        "4.50",
+        "snip",
+        "At the highest sparsity at which magnitude pruning after training matches full accuracy, "
+        "{} does not",
+    ),
+    Check(SHUFFLED, "snip", "{} maintains or improves its accuracy when shuffled within layers"),
+    Check(REINITIALISED, "snip", "{} is unaffected by reinitialisation"),
+    Check("5.20", "snip", "{} is as accurate when every layer is initialised with one variance"),
+    Check("5.68", "snip", "Inverting {} lowers its accuracy"),
+    Check("6.05", "snip", "{} becomes more accurate the later in training it prunes"),
+    Check("3.10", "synflow", "{} leaves no network without a path from input to output"),
+    Check("1.12", "snip", "{} leaves no layer without weights"),
+    Check("5.27", "synflow", "{} prunes entire neurons at a higher rate than the paper's methods"),
+    Check("5.48", "synflow", "Shuffling the masks of {} lowers the share of neurons it prunes"),
+    Check("J.05", "snip", "The layerwise proportions of {} are quite different from magnitude's"),
+    Check("J.06", "synflow", "The layerwise proportions of {} are quite different from SNIP's"),
+    Check("J.07", "synflow", "The layerwise proportions of {} are quite different from GraSP's"),
+    Check("J.10", "snip", "{} prunes later layers more heavily than earlier ones"),
+    Check("J.30", "snip", "{} prunes the output layer less than the other layers"),
+    Check("M.45", "snip", "Shuffling {} reconnects less than one weight in twenty"),
+    Check("M.46", "snip", "The effective sparsity of {} rounds to the actual one"),
+)
+
+
+class Judgement(BaseModel, frozen=True):
+    """What the paper's checks say of a method on one setting and profile."""
+
+    method: str = Field(description="the name that its results are recorded under")
+    label: str = Field(description="the name that it was registered by")
+    source: str = Field(description="the digest of its source; empty of a method of this package")
+    setting: str = Field(description="what was pruned and trained")
+    profile: str = Field(description="by how much of the paper's schedule")
+    replicates: int = Field(description="how many were asked for")
+    answers: list[str] = Field(description="weights or layers; random pruning; the mark")
+    entries: list[Entry] = Field(description="every check, as the ledger has the paper's claims")
+    missing: int = Field(description="networks and masks that were asked for and are not there")
+
+
+def checks(method: str, setting: str) -> tuple[Claim, ...]:
+    """The claims about a method, of a setting.
+
+    A method that gives whole masks cannot be inverted, and has no claim on it.
+
+    Raises:
+        UnknownNameError: there is no such method.
+    """
+    chosen = scores.get(method)
+    known = {claim.id: claim for claim in claims.every()}
+    found = [_put(known[c.id], c, chosen, setting) for c in CHECKS]
+    # The paper says that a method does not beat its own shuffle: asked the other way round, by the
+    # margin that random pruning is to be beaten by, since the shuffle is random within layers.
+    against = (Curve(chosen.name, "shuffle"),)
+    found.insert(
+        1,
+        replace(
+            found[0],
+            id=PROPORTIONS,
+            text=f"{chosen.label} is more accurate than random pruning in its own proportions, "
+            "which its shuffle is",
+            reference=against,
+            figure="4",
+        ),
+    )
+    inverted = chosen.kind == "mask"
+    return tuple(c for c in found if not (inverted and c.subject[0].ablation == "invert"))
+
+
+def _put(claim, check, method, setting):
+    def swapped(curves):
+        return tuple(
+            replace(c, method=method.name) if c.method == check.instead_of else c for c in curves
+        )
+
+    subject = tuple(c for c in swapped(claim.subject) if c.method == method.name)
+    return replace(
+        claim,
+        text=check.words.format(method.label),
+        settings=(setting,),
+        general=True,
+        subject=subject,
+        reference=swapped(claim.reference),
+    )
+
+
+def entries(method: str, results: Results, setting: str, profile: str) -> list[Entry]:
+    """Every check of a method with its verdict, in the order of `CHECKS`."""
+    return [ledger.entry(c, results, [setting], profile) for c in checks(method, setting)]
+
+
+def answers(found: Sequence[Entry], label: str) -> list[str]:
+    """Whether a method chooses weights or layers, whether it beats random pruning in the same
+    proportions, and how far it is from magnitude pruning after training; each a sentence.
+
+    Args:
+        found: its `entries`. label: its name for people.
+    """
+    by = {e.id: e for e in found}
+    shuffled, reinitialised = by[SHUFFLED], by[REINITIALISED]
+    chooses = {
+        (True, True): f"**Layers**, as the paper's methods do: {label} loses nothing when its mask "
+        "is shuffled within layers, nor when the weights are drawn anew",
+        (True, False): f"**Layers, and their initial values**: {label} loses nothing when its mask "
+        "is shuffled within layers, but drawing the weights anew changes it",
+        (False, True): f"**Weights, whatever their values**: shuffling its mask within layers "
+        f"costs {label} accuracy, drawing the weights anew does not",
+        (False, False): f"**Weights**: {label} loses accuracy when its mask is shuffled within "
+        "layers, and drawing the weights anew changes it",
+    }.get((_holds(shuffled), _holds(reinitialised)), "It cannot be told yet")
+    same, mark = by[PROPORTIONS], by[MARK]
+    beats = {True: "**Yes**", False: "**No**"}.get(_holds(same), "It cannot be told yet")
+
+    return [
+        f"Does it choose weights or layers? {chooses} (shuffled {_said(shuffled)}; reinitialised "
+        f"{_said(reinitialised)}).",
+        f"Does it beat random pruning in the same proportions? {beats} (unmodified less shuffled "
+        f"{_said(same)}).",
+        f"How far is it from the mark? {_distance(mark)}.",
+    ]
+
+
+def _holds(entry):
+    """Whether a check is true; None where that is not decided."""
+    return {"supported": True, "agrees": True, "not supported": False, "differs": False}.get(
+        entry.verdict
+    )
+
+
+def _said(entry):
+    if entry.effect is None or entry.low is None:
+        return entry.verdict
+    return f"{entry.effect:+.1f} points, {entry.low:+.1f} to {entry.high:+.1f}"
+
+
+def _distance(entry):
+    if entry.effect is None or entry.low is None or not math.isfinite(entry.low):
+        return f"It cannot be told yet: the check is {entry.verdict}"
+    ends = f"interval {entry.low:+.1f} to {entry.high:+.1f}"
+    return (
+        f"Averaged over sparsities, **{entry.effect:+.1f} points** from magnitude pruning after "
+        f"training ({ends})"
+    )

@@ -1,0 +1,262 @@
+"""Judge a method of one's own: train what its checks need, and show what comes out as one page.
+
+`report` is the whole of it, behind `prunelib judge` and the notebook X_your_method: it trains what
+the store misses, holds the paper's claims against the results (`findings.judge`), draws the paper's
+figures with the method in them, and writes a page that needs nothing beside it, and its JSON.
+"""
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jinja2
+import matplotlib
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import Markdown, display
+from matplotlib.figure import Figure
+
+from prunelib import engine, grids, masks, networks, provenance, scores, settings
+from prunelib.findings import curves, judge
+from prunelib.findings.judge import Judgement
+from prunelib.findings.measures import Results
+from prunelib.pages import draw, draw_masks, style, verdicts
+from prunelib.pages.evidence import Evidence, basis
+from prunelib.pages.page import JUDGED, PARAMETERS, enter_notebook
+from prunelib.paths import write_atomically
+from prunelib.results.records import MASK
+from prunelib.results.store import Store
+from prunelib.runs import Curve, Run
+
+DPI = 130
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of the page: its heading, what to see in it, and the figure; None if not run."""
+
+    heading: str
+    see: str
+    figure: Figure | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a judgement is shown as; a notebook shows its answers by itself."""
+
+    judgement: Judgement
+    drawings: tuple[Drawing, ...]
+    evidence: tuple[str, ...]
+    code: str
+    path: Path | None = None
+
+    def _repr_markdown_(self) -> str:
+        return "\n".join(f"1. {answer}" for answer in self.judgement.answers)
+
+    def table(self) -> pd.DataFrame:
+        """Every check with its verdict, as the notebooks show claims."""
+        return verdicts.table(self.judgement.entries).drop(columns=["setting", "profile"])
+
+    def show(self) -> None:
+        """Show every figure under its heading, with what to see in it."""
+        for drawing in self.drawings:
+            display(Markdown(f"### {drawing.heading}\n\n{drawing.see}"))
+            display(drawing.figure or "Not run.")
+            plt.close(drawing.figure)
+
+
+def trained_runs(
+    method: str, setting: str, profile: str, replicates: int | None = None
+) -> list[Run]:
+    """The Runs that are trained to judge a method: Figure 3 with it, its part of Figure 4, and its
+    line of Figure 6.
+
+    Raises:
+        PrunelibError: a name or number that is not allowed.
+    """
+    name = grids.include(method)
+    asked = (setting, profile, replicates)
+    late = Curve(name, prune_at="k", weights_from="k")
+    points = grids.FIGURES[6].points(setting, profile)
+    count = replicates or grids.FIGURES[6].count(setting, profile)
+    runs = grids.figure_runs(3, *asked) + grids.figure_runs(name, *asked)
+    runs += [late.run(setting, profile, s, r, step) for r in range(count) for s, step in points]
+    return sorted(dict.fromkeys(runs), key=lambda run: run.replicate)
+
+
+def mask_runs(method: str, setting: str, profile: str, replicates: int | None = None) -> list[Run]:
+    """The Runs whose masks are read: Figures 5, 15 and 16 with the method, at the sparsities of the
+    profile and the one that the first two show; of the method itself at all sparsities."""
+    name, about = grids.include(method), settings.get(setting)
+    levels = {settings.matching_level(setting)[0]}
+    levels |= {k for k in settings.get_profile(profile).levels if k <= about.highest}
+    count = replicates or settings.replicates(setting, profile)
+    others = [other for other in grids.compared() if other != name]
+    own = grids.mask_runs(setting, [name], replicates=count)
+    return own + grids.mask_runs(setting, others, sorted(levels), count)
+
+
+def report(
+    method: str,
+    setting: str = "resnet8_digits",
+    profile: str = "quick",
+    replicates: int | None = None,
+    folder: Path | str | None = None,
+    train: bool = True,
+    **how,
+) -> Report:
+    """Judge a method by the paper's checks; what the store misses is trained first.
+
+    Args:
+        method: a registered name, also the plain one of a method of one's own.
+        setting, profile: names; see `prunelib.settings`.
+        replicates: how many; the profile's own by default.
+        folder: gets NAME-SETTING-PROFILE.html and .json; None writes nothing.
+        train: whether to train what is missing; without, what there is gets judged.
+        how: as for `engine.train`: workers, device, precision, minutes, cluster, progress.
+
+    Raises:
+        PrunelibError: bad input, or a method that does not keep to what it promised; one sentence.
+    """
+    enter_notebook((*PARAMETERS, *JUDGED))
+    runs = trained_runs(method, setting, profile, replicates)
+    read = mask_runs(method, setting, profile, replicates)
+    _check(method, setting)
+    store = Store()
+    if train:
+        engine.train(runs, store, **how)
+        shared = {
+            n: v for n, v in how.items() if n in ("workers", "minutes", "cluster", "progress")
+        }
+        engine.measure(read, store.root, **shared)
+    found = _report(scores.get(method), setting, profile, replicates, runs, read)
+    if folder is None:
+        return found
+    name = f"{found.judgement.label}-{provenance.label(setting)}-{profile}"
+    path = Path(folder) / re.sub(r"[^\w.-]", "_", f"{name}.html")
+    write_atomically(path, page(found))
+    write_atomically(path.with_suffix(".json"), found.judgement.model_dump_json(indent=1) + "\n")
+    return replace(found, path=path)
+
+
+def _check(method, setting):
+    """That a method gives the same again, before hours of training rest on it."""
+    model = networks.build(settings.get(setting).network, 0)
+    masks.check(model, method, scores.data(method, setting))
+
+
+def _report(method, setting, profile, replicates, runs, read):
+    results = Results(Store().root)
+    found = judge.entries(method.name, results, setting, profile)
+    trained, seen = Evidence.read(runs, Store()), Evidence.read(read, Store(kind=MASK))
+    judgement = Judgement(
+        method=method.name,
+        label=method.label,
+        source=method.name.removeprefix(method.label).strip("_"),
+        setting=setting,
+        profile=profile,
+        replicates=len({run.replicate for run in runs}),
+        answers=judge.answers(found, method.label),
+        entries=found,
+        missing=len(trained.missing) + len(seen.missing),
+    )
+    drawings = _drawings(method, setting, profile, replicates, trained, seen)
+    return Report(judgement, drawings, (str(trained), str(seen)), provenance.code(method.function))
+
+
+def _drawings(method, setting, profile, replicates, trained, seen):
+    sparsity = settings.sparsity(settings.matching_level(setting)[0])
+    title, at = style.title(setting), f" at {100 * sparsity:.1f} % sparsity"
+
+    def accuracies(figure, drawing: Callable) -> Figure | None:
+        runs = grids.figure_runs(figure, setting, profile, replicates)
+        own = Evidence.read(runs, Store())
+        about = (setting, profile, style.label, replicates)
+        data = curves.accuracy_data(figure, own.table, *about)
+        if set(data["line"]) <= {"Unpruned"}:
+            return None
+        return drawing(data, f"{title}\n{basis([own], profile)}", figure, *about[:2], replicates)
+
+    def of_masks(data, drawing, where="") -> Figure | None:
+        asked = len({run.replicate for run in seen.wanted})
+        name = f"{title}{where}\n{basis([seen])}"
+        return drawing(data, name, asked, setting) if len(data) else None
+
+    table = seen.table
+    return (
+        Drawing(
+            "Accuracy against sparsity (Figure 3)",
+            f"See how near {method.label} comes to magnitude pruning after training, the mark, and "
+            "whether it leaves the band of the paper's early methods.",
+            accuracies(3, draw.accuracy),
+        ),
+        Drawing(
+            "Shuffled, reinitialised, inverted, fixed variance (Figure 4)",
+            "If shuffling its mask within layers or drawing the weights anew changes nothing, what "
+            "the method chooses is how many weights each layer keeps.",
+            accuracies(method.name, draw.accuracy),
+        ),
+        Drawing(
+            "Pruned after initialisation (Figure 6)",
+            f"See from which step on {method.label} approaches lottery ticket rewinding. Lines of "
+            "other methods are shown where the store has them.",
+            accuracies(6, draw.steps),
+        ),
+        Drawing(
+            "Neuron collapse (Figure 5)",
+            "The further right a curve stays up, the more neurons lose all or most of their "
+            "weights.",
+            of_masks(curves.collapse_data(table, sparsity), draw_masks.collapse, at),
+        ),
+        Drawing(
+            "Layerwise proportions (Figure 15)",
+            "Methods that prune layers alike differ in little else, if within layers any weights "
+            "do.",
+            of_masks(curves.layer_data(table, setting, sparsity), draw_masks.layers, at),
+        ),
+        Drawing(
+            "Effective sparsity (Figure 16)",
+            "Above 1, shuffling the mask reconnects weights that lay on no path from input to "
+            "output.",
+            of_masks(curves.ratio_data(table), draw_masks.ratio),
+        ),
+    )
+
+
+def page(found: Report) -> str:
+    """A judgement as one HTML page that reads without kernel, network or other files."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("prunelib.pages", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("judge.html").render(
+        j=found.judgement,
+        answers=[_bold(answer) for answer in found.judgement.answers],
+        counted=verdicts.counted(found.judgement.entries),
+        looks={name: colour for name, (colour, _) in verdicts.LOOKS.items()},
+        setting=style.title(found.judgement.setting),
+        meaning=settings.get_profile(found.judgement.profile).meaning,
+        drawings=[(d, _image(d.figure)) for d in found.drawings],
+        evidence=found.evidence,
+        code=found.code,
+    )
+
+
+def _bold(text):
+    """The parts of a text that its stars mark."""
+    return [(part, place % 2 == 1) for place, part in enumerate(text.split("**"))]
+
+
+def _image(figure):
+    if figure is None:
+        return ""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(style.RC):
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    plt.close(figure)
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,174 @@
+"""A method of one's own is held against the paper's claims as the paper's methods are."""
+
+import base64
+import json
+import re
+
+import pytest
+from conftest import trained
+
+from prunelib import grids, masks, networks, runs, scores, settings
+from prunelib.errors import BadValueError
+from prunelib.findings import claims, judge
+from prunelib.findings.measures import Results
+from prunelib.grids import FIGURES
+from prunelib.pages import judge as pages
+from prunelib.results.store import Store
+from prunelib.runs import EARLY_METHODS, Curve
+
+SMALL = ("lenet_digits", "smoke")
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """An empty store."""
+    monkeypatch.setenv("PRUNELIB_RESULTS", str(tmp_path / "results"))
+
+
+@pytest.fixture
+def halved(registry):
+    """A method that is registered for one test: half of each magnitude."""
+    figures, own = dict(FIGURES), list(grids._own)
+
+    @scores.register("halved", needs_data=False)
+    def halved(model, batch):
+        return {n: model.get_parameter(n).detach().abs() / 2 for n in networks.prunable(model)}
+
+    yield scores.get("halved").name
+    FIGURES.clear()
+    FIGURES.update(figures)
+    grids._own[:] = own
+
+
+def test_checks_are_the_papers_own_claims_with_the_method_in_them(halved):
+    known = {c.id: c for c in claims.every()}
+    found = judge.checks("halved", "resnet8_digits")
+    assert {c.id for c in found} == {c.id for c in judge.CHECKS} | {judge.PROPORTIONS}
+    for check in found:
+        assert {c.method for c in check.subject} == {halved}
+        assert "halved" in check.text
+        assert check.settings == ("resnet8_digits",)
+        if check.id != judge.PROPORTIONS:
+            theirs = known[check.id]
+            assert (check.region, check.measure, check.over) == (
+                theirs.region, theirs.measure, theirs.over,
+            )  # fmt: skip
+            assert not {"snip"} & {c.method for c in check.reference} - {
+                c.method for c in theirs.reference
+            }
+
+
+def test_a_whole_mask_has_no_check_on_its_inversion(registry):
+    found = judge.checks("snip", "resnet8_digits")
+    assert [c.id for c in found if c.subject[0].ablation == "invert"] == ["5.68"]
+
+    @masks.register("whole", needs_data=False)
+    def whole(model, sparsity, seed):
+        names = networks.prunable(model)
+        return masks.from_densities(model, dict.fromkeys(names, 1 - sparsity), sparsity, seed)
+
+    own = judge.checks("whole", "resnet8_digits")
+    assert len(own) == len(found) - 1
+    assert not [c for c in own if c.subject[0].ablation == "invert"]
+
+
+def _record(method, accuracies, setting="resnet8_digits", profile="quick"):
+    """Records of Figure 3's and Figure 4's curves, an accuracy a curve; replicates lie apart by a
+    twentieth of a point."""
+    rows = []
+    for curve, accuracy in accuracies.items():
+        parsed = Curve.parse(curve) if isinstance(curve, str) else curve
+        for sparsity in settings.sparsities(setting, profile):
+            for replicate in range(3):
+                run = parsed.run(setting, profile, sparsity, replicate)
+                rows.append(trained(run, accuracy + replicate / 2000))
+    Store().add(rows)
+    return judge.entries(method, Results(), setting, profile)
+
+
+PAPER = {"magnitude@end": 0.98, "random": 0.90, "snip": 0.95, "grasp": 0.95, "synflow": 0.95,
+         "magnitude": 0.95}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("shuffled", "reinitialised", "first", "second"),
+    [
+        (0.95, 0.95, "**Layers**, as the paper's", "**No**"),
+        (0.95, 0.93, "**Layers, and their initial values**", "**No**"),
+        (0.93, 0.95, "**Weights, whatever their values**", "**Yes**"),
+        (0.93, 0.93, "**Weights**: halved loses", "**Yes**"),
+    ],
+)
+def test_answers_on_made_up_results(results, halved, shuffled, reinitialised, first, second):
+    """Of a method three points below magnitude pruning after training."""
+    own = {
+        Curve(halved): 0.95,
+        Curve(halved, "shuffle"): shuffled,
+        Curve(halved, "reinit"): reinitialised,
+    }
+    found = _record("halved", PAPER | own)
+    answers = judge.answers(found, "halved")
+    assert first in answers[0]
+    assert second in answers[1]
+    assert f"{100 * (0.95 - shuffled):+.1f} points" in answers[1]
+    assert "**-3.0 points** from magnitude pruning after training" in answers[2]
+
+
+def test_answers_of_nothing(results, halved):
+    found = judge.entries("halved", Results(), "resnet8_digits", "quick")
+    assert {e.verdict for e in found} == {"not run"}
+    answers = judge.answers(found, "halved")
+    assert all("It cannot be told yet" in answer for answer in answers)
+
+
+def test_a_methods_figures(halved):
+    assert grids.include("halved") == halved
+    assert grids.include("halved") == halved  # once
+    assert [c.method for c in FIGURES[3].panels[""]].count(halved) == 1
+    assert FIGURES[3].panels[""][-1] == runs.RANDOM
+    assert {c.prune_at for c in FIGURES[6].panels[""] if c.method == halved} == {"k"}
+    kinds = [c.ablation if c.init == "he" else c.init for c in FIGURES[halved].panels[halved]]
+    assert kinds == ["none", "shuffle", "reinit", "invert", "fixed_variance"]
+    assert grids.compared() == (*EARLY_METHODS, halved, "random")
+    with pytest.raises(BadValueError, match="'snip' is one that the paper's figures show"):
+        grids.include("snip")
+
+
+def test_a_report_from_nothing(results, halved, tmp_path):
+    made = pages.report("halved", *SMALL, folder=tmp_path, progress=False)
+    assert made.judgement.missing == 0
+    assert made.judgement.source == halved.removeprefix("halved_")
+    assert all(drawing.figure is not None for drawing in made.drawings)
+    text = made.path.read_text()
+    assert made.path.name == "halved-lenet_digits-smoke.html"
+    images = re.findall(r'<img alt="([^"]+)" src="data:image/png;base64,([^"]+)"', text)
+    assert len(images) == text.count("<img") == len(made.drawings)
+    assert all(base64.b64decode(data).startswith(b"\x89PNG") for _, data in images)
+    assert not re.search(r'(src|href)="(?!data:|https://arxiv)', text)  # nothing beside the page
+    assert "abs() / 2" in text  # the source
+    read = json.loads(made.path.with_suffix(".json").read_text())
+    assert judge.Judgement.model_validate(read) == made.judgement
+    assert [e["id"] for e in read["entries"]] == [e.id for e in made.judgement.entries]
+
+
+def test_a_report_without_training_says_what_is_missing(results, halved, tmp_path):
+    made = pages.report("halved", *SMALL, folder=tmp_path, train=False)
+    wanted = pages.trained_runs("halved", *SMALL), pages.mask_runs("halved", *SMALL)
+    assert made.judgement.missing == sum(map(len, wanted))
+    text = made.path.read_text()
+    assert "of the networks and masks that these checks take are not there" in text
+    assert text.count("<p>Not run.</p>") == len(made.drawings)
+
+
+def test_a_method_that_changes_its_mind_is_not_trained(results, registry, tmp_path):
+    calls = []
+
+    @scores.register("fickle", needs_data=False)
+    def fickle(model, batch):
+        calls.append(1)
+        sign = (-1) ** len(calls)
+        return {n: sign * model.get_parameter(n).detach() for n in networks.prunable(model)}
+
+    with pytest.raises(BadValueError, match="'fickle' gives something else the second time"):
+        pages.report("fickle", *SMALL, folder=tmp_path)
+    assert not list(tmp_path.glob("*.html"))
