@@ -117,10 +117,11 @@ def _chosen(
         raise BadValueError(
             "--sparsity and --ablation go with --method, not with figures or tables"
         )
-    from prunelib import grids, runs, scores
+    from prunelib import grids, provenance, runs, scores
 
     if method:
-        if sparsity is None and method in (*scores.METHODS, "gradual"):
+        known = (*provenance.labels(scores.METHODS), *scores.METHODS, "gradual")
+        if sparsity is None and method in known:
             raise BadValueError(f"--method {method}: say how much to prune, as --sparsity 0.9")
         count = 1 if replicates is None else replicates
         if count < 1:

@@ -29,6 +29,21 @@ class BadValueError(PrunelibError, ValueError):
     """A value outside its range or of the wrong kind."""
 
 
+class UserCodeError(PrunelibError, RuntimeError):
+    """An exception in code of a user's own; `traceback` shows the frames of that code alone."""
+
+    def __init__(self, sentence: str, traceback: str = ""):
+        super().__init__(sentence, traceback)
+
+    @property
+    def traceback(self) -> str:
+        """As Python prints it, of several lines."""
+        return self.args[1]
+
+    def _render_traceback_(self) -> list[str]:
+        return [*self.traceback.splitlines(), f"{type(self).__name__}: {self}"]
+
+
 class DatasetError(PrunelibError, OSError):
     """A dataset that is missing, incomplete or damaged."""
 

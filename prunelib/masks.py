@@ -1,22 +1,49 @@
 """Masks: which weights a network keeps.
 
 `remove` turns scores into a mask, `prune` scores and removes, in one shot or iteratively, and
-`shuffle` permutes a mask within its layers. A mask is a dict from parameter name to bool tensor,
-True where the weight is kept; no function here changes one that it is given.
+`shuffle` permutes a mask within its layers. `register` is for methods of one's own that give a
+whole mask, `from_densities` draws one. A mask is a dict from parameter name to bool tensor, True
+where the weight is kept; no function here changes one that it is given.
 """
 
 import copy
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from prunelib import methods
 from prunelib import scores as _scores
 from prunelib.errors import BadValueError, check_sparsity
+from prunelib.methods import Data
 from prunelib.networks import prunable
-from prunelib.scores import Batch, Scores
+from prunelib.scores import Scores
 from prunelib.seeds import generator
 
 Mask = dict[str, Tensor]
+
+
+def register(
+    name: str, needs_data: bool = True, batches: int | None = None
+) -> Callable[[Callable[..., Mask]], Callable[..., Mask]]:
+    """Decorator that makes a function to a mask usable wherever a method name is.
+
+        @masks.register("mine_too", needs_data=False)
+        def mine_too(model, sparsity, seed):
+            return masks.from_densities(model, densities(model, sparsity), sparsity, seed)
+
+    The function receives, of a copy of the model, `sparsity`, `batch` and `seed`, those that it has
+    as parameters, and returns a dict from the name of each prunable weight to a bool tensor of its
+    shape, True where it is kept. Exactly round(sparsity * total) weights must be pruned, as many as
+    `remove` prunes. Such a method has no ranking, so that it cannot be inverted.
+
+    Args:
+        name, needs_data, batches: as for `scores.register`.
+
+    Raises:
+        BadValueError: a name that is taken or cannot be recorded, or another value not allowed.
+    """
+    return methods.add(name, "mask", needs_data=needs_data, batches=batches)
 
 
 def remove(scores: Scores, sparsity: float, mask: Mask | None = None, seed: int = 0) -> Mask:
@@ -82,7 +109,7 @@ def prune(
     model: nn.Module,
     method: str,
     sparsity: float,
-    batch: Batch | None = None,
+    batch: Data | None = None,
     mask: Mask | None = None,
     iterations: int | None = None,
     invert: bool = False,
@@ -92,13 +119,15 @@ def prune(
 
     Over N iterations the density after iteration n is d0^(1 - n/N) * d^(n/N), d0 the density of
     `mask` (1 without one) and d = 1 - sparsity. (The paper writes s^(n/N) of the sparsity, which
-    only makes sense for the density.) Every iteration scores the network that is left.
+    only makes sense for the density.) Every iteration scores the network that is left; a method
+    that revives pruned weights scores the whole one, and they may come back.
 
     Args:
         model: the network; not changed.
         method: a registered method name.
         sparsity: in [0, 1).
-        batch: the scoring batch, (inputs, targets), for methods that need data.
+        batch: the scoring batch, (inputs, targets), for methods that need data; a list of training
+            batches for those that ask for them.
         mask: prune further from here.
         iterations: N; the method's own by default.
         invert: prune the weights the method would keep (Section 5, "Inversion").
@@ -109,38 +138,161 @@ def prune(
 
     Raises:
         UnknownNameError: no such method.
-        BadValueError: a bad sparsity, a missing batch, fewer than one iteration.
+        BadValueError: a bad sparsity, a missing batch, fewer than one iteration; a mask of the
+            wrong names, shapes, type or number of weights.
+        UserCodeError: an exception in a method of one's own.
     """
     check_sparsity(sparsity)
     chosen = _scores.get(method)
     steps = chosen.iterations if iterations is None else iterations
     _scores.check_iterations(steps)
+    if chosen.kind == "mask":
+        if mask is not None or steps != 1 or invert:
+            raise BadValueError(
+                f"method {chosen.label!r} gives whole masks: it has no ranking that could be "
+                "inverted, no iterations, and does not go on from a mask"
+            )
+        return _whole(model, chosen, sparsity, batch, seed)
     work = copy.deepcopy(model)
     mask = full(work) if mask is None else mask
     start = 1 - sparsity_of(mask)
+    if chosen.revives and _count(mask, sparsity) > kept(mask):
+        raise BadValueError(
+            f"sparsity {sparsity} is below the mask's own ({sparsity_of(mask):.6f}): a mask is "
+            "pruned further, never less"
+        )
     for n in range(1, steps + 1):
-        apply(work, mask)
-        ranking = rank(work, method, batch, invert, seed)
         density = start ** (1 - n / steps) * (1 - sparsity) ** (n / steps)
         goal = sparsity if n == steps else max(0.0, 1 - density)
-        mask = remove(ranking, goal, mask, seed)
+        if not chosen.revives:
+            apply(work, mask)
+        ranking = rank(work, method, batch, invert, seed, goal, mask)
+        mask = remove(ranking, goal, None if chosen.revives else mask, seed)
     return mask
 
 
 def rank(
     model: nn.Module,
     method: str,
-    batch: Batch | None = None,
+    batch: Data | None = None,
     invert: bool = False,
     seed: int = 0,
+    sparsity: float | None = None,
+    mask: Mask | None = None,
 ) -> Scores:
     """Scores with their sign turned where the method, or its inversion, prunes the highest.
 
-    Arguments and errors are those of `prune`; the lowest of what is returned go first, so that
-    the masks of a one-shot method at all sparsities are `remove(rank(...), sparsity, seed=seed)`.
+    Arguments and errors are those of `scores.score` and `prune`; the lowest of what is returned go
+    first, so that the masks of a one-shot method at all sparsities are
+    `remove(rank(...), sparsity, seed=seed)`, unless it asks for the sparsity.
     """
     sign = -1 if (_scores.get(method).prunes == "highest") != invert else 1
-    return {name: sign * z for name, z in _scores.score(model, method, batch, seed).items()}
+    found = _scores.score(model, method, batch, seed, sparsity, mask)
+    return {name: sign * z for name, z in found.items()}
+
+
+def _whole(model, method, sparsity, batch, seed):
+    """The mask of a method that gives whole ones, checked."""
+    found, names = methods.call(method, model, batch, seed, sparsity=sparsity), prunable(model)
+    methods.check_tensors(method, model, found, names, "mask")
+    for name in names:
+        if found[name].dtype != torch.bool:
+            raise BadValueError(
+                f"method {method.label!r} masked {name} with numbers of type {found[name].dtype}, "
+                "expected bool: True where a weight is kept"
+            )
+    expected = _count(found, sparsity)
+    if kept(found) != expected:
+        raise BadValueError(
+            f"method {method.label!r} kept {kept(found):,} weights, at sparsity {sparsity} it must "
+            f"keep {expected:,}"
+        )
+    return {n: found[n].detach().clone().to(model.get_parameter(n).device) for n in names}
+
+
+def _count(mask, sparsity):
+    """How many weights a mask of this sparsity keeps."""
+    total = sum(m.numel() for m in mask.values())
+    return total - round(sparsity * total)
+
+
+def from_densities(
+    model: nn.Module, densities: Mapping[str, float], sparsity: float, seed: int = 0
+) -> Mask:
+    """A mask that keeps a given share of each layer, which weights drawn at random.
+
+    It keeps exactly as many weights as `remove` leaves at this sparsity. Each layer gets the whole
+    part of density * size; what is then missing goes to the layers with the largest remainders, one
+    weight each, what is too much is taken from those with the smallest; of equal ones the first in
+    the network's order.
+
+    Args:
+        model: a network.
+        densities: dict from the name of each prunable weight to the share kept, in [0, 1].
+        sparsity: of the whole network, in [0, 1).
+        seed: the replicate; the draw depends on it and on the layer's name.
+
+    Returns:
+        dict from name to bool tensor, True where kept.
+
+    Raises:
+        BadValueError: wrong names, densities outside [0, 1], or such that together keep another
+            number of weights than the sparsity, by more than one a layer.
+    """
+    check_sparsity(sparsity)
+    mask = full(model)
+    if set(densities) != set(mask):
+        wrong = sorted(map(str, set(densities) ^ set(mask)))
+        raise BadValueError(f"densities must be of exactly the prunable weights: {wrong}")
+    for name, density in densities.items():
+        if not 0 <= density <= 1:
+            raise BadValueError(f"the density {density} of {name} is not in [0, 1]")
+    ideal = {name: float(densities[name]) * m.numel() for name, m in mask.items()}
+    goal = _count(mask, sparsity)
+    if abs(sum(ideal.values()) - goal) > len(mask):
+        raise BadValueError(
+            f"the densities keep {sum(ideal.values()):,.0f} weights, at sparsity {sparsity} these "
+            f"must be {goal:,}"
+        )
+    counts = {name: int(value) for name, value in ideal.items()}
+    while (left := goal - sum(counts.values())) != 0:
+        sign = 1 if left > 0 else -1
+        free = [n for n, m in mask.items() if 0 <= counts[n] + sign <= m.numel()]
+        counts[max(free, key=lambda n: sign * (ideal[n] - counts[n]))] += sign
+    for name, m in mask.items():
+        order = torch.randperm(m.numel(), generator=generator(seed, f"densities/{name}"))
+        m.view(-1)[order[counts[name] :].to(m.device)] = False
+    return mask
+
+
+def check(
+    model: nn.Module, method: str, batch: Data | None = None, seed: int = 0, sparsity: float = 0.5
+) -> None:
+    """Check that a method gives the same again: its scores of a network, or its whole mask.
+
+    Rounding may differ, by a thousandth of the largest score, or in a thousandth of the weights.
+
+    Args:
+        model, method, batch, seed, sparsity: as for `prune`.
+
+    Raises:
+        BadValueError: it does not; or as `prune`.
+    """
+    chosen = _scores.get(method)
+    if chosen.kind == "mask":
+        first, second = (prune(model, method, sparsity, batch, seed=seed) for _ in range(2))
+        apart = sum(int((first[name] ^ second[name]).sum()) for name in first)
+        same = apart <= 1e-3 * sum(m.numel() for m in first.values())
+    else:
+        given = (model, method, batch, seed, sparsity)
+        first, second = (_scores.score(*given) for _ in range(2))
+        largest = max(float(z.abs().max()) for z in first.values())
+        same = all(((second[n] - z).abs() <= 1e-3 * largest).all() for n, z in first.items())
+    if not same:
+        raise BadValueError(
+            f"method {chosen.label!r} gives something else the second time, from the same network, "
+            "batch and seed: draw with torch after its own seeding, or from the parameter 'seed'"
+        )
 
 
 def full(model: nn.Module) -> Mask:

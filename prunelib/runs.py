@@ -8,7 +8,7 @@ share, and makes them.
 import re
 from dataclasses import asdict, dataclass, fields, replace
 
-from prunelib import networks, scores, settings
+from prunelib import networks, provenance, scores, settings
 from prunelib.errors import BadValueError, UnknownNameError, check_name, check_sparsity
 
 ABLATIONS = ("none", "shuffle", "reinit", "invert")
@@ -21,7 +21,9 @@ class Run:
     `prune_at` is the step whose weights are scored, `weights_from` the step whose weights are
     then trained: an iteration, or "end". 0/0 is pruning at initialisation, k/k Section 6, end/end
     magnitude after training, end/k lottery ticket rewinding. The unpruned network has the method
-    "dense" and sparsity 0; "gradual" is magnitude pruning while training (Figure 1).
+    "dense" and sparsity 0; "gradual" is magnitude pruning while training (Figure 1). The plain name
+    of a method of one's own means the newest one; the Run holds the name that is recorded, which
+    has a digest of the method's source (`provenance`). So it is with a setting of one's own.
 
     Raises:
         UnknownNameError, BadValueError: when made with a name or value that is not allowed.
@@ -40,8 +42,8 @@ class Run:
     def __post_init__(self):
         settings.get(self.setting)
         settings.get_profile(self.profile)
-        if self.method not in (*scores.UNSCORED, *scores.METHODS):
-            raise UnknownNameError("method", self.method, [*scores.UNSCORED, *scores.METHODS])
+        if self.method not in scores.UNSCORED:
+            self._check_method()
         check_name("ablation", self.ablation, ABLATIONS)
         check_name("init", self.init, networks.INITS)
         object.__setattr__(self, "sparsity", check_sparsity(self.sparsity))
@@ -63,6 +65,19 @@ class Run:
                 "method 'gradual' prunes while it trains: it takes no ablation, prune_at or "
                 "weights_from"
             )
+
+    def _check_method(self):
+        try:
+            chosen = scores.get(self.method)
+        except UnknownNameError:
+            known = [*scores.UNSCORED, *provenance.labels(scores.METHODS)]
+            raise UnknownNameError("method", self.method, known) from None
+        if self.ablation == "invert" and chosen.kind == "mask":
+            raise BadValueError(
+                f"method {chosen.label!r} gives whole masks: it has no ranking that could be "
+                "inverted"
+            )
+        object.__setattr__(self, "method", chosen.name)
 
     def __lt__(self, other):
         """Field by field; among steps "end" comes last."""
@@ -126,7 +141,7 @@ class Curve:
     """A line of a figure: what its Runs share; sparsity or step, and replicate vary along it.
 
     Steps are those of a Run, or "k" where the step varies along the line, or "rewind" for the
-    rewinding step of the setting.
+    rewinding step of the setting. The method is named as in a Run.
     """
 
     method: str
@@ -134,6 +149,10 @@ class Curve:
     prune_at: int | str = 0
     weights_from: int | str = 0
     init: str = "he"
+
+    def __post_init__(self):
+        name = provenance.resolve("method", self.method, scores.METHODS)
+        object.__setattr__(self, "method", name)
 
     @classmethod
     def parse(cls, text: str) -> "Curve":

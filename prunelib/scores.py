@@ -4,46 +4,37 @@
 back. The functions below it are the paper's methods; `register` adds others beside them.
 """
 
-import copy
-import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from prunelib.errors import BadValueError, UnknownNameError
+from prunelib import methods
+from prunelib.errors import BadValueError
+from prunelib.methods import METHODS, UNSCORED, Batch, Data, Method, check_iterations, get
 from prunelib.networks import prunable
-from prunelib.precision import products, short
 from prunelib.seeds import generator
-from prunelib.seeds import seed as derive_seed
 
-Batch = tuple[Tensor, Tensor]  # inputs [n, C, H, W] and targets [n]
+__all__ = [
+    "METHODS", "UNSCORED", "Batch", "Data", "Method", "Scores", "check_iterations", "get",
+    "register", "score",
+]  # fmt: skip
+
 Scores = dict[str, Tensor]  # of each prunable parameter, by name
 
 GRASP_TEMPERATURE = 200
-UNSCORED = ("dense", "gradual")  # methods of a Run that have no mask before training
 BATCH = 256
 
 
-@dataclass(frozen=True)
-class Method:
-    """How a method prunes: its score, which end it prunes, and in how many iterations."""
-
-    name: str
-    function: Callable[..., Scores]
-    prunes: str = "lowest"
-    iterations: int = 1
-    needs_data: bool = True
-
-
-METHODS: dict[str, Method] = {}
-
-
 def register(
-    name: str, prunes: str = "lowest", iterations: int = 1, needs_data: bool = True
+    name: str,
+    prunes: str = "lowest",
+    iterations: int = 1,
+    needs_data: bool = True,
+    revives: bool = False,
+    batches: int | None = None,
 ) -> Callable[[Callable[..., Scores]], Callable[..., Scores]]:
     """Decorator that makes a scoring function usable wherever a method name is.
 
@@ -53,55 +44,46 @@ def register(
                     for name in networks.prunable(model)}
 
     The function receives a copy of the model and the scoring batch (inputs [n, C, H, W], targets
-    [n]; None where `needs_data` is False), and `seed` if it has such a parameter. It returns one
-    score for each prunable weight, of real numbers. What it draws from torch's global generator
-    depends on the replicate and the name alone; for draws from elsewhere it must use `seed`.
+    [n]; None where `needs_data` is False). It returns one score for each prunable weight, of real
+    numbers. Beside these it receives what it asks for by the names of its parameters:
+
+    - `seed`: the replicate. What it draws from torch's global generator depends on the replicate
+      and the name alone; for draws from elsewhere it must use `seed`.
+    - `sparsity`: what this iteration prunes to, in [0, 1); of a method of one iteration, the
+      sparsity of the mask.
+    - `mask`: which weights the iterations before have kept, a dict from name to bool tensor.
+
+    In each iteration the pruned weights of the model are zero, and stay pruned. Of a method that
+    `revives` they may come back: the model then has all its weights as they were, the function
+    applies `mask` where it wants to, and all weights are ranked anew.
 
     The paper's methods cannot be replaced. A name of one's own can be registered again, so that a
-    notebook cell can be run twice; but a store finds results by name, so that a method that
-    changed needs another one.
+    notebook cell can be run twice; results are recorded under the name and a digest of the source
+    (`provenance`), so that those of a method that changed are not taken for the new one's.
 
     Args:
         name: the method's name.
         prunes: "lowest" or "highest": which scores go first.
         iterations: 1 for one shot, more to prune iteratively.
         needs_data: whether `batch` must be given.
+        revives: whether pruned weights may come back.
+        batches: how many training batches `batch` is a list of, each (inputs, targets) of the
+            setting's batch size, in place of the scoring batch (`datasets.training_batches`).
 
     Raises:
         BadValueError: a name that is taken or cannot be recorded, or another value not allowed.
     """
-    if not isinstance(name, str) or not name.isprintable() or name in ("", *UNSCORED):
-        raise BadValueError(
-            f"method name {name!r}: give printable text other than {', '.join(UNSCORED)}"
-        )
-    if name in METHODS and METHODS[name].function.__module__ == __name__:
-        raise BadValueError(f"method {name!r} is one of the paper's: register under another name")
-    if prunes not in ("lowest", "highest"):
-        raise BadValueError(f"prunes={prunes!r}: choose 'lowest' or 'highest'")
-    check_iterations(iterations)
-
-    def decorate(function: Callable[..., Scores]) -> Callable[..., Scores]:
-        METHODS[name] = Method(name, function, prunes, iterations, needs_data)
-        return function
-
-    return decorate
+    return methods.add(name, "score", prunes, iterations, needs_data, revives, batches)
 
 
-def check_iterations(iterations: int) -> int:
-    """Return a number of pruning iterations; raise BadValueError if it is not one."""
-    if type(iterations) is not int or iterations < 1:
-        raise BadValueError(f"iterations={iterations!r}: give a whole number from 1")
-    return iterations
-
-
-def get(name: str) -> Method:
-    """The method of that name; raises UnknownNameError, which lists the names."""
-    if name not in METHODS:
-        raise UnknownNameError("method", name, METHODS)
-    return METHODS[name]
-
-
-def score(model: nn.Module, method: str, batch: Batch | None = None, seed: int = 0) -> Scores:
+def score(
+    model: nn.Module,
+    method: str,
+    batch: Data | None = None,
+    seed: int = 0,
+    sparsity: float | None = None,
+    mask: dict[str, Tensor] | None = None,
+) -> Scores:
     """Scores of all prunable weights.
 
     Computed in full precision on a copy: the model comes back untouched, with its mode and its
@@ -110,8 +92,11 @@ def score(model: nn.Module, method: str, batch: Batch | None = None, seed: int =
     Args:
         model: a network on any device.
         method: a registered name.
-        batch: inputs [n, C, H, W] and targets [n]; not augmented.
+        batch: inputs [n, C, H, W] and targets [n], not augmented; or a list of such pairs, for a
+            method that asks for training batches.
         seed: the replicate, for methods that draw.
+        sparsity: in [0, 1), for methods that ask for it.
+        mask: for methods that ask for it: dict from name to bool tensor; by default all is kept.
 
     Returns:
         dict from parameter name to a tensor of the parameter's shape, of floating-point numbers;
@@ -119,60 +104,34 @@ def score(model: nn.Module, method: str, batch: Batch | None = None, seed: int =
 
     Raises:
         UnknownNameError: no such method.
-        BadValueError: the method needs a batch and got none, or returned scores of the wrong
-            names or shapes, complex, or not finite.
+        BadValueError: the method needs a batch or sparsity and got none, or returned scores of the
+            wrong names or shapes, complex, or not finite; or it has none, but whole masks.
+        UserCodeError: an exception in a method of one's own.
     """
-    chosen = get(method)
-    if chosen.needs_data and batch is None:
+    chosen, names = get(method), prunable(model)
+    if chosen.kind != "score":
         raise BadValueError(
-            f"method {method!r} needs a scoring batch: pass batch=datasets.scoring_batch(setting)"
+            f"method {chosen.label!r} gives whole masks, not scores: use masks.prune"
         )
-    work = copy.deepcopy(model)
-    for p in work.parameters():
-        p.requires_grad_().grad = None
-    device = next(work.parameters()).device
-    extra = {"seed": seed} if "seed" in inspect.signature(chosen.function).parameters else {}
-    with (
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
-        torch.enable_grad(),
-        products("fp32"),
-        short("fp32", device.type),
-    ):
-        # Seeded, so that draws whose seed a method forgot can be repeated all the same.
-        torch.manual_seed(derive_seed(seed, f"scores/{method}"))
-        scores = chosen.function(work, batch, **extra)
-    _check(model, method, scores)
+    if mask is None and chosen.takes("mask"):
+        mask = {n: torch.ones_like(w, dtype=torch.bool) for n, w in _weights(model).items()}
+    scores = methods.call(chosen, model, batch, seed, sparsity=sparsity, mask=mask)
+    methods.check_tensors(chosen, model, scores, names, "score")
+    for name in names:
+        if scores[name].is_complex():
+            raise BadValueError(
+                f"method {chosen.label!r} scored {name} with complex numbers, which have no "
+                "order: return their absolute values, or their real parts"
+            )
+        if not torch.isfinite(scores[name]).all():
+            raise BadValueError(
+                f"method {chosen.label!r} gave scores of {name} that are not finite"
+            )
     # Whole numbers and truth values become float64: there, turning the sign cannot wrap around.
     return {
         name: z.detach() if z.is_floating_point() else z.detach().double()
-        for name, z in ((name, scores[name]) for name in prunable(model))
+        for name, z in ((name, scores[name]) for name in names)
     }
-
-
-def _check(model, method, scores):
-    names = prunable(model)
-    if not isinstance(scores, dict):
-        raise BadValueError(f"method {method!r} returned {type(scores).__name__}, expected a dict")
-    if set(scores) != set(names):
-        wrong = sorted(set(scores) ^ set(names))
-        raise BadValueError(f"method {method!r} must score exactly the prunable weights: {wrong}")
-    for name in names:
-        shape = model.get_parameter(name).shape
-        if not isinstance(scores[name], Tensor):
-            kind = type(scores[name]).__name__
-            raise BadValueError(f"method {method!r} scored {name} with {kind}, expected a tensor")
-        if scores[name].shape != shape:
-            raise BadValueError(
-                f"method {method!r} scored {name} with shape {tuple(scores[name].shape)}, "
-                f"the weight has {tuple(shape)}"
-            )
-        if scores[name].is_complex():
-            raise BadValueError(
-                f"method {method!r} scored {name} with complex numbers, which have no order: "
-                "return their absolute values, or their real parts"
-            )
-        if not torch.isfinite(scores[name]).all():
-            raise BadValueError(f"method {method!r} gave scores of {name} that are not finite")
 
 
 def _weights(model):

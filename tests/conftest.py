@@ -4,6 +4,7 @@ import resource
 import pytest
 from torch import nn
 
+from prunelib import datasets, networks, scores, settings
 from prunelib.results.records import Mask, Trained, Weights
 
 _ORIGIN = {"device": "cpu", "dataset": "digits@0", "torch": "0", "commit": "unknown"}
@@ -48,6 +49,17 @@ def weights(run, **changes):
         "precision": "fp32",
     }
     return Weights(run=run, **results | _ORIGIN | changes)
+
+
+@pytest.fixture
+def registry():
+    """What a test registers is forgotten after it."""
+    tables = [scores.METHODS, settings.SETTINGS, networks.NETWORKS, datasets.LOADERS]
+    before = [dict(table) for table in tables]
+    yield
+    for table, rows in zip(tables, before, strict=True):
+        table.clear()
+        table.update(rows)
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ def test_a_mask_cannot_become_denser():
 
 
 @pytest.fixture
-def recording():
+def recording(registry):
     """A method that notes how many weights are left in the network it is given."""
     seen = []
 
@@ -191,8 +191,7 @@ def recording():
         seen.append(int((model.get_parameter("0.weight") != 0).sum()))
         return scores.magnitude(model)
 
-    yield seen
-    del scores.METHODS["recording"]
+    return seen
 
 
 def linear(inputs=100, outputs=10):
@@ -244,25 +243,22 @@ def test_inversion_at_half_keeps_what_the_standard_prunes():
     assert inverted.flatten()[smallest].all()
 
 
-def test_inversion_neither_revives_weights_nor_leaves_signed_scores_in_order():
+def test_inversion_neither_revives_weights_nor_leaves_signed_scores_in_order(registry):
     """Fault: ranking 1/score. A pruned weight has 1/0, and -1 < 1 both before and after."""
 
     @scores.register("signed", prunes="highest", needs_data=False)
     def signed(model, batch):
         return {"0.weight": model.get_parameter("0.weight").detach().clone()}
 
-    try:
-        model = nn.Sequential(nn.Linear(8, 1))
-        model[0].weight.data = torch.tensor([[-4.0, -3, -2, -1, 1, 2, 3, 4]])
-        standard = masks.prune(model, "signed", 0.5)["0.weight"]
-        assert standard.tolist() == [[True] * 4 + [False] * 4]
-        inverted = masks.prune(model, "signed", 0.5, invert=True)["0.weight"]
-        assert inverted.tolist() == [[False] * 4 + [True] * 4]
-        start = {"0.weight": torch.tensor([[True, True, True, False, False, True, True, True]])}
-        mask = masks.prune(model, "signed", 0.5, mask=start, invert=True, iterations=2)
-        assert mask["0.weight"].tolist() == [[False] * 2 + [True] + [False] * 2 + [True] * 3]
-    finally:
-        del scores.METHODS["signed"]
+    model = nn.Sequential(nn.Linear(8, 1))
+    model[0].weight.data = torch.tensor([[-4.0, -3, -2, -1, 1, 2, 3, 4]])
+    standard = masks.prune(model, "signed", 0.5)["0.weight"]
+    assert standard.tolist() == [[True] * 4 + [False] * 4]
+    inverted = masks.prune(model, "signed", 0.5, invert=True)["0.weight"]
+    assert inverted.tolist() == [[False] * 4 + [True] * 4]
+    start = {"0.weight": torch.tensor([[True, True, True, False, False, True, True, True]])}
+    mask = masks.prune(model, "signed", 0.5, mask=start, invert=True, iterations=2)
+    assert mask["0.weight"].tolist() == [[False] * 2 + [True] + [False] * 2 + [True] * 3]
 
 
 # -------------------------------------------------------------------------------------- shuffle

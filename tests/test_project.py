@@ -13,7 +13,7 @@ import typer
 import yaml
 
 import prunelib
-from prunelib import cli, datasets, masks, networks, scores
+from prunelib import cli, datasets, masks, networks
 from prunelib.pages import notebooks, report
 from prunelib.results.store import Store
 
@@ -120,9 +120,8 @@ def test_the_readme_has_commands_to_test():
     assert {"plan", "run", "merge", "figures", "report"} <= {name for name, _ in COMMANDS}
 
 
-def test_the_examples_of_the_readme_work(monkeypatch):
+def test_the_examples_of_the_readme_work(registry):
     """On the digits, which need no download."""
-    monkeypatch.setattr(scores, "METHODS", dict(scores.METHODS))
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     names = {}
     for block in blocks:

@@ -53,14 +53,6 @@ def batch():
     return inputs, torch.arange(12) % 4
 
 
-@pytest.fixture
-def registry():
-    before = dict(scores.METHODS)
-    yield scores.METHODS
-    scores.METHODS.clear()
-    scores.METHODS.update(before)
-
-
 def loss_of(model, batch, temperature=1.0):
     """Cross-entropy in training mode, written out."""
     inputs, targets = batch
@@ -519,7 +511,9 @@ def test_a_users_method_is_usable_wherever_a_name_is(net, batch, registry):
     mask = masks.prune(net, "position", 0.5, batch)  # the highest 33 lie in the convolution
     assert mask["conv.weight"].flatten().tolist() == [True] * 21 + [False] * 33
     assert mask["fc.weight"].all()
-    assert Run("lenet_digits", "smoke", "position", 0.5).method == "position"
+    recorded = Run("lenet_digits", "smoke", "position", 0.5).method
+    assert re.fullmatch("position_[0-9a-f]{8}", recorded)
+    assert scores.get(recorded) is scores.get("position")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""The datasets of the paper: `load` one by name, draw the `scoring_batch` of a setting.
+"""The datasets of the paper: `load` one by name, draw the `scoring_batch` of a setting, or some
+`training_batches`.
 
 `augment` holds the random numbers and what they do to images, `dataset` the two kinds of dataset,
 `files` how files are read, `loaders` what each named dataset consists of and how to `download` it.
@@ -11,11 +12,19 @@ import torch
 from prunelib import settings
 from prunelib.datasets.dataset import Batch, Dataset, FolderDataset
 from prunelib.datasets.loaders import DOWNLOADS, LOADERS, download
-from prunelib.errors import DatasetError, check_name
+from prunelib.errors import BadValueError, DatasetError, check_name
 from prunelib.paths import data_root
 from prunelib.seeds import generator
 
-__all__ = ["DOWNLOADS", "LOADERS", "Dataset", "download", "load", "scoring_batch"]
+__all__ = [
+    "DOWNLOADS",
+    "LOADERS",
+    "Dataset",
+    "download",
+    "load",
+    "scoring_batch",
+    "training_batches",
+]
 
 PER_CLASS = 10
 
@@ -78,3 +87,41 @@ def scoring_batch(setting: str | settings.Setting, seed: int = 0) -> Batch:
         chosen.append(members[torch.randperm(len(members), generator=stream)[:PER_CLASS]])
     index = torch.cat(chosen)
     return dataset.train_examples(index[torch.randperm(len(index), generator=stream)])
+
+
+def training_batches(setting: str | settings.Setting, seed: int = 0, count: int = 1) -> list[Batch]:
+    """Training batches for methods that ask for some, of the setting's size, not augmented.
+
+    No example is in two of them as long as the training set has enough for `count` whole batches;
+    then the next pass begins, in another order.
+
+    Args:
+        setting: a setting's name or a Setting.
+        seed: the replicate; the examples depend on it alone.
+        count: how many.
+
+    Returns:
+        a list of inputs [n, C, H, W] float32 and targets [n].
+
+    Raises:
+        UnknownNameError: no setting of that name.
+        BadValueError: less than one batch, or batches larger than the training set.
+        DatasetError: as `load` does.
+    """
+    if isinstance(setting, str):
+        setting = settings.get(setting)
+    if type(count) is not int or count < 1:
+        raise BadValueError(f"count={count!r}: give a whole number of batches from 1")
+    dataset, size = load(setting.dataset), setting.batch_size
+    each = dataset.train_size // size  # whole batches a pass
+    if not each:
+        raise BadValueError(
+            f"{setting.name} has batches of {size} examples, its dataset {dataset.train_size}"
+        )
+    found = []
+    for i in range(count):
+        if i % each == 0:
+            stream = generator(seed, "training batches", i // each)
+            order = torch.randperm(dataset.train_size, generator=stream)
+        found.append(dataset.train_examples(order[i % each * size :][:size]))
+    return found

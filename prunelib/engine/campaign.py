@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from prunelib import datasets, scores, settings
+from prunelib import datasets, provenance, scores, settings
 from prunelib.engine import executors, groups, jobs, speed, tasks
 from prunelib.engine.checkpoints import Folder, State
 from prunelib.errors import BadValueError, DatasetError, check_name
@@ -87,7 +87,7 @@ def make_job(
     runs: list[Run], store: Store, device: str, precision: str, deadline: float = math.inf
 ) -> jobs.Job:
     """What the tasks of these Runs have in common; DatasetError as of `fingerprints`."""
-    own = {n: m for n, m in scores.METHODS.items() if m.function.__module__ != scores.__name__}
+    own = {n: m for n, m in scores.METHODS.items() if not provenance.is_ours(m.function)}
     folder = store.root / ".checkpoints"
     data = fingerprints(runs, store)
     return jobs.Job(

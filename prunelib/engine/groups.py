@@ -133,7 +133,7 @@ def _others(runs: list[Run], kind: Kind) -> list[Task]:
     groups: dict[Run, list[Run]] = {}
     for run in runs:
         key = replace(run, ablation="none")
-        if kind == MASK and scores.get(run.method).iterations == 1:
+        if kind == MASK and scores.get(run.method).ranks_once:
             key = replace(key, sparsity=0.0)
         groups.setdefault(key, []).append(run)
     if kind == MASK:

@@ -222,12 +222,12 @@ def estimate(runs: list[Run], store: Store, device: str, precision: str) -> str:
 
 def _scoring(runs: list[Run]) -> float:
     """Seconds of one worker in which the masks of these Runs are made, from one scoring of noise by
-    each method: one-shot methods rank once for all sparsities of a replicate."""
+    each method: most one-shot methods rank once for all sparsities of a replicate."""
     counts: dict[str, set] = {}
     for run in runs:
         if run.method not in scores.UNSCORED:
-            one_shot = scores.get(run.method).iterations == 1
-            key = replace(run, ablation="none", sparsity=0.0 if one_shot else run.sparsity)
+            once = scores.get(run.method).ranks_once
+            key = replace(run, ablation="none", sparsity=0.0 if once else run.sparsity)
             counts.setdefault(run.method, set()).add((key, run.ablation == "invert"))
     setting = runs[0].setting
     return sum(
@@ -238,19 +238,25 @@ def _scoring(runs: list[Run]) -> float:
 
 @functools.cache
 def _score(setting: str, method: str) -> float:
-    """Seconds that one scoring and one removal take, on at most 100 examples, times how many of
-    those a scoring batch has."""
-    chosen = settings.get(setting)
-    model = networks.build(chosen.network)
+    """Seconds that one scoring and one removal take, or a whole mask, on batches of at most 100
+    examples, times how many of those a batch has."""
+    about, chosen = settings.get(setting), scores.get(method)
+    model = networks.build(about.network)
     classes = model(torch.zeros(2, *model.input_shape)).shape[1]
-    whole, measured = datasets.PER_CLASS * classes, min(100, datasets.PER_CLASS * classes)
+    whole = about.batch_size if chosen.batches else datasets.PER_CLASS * classes
+    measured = min(100, whole)
     batch = (torch.rand(measured, *model.input_shape), torch.randint(0, classes, (measured,)))
-    began = time.perf_counter()
-    ranking = masks.rank(model, method, batch)
+    batch = [batch] * chosen.batches if chosen.batches else batch
+    began, ranking = time.perf_counter(), None
+    if chosen.kind == "score":
+        ranking = masks.rank(model, method, batch, sparsity=0.5)
+    else:
+        masks.prune(model, method, 0.5, batch)
     scored = time.perf_counter()
-    masks.remove(ranking, 0.5)
+    if ranking:
+        masks.remove(ranking, 0.5)
     removed = time.perf_counter() - scored
-    return (scored - began) * (whole / measured if scores.get(method).needs_data else 1) + removed
+    return (scored - began) * (whole / measured if chosen.needs_data else 1) + removed
 
 
 def _alone(function: Callable[[], float]) -> float:

@@ -54,7 +54,7 @@ class Starts:
         invert = run.ablation == "invert"
         key = replace(run, ablation="invert" if invert else "none", weights_from=0)
         if key not in self.masks:
-            if scores.get(run.method).iterations == 1:
+            if scores.get(run.method).ranks_once:
                 ranking = self._ranking(key)
                 self.masks[key] = masks.remove(ranking, run.sparsity, seed=run.replicate)
             else:
@@ -70,7 +70,7 @@ class Starts:
         return self.masks[key]
 
     def _ranking(self, run: Run) -> Mask:
-        """What a one-shot method ranks weights by: the same for all sparsities."""
+        """What a method ranks weights by that ranks them once for all sparsities."""
         key = replace(run, sparsity=0.0)
         if key not in self.rankings:
             model = self._network(run, run.prune_at)
@@ -79,11 +79,15 @@ class Starts:
             )
         return self.rankings[key]
 
-    def _batch(self, run: Run) -> tuple[torch.Tensor, torch.Tensor] | None:
-        if not scores.get(run.method).needs_data:
+    def _batch(self, run: Run) -> scores.Data | None:
+        chosen, device = scores.get(run.method), self.device
+        if not chosen.needs_data:
             return None
+        if chosen.batches:
+            found = datasets.training_batches(run.setting, run.replicate, chosen.batches)
+            return [(inputs.to(device), targets.to(device)) for inputs, targets in found]
         inputs, targets = datasets.scoring_batch(run.setting, run.replicate)
-        return inputs.to(self.device), targets.to(self.device)
+        return inputs.to(device), targets.to(device)
 
     def _network(self, run: Run, step: int | str) -> nn.Module:
         """A fresh copy of the dense network at a step of its training."""

@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from campaigns.common import RUNS, go_on, results, train
-from prunelib import scores
 from prunelib.engine import programs
 from prunelib.results.store import Store
 
@@ -19,14 +18,6 @@ def one_thread():
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "results")
-
-
-@pytest.fixture
-def registry():
-    before = dict(scores.METHODS)
-    yield
-    scores.METHODS.clear()
-    scores.METHODS.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -157,7 +157,8 @@ def test_when_a_worker_dies_half_as_many_go_on(undisturbed, store, registry, cap
     train([run("deadly"), *RUNS], store, workers=2)
     assert (store.root.parent / "signalled-9").exists()
     found = results(store)
-    assert [found.pop(key)[2] for key in found.keys() - undisturbed.keys()] == ["deadly"]
+    own = [found.pop(key)[2] for key in found.keys() - undisturbed.keys()]
+    assert own == [scores.get("deadly").name]
     assert_same(found, undisturbed)
     assert "going on with 1 of 2" in capsys.readouterr().err
     assert numbers[0] == 2
@@ -190,7 +191,7 @@ def test_a_worker_takes_the_method_of_the_campaign_that_it_works_for(registry):
     pickled = []
     for sign in (1, -1):
         own = scores.register("ones_own", needs_data=False)(lambda model, batch, sign=sign: sign)
-        pickled.append(cloudpickle.dumps({"ones_own": scores.METHODS["ones_own"]}))
+        pickled.append(cloudpickle.dumps({"ones_own": scores.get("ones_own")}))
         assert own(None, None) == sign
     for which, sign in ((0, 1), (1, -1), (0, 1), (0, 1)):
         tasks._register(pickled[which])

@@ -1,0 +1,216 @@
+"""The one table of pruning methods, and how a method's function is called.
+
+A method gives a score of each weight (`scores.register`) or a whole mask (`masks.register`). Both
+kinds stand in `METHODS`, and are called by `call` on a copy of the network.
+"""
+
+import copy
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunelib import provenance
+from prunelib.errors import BadValueError, UnknownNameError
+from prunelib.precision import products, short
+from prunelib.seeds import seed as derive_seed
+
+Batch = tuple[Tensor, Tensor]  # inputs [n, C, H, W] and targets [n]
+Data = Batch | list[Batch]  # what a method is given: a scoring batch, or some training batches
+
+UNSCORED = ("dense", "gradual")  # methods of a Run that have no mask before training
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a method prunes.
+
+    Attributes:
+        name: as it is recorded; of a user's own, with the digest of its source.
+        function: its score or its mask.
+        prunes: "lowest" or "highest": which scores go first.
+        iterations: how often it scores and removes.
+        needs_data: whether it needs a batch.
+        kind: "score", or "mask" where the function returns a whole mask.
+        revives: whether every iteration ranks pruned weights too, so that they may come back.
+        batches: how many training batches it is given in place of the scoring batch.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    prunes: str = "lowest"
+    iterations: int = 1
+    needs_data: bool = True
+    kind: str = "score"
+    revives: bool = False
+    batches: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Its plain name."""
+        return provenance.label(self.name)
+
+    def takes(self, parameter: str) -> bool:
+        """Whether its function has a parameter of that name."""
+        return parameter in inspect.signature(self.function).parameters
+
+    @property
+    def ranks_once(self) -> bool:
+        """Whether one ranking gives its masks at all sparsities."""
+        return self.kind == "score" and self.iterations == 1 and not self.takes("sparsity")
+
+
+METHODS: dict[str, Method] = {}
+
+
+def add(
+    name: str,
+    kind: str,
+    prunes: str = "lowest",
+    iterations: int = 1,
+    needs_data: bool = True,
+    revives: bool = False,
+    batches: int | None = None,
+) -> Callable[[Callable], Callable]:
+    """The decorator behind `scores.register` and `masks.register`, with their arguments.
+
+    Raises:
+        BadValueError: a name that is taken or cannot be recorded, or another value not allowed.
+    """
+    if not isinstance(name, str) or not name.isprintable() or name in ("", *UNSCORED):
+        raise BadValueError(
+            f"method name {name!r}: give printable text other than {', '.join(UNSCORED)}"
+        )
+    if name in METHODS:
+        raise BadValueError(f"method {name!r} is one of the paper's: register under another name")
+    if prunes not in ("lowest", "highest"):
+        raise BadValueError(f"prunes={prunes!r}: choose 'lowest' or 'highest'")
+    check_iterations(iterations)
+    if batches is not None and (type(batches) is not int or batches < 1 or not needs_data):
+        raise BadValueError(
+            f"batches={batches!r}, needs_data={needs_data!r}: give a whole number of training "
+            "batches from 1, or leave it out"
+        )
+    options = (prunes, iterations, needs_data, kind, revives, batches)
+
+    def decorate(function: Callable) -> Callable:
+        if not callable(function):
+            raise BadValueError(f"method {name!r} is {function!r}, expected a function")
+        made = Method(name, function, *options)
+        if revives and not made.takes("mask"):
+            raise BadValueError(
+                f"method {name!r} lets pruned weights come back, but its function does not ask "
+                "which are pruned: give it a parameter 'mask'"
+            )
+        key = provenance.record("method", name, function, *options)
+        METHODS[key] = Method(key, function, *options)
+        return function
+
+    return decorate
+
+
+def check_iterations(iterations: int) -> int:
+    """Return a number of pruning iterations; raise BadValueError if it is not one."""
+    if type(iterations) is not int or iterations < 1:
+        raise BadValueError(f"iterations={iterations!r}: give a whole number from 1")
+    return iterations
+
+
+def get(name: str) -> Method:
+    """The method of that name, or the newest of that plain name.
+
+    Raises:
+        UnknownNameError: there is none; the sentence lists the names.
+    """
+    key = provenance.resolve("method", name, METHODS)
+    if key not in METHODS:
+        raise UnknownNameError("method", name, provenance.labels(METHODS))
+    return METHODS[key]
+
+
+def call(method: Method, model: nn.Module, batch: Data | None, seed: int, **offered: Any) -> Any:
+    """What a method's function returns for a copy of the model, in full precision; the model comes
+    back untouched, with its mode and its gradients, and so does torch's global generator.
+
+    Args:
+        method: of the table.
+        model: a network on any device.
+        batch: as the method asks for it; None where it needs none.
+        seed: the replicate.
+        offered: what else the function may ask for by the names of its parameters.
+
+    Raises:
+        BadValueError: what the method needs is not there.
+        UserCodeError: an exception in a method of a user's own.
+    """
+    _check_batch(method, batch)
+    if method.takes("sparsity") and offered.get("sparsity") is None:
+        raise BadValueError(f"method {method.label!r} asks for the sparsity: pass sparsity=0.9")
+    work = copy.deepcopy(model)
+    for p in work.parameters():
+        p.requires_grad_().grad = None
+    offered["seed"] = seed
+    if method.kind == "mask":
+        positional, offered = (), offered | {"model": work, "batch": batch}
+    else:
+        positional = (work, batch)
+    named = {name: value for name, value in offered.items() if method.takes(name)}
+    device = next(work.parameters()).device
+    with (
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        torch.enable_grad(),
+        products("fp32"),
+        short("fp32", device.type),
+        provenance.running(f"method {method.label!r}", method.function),
+    ):
+        # Seeded, so that draws whose seed a method forgot can be repeated all the same.
+        torch.manual_seed(derive_seed(seed, f"scores/{method.label}"))
+        return method.function(*positional, **named)
+
+
+def _check_batch(method, batch):
+    count = method.batches
+    if count and not (isinstance(batch, list | tuple) and len(batch) == count and all(
+        isinstance(pair, list | tuple) and len(pair) == 2 for pair in batch
+    )):  # fmt: skip
+        raise BadValueError(
+            f"method {method.label!r} needs a list of {count} training batches: pass "
+            f"batch=datasets.training_batches(setting, seed, {count})"
+        )
+    if method.needs_data and batch is None:
+        raise BadValueError(
+            f"method {method.label!r} needs a scoring batch: pass "
+            "batch=datasets.scoring_batch(setting)"
+        )
+
+
+def check_tensors(
+    method: Method, model: nn.Module, found: Any, names: list[str], verb: str
+) -> None:
+    """Check that a method returned one tensor for each prunable weight, of its shape.
+
+    Args:
+        verb: what it does to them, "score" or "mask".
+
+    Raises:
+        BadValueError: it did not; the sentence names the weight.
+    """
+    said, did = f"method {method.label!r}", f"{verb}d" if verb[-1] == "e" else f"{verb}ed"
+    if not isinstance(found, dict):
+        raise BadValueError(f"{said} returned {type(found).__name__}, expected a dict")
+    if set(found) != set(names):
+        wrong = sorted(map(str, set(found) ^ set(names)))
+        raise BadValueError(f"{said} must {verb} exactly the prunable weights: {wrong}")
+    for name in names:
+        if not isinstance(found[name], Tensor):
+            kind = type(found[name]).__name__
+            raise BadValueError(f"{said} {did} {name} with {kind}, expected a tensor")
+        shape = model.get_parameter(name).shape
+        if found[name].shape != shape:
+            raise BadValueError(
+                f"{said} {did} {name} with shape {tuple(found[name].shape)}, "
+                f"the weight has {tuple(shape)}"
+            )

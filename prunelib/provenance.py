@@ -1,0 +1,176 @@
+"""Whose code something is, and the name that it is recorded under.
+
+What this package registers keeps its name. What others register is recorded as `name_xxxxxxxx`,
+with eight hexadecimal digits of a digest of its source, so that a method that changed is not
+mistaken for what it was; the plain name then stands for the newest one.
+"""
+
+import ast
+import contextlib
+import functools
+import hashlib
+import inspect
+import os
+import re
+import textwrap
+import traceback
+from collections.abc import Callable, Collection, Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from prunelib.errors import PrunelibError, UserCodeError
+
+DIGITS = 8  # hexadecimal, of a digest
+HERE = str(Path(__file__).parent) + os.sep
+
+_newest: dict[tuple[str, str], str] = {}  # by kind and plain name, the name that is recorded
+# While a user's file runs: its digest, and what it has registered so far, by kind and name.
+_file: ContextVar[tuple[str, list[tuple[str, str]]] | None] = ContextVar("file", default=None)
+
+
+def is_ours(function: Any) -> bool:
+    """Whether a function or class is defined in this package."""
+    return f"{getattr(function, '__module__', None)}.".startswith("prunelib.")
+
+
+def record(kind: str, name: str, function: Any = None, *options: Any) -> str:
+    """The name under which something that is being registered is recorded, from now on the newest
+    of its plain name.
+
+    Args:
+        kind: "method", "network", "dataset" or "setting".
+        name: the plain name.
+        function: what is registered; None where it is not made by a function.
+        options: how it is registered, which belongs to what it is.
+    """
+    file = _file.get()
+    if file:
+        key = f"{name}_{file[0]}"
+        file[1].append((kind, key))
+    else:
+        key = name if is_ours(function) else f"{name}_{digest(function, *options)}"
+    _newest[kind, name] = key
+    return key
+
+
+def resolve(kind: str, name: Any, table: Collection[str]) -> Any:
+    """The name of a table that a name means: itself, or the newest of that plain name; itself too
+    where there is none."""
+    if name in table or not isinstance(name, str):
+        return name
+    found = _newest.get((kind, name), name)
+    return found if found in table else name
+
+
+def label(name: str) -> str:
+    """The plain name of a name that is recorded."""
+    return re.sub(rf"(?<=.)_[0-9a-f]{{{DIGITS}}}$", "", name)
+
+
+def labels(table: Collection[str]) -> list[str]:
+    """The plain names of a table, each once."""
+    return list(dict.fromkeys(map(label, table)))
+
+
+@contextlib.contextmanager
+def file(digits: str) -> Iterator[list[tuple[str, str]]]:
+    """While a user's file runs: whatever is registered has these digits, and is listed here by kind
+    and name."""
+    found: list[tuple[str, str]] = []
+    token = _file.set((digits, found))
+    try:
+        yield found
+    finally:
+        _file.reset(token)
+
+
+# ---------------------------------------------------------------------------------------- digests
+
+
+def source_digest(source: str) -> str:
+    """The digest of Python code, which comments and formatting do not change.
+
+    Raises:
+        SyntaxError: it is none.
+    """
+    return _short(_form(ast.parse(source)))
+
+
+def digest(function: Any, *options: Any) -> str:
+    """The digest of a function or class, of numbers and texts that it closes over or has for
+    defaults, and of options. Of one without source it is that of its compiled code."""
+    return _short([_code(function), *map(repr, options)])
+
+
+def _short(form):
+    return hashlib.sha256(repr(form).encode()).hexdigest()[:DIGITS]
+
+
+def _form(node):
+    """A syntax tree as nested lists, without what is empty: newer Pythons add empty fields."""
+    if isinstance(node, list):
+        return [_form(part) for part in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = [(n, _form(v)) for n, v in ast.iter_fields(node) if v is not None and v != []]
+    return [type(node).__name__, *fields]
+
+
+def _code(function):
+    if isinstance(function, functools.partial):
+        return [_code(function.func), repr(function.args), repr(sorted(function.keywords.items()))]
+    function = inspect.unwrap(function) if callable(function) else function
+    values = [*(getattr(function, "__defaults__", None) or ())]
+    values += (getattr(function, "__kwdefaults__", None) or {}).values()
+    for cell in getattr(function, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # a cell that is still empty
+            values.append(cell.cell_contents)
+    plain = [repr(v) for v in values if v is None or isinstance(v, int | float | str | tuple)]
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError):
+        return [_compiled(getattr(function, "__code__", None)), plain]
+    try:
+        return [_form(ast.parse(source)), plain]
+    except SyntaxError:  # of a lambda, whose source is the lines that it stands on
+        return [source, plain]
+
+
+def _compiled(code):
+    if code is None:
+        return ""
+    constants = [_compiled(c) if inspect.iscode(c) else repr(c) for c in code.co_consts]
+    return [code.co_code.hex(), constants, code.co_names]
+
+
+# ----------------------------------------------------------------------------- errors of their code
+
+
+@contextlib.contextmanager
+def running(what: str, function: Callable | None = None) -> Iterator[None]:
+    """Turn an exception of a user's code into a UserCodeError, whose sentence says what failed;
+    errors of this package, and of its own functions, stay as they are."""
+    try:
+        yield
+    except PrunelibError:
+        raise
+    except Exception as error:
+        if function is not None and is_ours(function):
+            raise
+        raise user_error(f"{what} raised {type(error).__name__}: {error}", error) from error
+
+
+def user_error(sentence: str, error: BaseException) -> UserCodeError:
+    """The error of a sentence, with the frames of the user's own code."""
+    described = traceback.TracebackException.from_exception(error)
+    described.stack = traceback.StackSummary.from_list(
+        [frame for frame in described.stack if not _is_hidden(frame.filename)]
+    )
+    lines = "Traceback (most recent call last):\n" + "".join(described.stack.format())
+    text = lines + "".join(described.format_exception_only())
+    return UserCodeError(" ".join(sentence.split()), text.rstrip())
+
+
+def _is_hidden(filename):
+    return filename.startswith((HERE, "<frozen")) or filename == contextlib.__file__
