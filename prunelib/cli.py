@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunelib import settings
-from prunelib.errors import BadValueError, PrunelibError
+from prunelib.errors import BadValueError, PrunelibError, UserCodeError
 
 if TYPE_CHECKING:
     from prunelib.runs import Run
@@ -42,6 +42,15 @@ def _number(kind: type[int] | type[float], *names: str, help: str) -> Any:
     return typer.Option(*names, parser=parse, metavar="NUMBER", help=help)
 
 
+Files = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--file",
+        metavar="FILE.py",
+        help="runs a file of your own first, which registers methods or settings; repeat for "
+        "several",
+    ),
+]
 # The names that help lists are written out where their modules import PyTorch; a test compares.
 Setting = Annotated[str, typer.Option("--setting", "-s", help=", ".join(settings.SETTINGS))]
 ProfileName = Annotated[
@@ -100,6 +109,15 @@ Replicates = Annotated[
 ]
 
 
+def _load(files: list[Path] | None) -> None:
+    """Run files of the user's own, so that what they register can be named."""
+    if files:
+        from prunelib import own
+
+        for path in files:
+            own.load(path)
+
+
 def _chosen(
     setting: str,
     profile: str,
@@ -147,8 +165,10 @@ def plan(
     replicates: Replicates = None,
     device: Device = None,
     precision: Precision = None,
+    file: Files = None,
 ) -> None:
     """Say what a figure or a run needs, what is done, and how long the rest will take."""
+    _load(file)
     chosen = _chosen(setting, profile, figure, table, method, sparsity, ablation, replicates)
     from prunelib import engine
     from prunelib.results.store import Store
@@ -186,8 +206,10 @@ def run(
             "an open network"
         ),
     ] = None,
+    file: Files = None,
 ) -> None:
     """Train what the store misses. Stopped at any moment, the same command goes on."""
+    _load(file)
     chosen = _chosen(setting, profile, figure, table, method, sparsity, ablation, replicates)
     from prunelib import engine
     from prunelib.results.store import Store
@@ -354,8 +376,10 @@ def claims(
             "--format", help="table; json, whose schema --format schema prints; or csv, in full"
         ),
     ] = "table",
+    file: Files = None,
 ) -> None:
     """Print the ledger: what the papers claim, and what the results say of it."""
+    _load(file)
     from prunelib.pages import verdicts
 
     print(verdicts.printed(section or (), setting or (), verdict or (), form))
@@ -371,10 +395,13 @@ def data(names: Annotated[list[str], typer.Argument(help="mnist, cifar10, tinyim
 
 
 def main() -> None:
-    """Run the command line; bad input ends with one sentence and status 2, never a traceback."""
+    """Run the command line; bad input ends with one sentence and status 2, below the traceback of
+    the user's own code if that is what failed, never with one of this package."""
     try:
         app()
     except PrunelibError as error:
+        if isinstance(error, UserCodeError):
+            print(error.traceback, file=sys.stderr)
         print(f"prunelib: {error}", file=sys.stderr)
         sys.exit(2)
     except SystemExit as ended:

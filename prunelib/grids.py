@@ -175,7 +175,7 @@ def table_runs(table: int, setting: str, profile: str, replicates: int | None = 
 
 
 def _grid_runs(name, grid, setting, profile, replicates):
-    settings.get(setting)
+    setting = settings.get(setting).name
     if setting not in grid.about:
         raise BadValueError(f"{name} is not about {setting!r}; it has {', '.join(grid.about)}")
     count = grid.count(setting, profile) if replicates is None else replicates

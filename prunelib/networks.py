@@ -1,17 +1,19 @@
 """The paper's networks (Appendix A.1): what they compute and how they begin.
 
-`NETWORKS` lists them by name and `build` makes one, initialised. `prunable` says which of its
-weights can be pruned, `flops` what training costs.
+`NETWORKS` lists them by name and `build` makes one, initialised; `register` adds one's own.
+`prunable` says which of a network's weights can be pruned, `flops` what training costs.
 """
 
 import functools
 import math
+from collections.abc import Callable
 
 import torch
 import torchvision
 from torch import nn
 
-from prunelib.errors import check_name
+from prunelib import provenance
+from prunelib.errors import BadValueError, UnknownNameError, check_name
 from prunelib.seeds import seed as derive_seed
 
 
@@ -128,6 +130,62 @@ NETWORKS = {
     "resnet50": (lambda: torchvision.models.resnet50(num_classes=1000), (3, 224, 224)),
 }
 
+
+def register(name: str, input_shape: tuple[int, ...]) -> Callable[[Callable], Callable]:
+    """Decorator that makes a constructor of a network of one's own usable in a setting.
+
+        @networks.register("my_net", input_shape=(1, 8, 8))
+        def my_net():
+            return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+
+    Convolutions and linear layers are pruned, and initialised with two-dimensional batch norm as
+    `build` says; other layers begin as their constructors leave them. Inputs [n, *input_shape]
+    become logits [n, classes]. The forward pass draws nothing: no dropout.
+
+    Args:
+        name: letters, digits and "_".
+        input_shape: of one input, without the batch.
+
+    Raises:
+        BadValueError: a name that is taken or cannot be recorded, or another shape.
+    """
+    provenance.check_new("network", name, NETWORKS)
+    shape = tuple(input_shape)
+    if not shape or any(type(size) is not int or size < 1 for size in shape):
+        raise BadValueError(f"network {name!r}, input_shape={input_shape!r}: as (3, 32, 32)")
+
+    def decorate(constructor: Callable) -> Callable:
+        key = provenance.record("network", name, constructor, shape)
+        NETWORKS[key] = (functools.partial(_construct, key, constructor), shape)
+        return constructor
+
+    return decorate
+
+
+def _construct(key, constructor):
+    """A network of a user's own."""
+    said = f"network {provenance.label(key)!r}"
+    with provenance.running(said):
+        model = constructor()
+    if not isinstance(model, nn.Module):
+        raise BadValueError(f"{said} is {type(model).__name__}, expected a torch.nn.Module")
+    if not prunable(model):
+        raise BadValueError(f"{said} has no convolution or linear layer that could be pruned")
+    return model
+
+
+def find(name: str) -> str:
+    """The name of `NETWORKS` that a name means: itself, or the newest of that plain name.
+
+    Raises:
+        UnknownNameError: there is none; the sentence lists the names.
+    """
+    key = provenance.resolve("network", name, NETWORKS)
+    if key not in NETWORKS:
+        raise UnknownNameError("network", name, provenance.labels(NETWORKS))
+    return key
+
+
 INITS = ("he", "fixed_variance")
 DEVIATION = 0.1  # of the weights, with init "fixed_variance" and batch norm
 
@@ -159,7 +217,7 @@ def build(network: str, seed: int = 0, init: str = "he", stream: str = "weights"
     Raises:
         UnknownNameError: for another network or init.
     """
-    check_name("network", network, NETWORKS)
+    network = find(network)
     check_name("init", init, INITS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, stream))
@@ -196,7 +254,6 @@ def prunable(model: nn.Module) -> list[str]:
     ]
 
 
-@functools.cache
 def flops(network: str) -> int:
     """Floating-point operations of training on one image, forward and backward pass.
 
@@ -207,17 +264,31 @@ def flops(network: str) -> int:
     Args:
         network: a name of `NETWORKS`; raises UnknownNameError for another.
     """
-    check_name("network", network, NETWORKS)
-    constructor, shape = NETWORKS[network]
-    with torch.device("meta"):
-        model, images = constructor(), torch.empty(1, *shape)
-    forward = []
+    return _measured(find(network))[0]
+
+
+def classes(network: str) -> int:
+    """How many classes a network tells apart; else as `flops`."""
+    return _measured(find(network))[1]
+
+
+@functools.cache
+def _measured(key):
+    (constructor, shape), forward = NETWORKS[key], []
 
     def count(layer, _inputs, output):
         forward.append(2 * output.numel() * layer.weight[0].numel())
 
-    for layer in model.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.register_forward_hook(count)
-    model.eval()(images)
-    return 3 * sum(forward) - forward[0]
+    said, own = f"network {provenance.label(key)!r}", provenance.label(key) != key
+    # A user's own may hold tensors that its constructor makes elsewhere than it is told.
+    with torch.device("cpu" if own else "meta"), torch.random.fork_rng(devices=[]):
+        model, images = constructor(), torch.zeros(1, *shape)
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.register_forward_hook(count)
+        with provenance.running(f"{said}, on inputs of shape {shape},"), torch.no_grad():
+            logits = model.eval()(images)
+    if not isinstance(logits, torch.Tensor) or logits.dim() != 2 or len(logits) != 1:
+        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise BadValueError(f"{said} makes {found} of one input, expected logits [1, classes]")
+    return 3 * sum(forward) - forward[0], logits.shape[1]

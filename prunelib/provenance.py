@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from prunelib.errors import PrunelibError, UserCodeError
+from prunelib.errors import BadValueError, PrunelibError, UserCodeError
 
 DIGITS = 8  # hexadecimal, of a digest
 HERE = str(Path(__file__).parent) + os.sep
@@ -63,6 +63,19 @@ def resolve(kind: str, name: Any, table: Collection[str]) -> Any:
     return found if found in table else name
 
 
+def newest(kind: str, name: str) -> str:
+    """The name that the newest of a plain name is recorded under; itself where there is none."""
+    return _newest.get((kind, name), name)
+
+
+def check_new(kind: str, name: Any, table: Collection[str]) -> None:
+    """Raise BadValueError unless something of one's own may be registered under a plain name."""
+    if not (isinstance(name, str) and name.isidentifier()):
+        raise BadValueError(f"{kind} name {name!r}: give letters, digits and '_'")
+    if name in table:
+        raise BadValueError(f"{kind} {name!r} is one of this project's: take another name")
+
+
 def label(name: str) -> str:
     """The plain name of a name that is recorded."""
     return re.sub(rf"(?<=.)_[0-9a-f]{{{DIGITS}}}$", "", name)
@@ -88,13 +101,13 @@ def file(digits: str) -> Iterator[list[tuple[str, str]]]:
 # ---------------------------------------------------------------------------------------- digests
 
 
-def source_digest(source: str) -> str:
-    """The digest of Python code, which comments and formatting do not change.
+def source_digest(source: str, path: str) -> str:
+    """The digest of the Python code of a file, which comments and formatting do not change.
 
     Raises:
-        SyntaxError: it is none.
+        SyntaxError, ValueError: it is none.
     """
-    return _short(_form(ast.parse(source)))
+    return _short(_form(ast.parse(source, path)))
 
 
 def digest(function: Any, *options: Any) -> str:

@@ -40,7 +40,7 @@ class Run:
     replicate: int = 0
 
     def __post_init__(self):
-        settings.get(self.setting)
+        object.__setattr__(self, "setting", settings.get(self.setting).name)
         settings.get_profile(self.profile)
         if self.method not in scores.UNSCORED:
             self._check_method()

@@ -2,12 +2,16 @@
 
 `SETTINGS` and `PROFILES` are the tables, `STEPS` says when Figures 6 and 10 prune. A setting is
 what the paper trains and a profile how much of it; the functions answer for a pair of names.
+`register` adds a setting of one's own.
 """
 
 import functools
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 
-from prunelib.errors import check_name
+from prunelib import provenance
+from prunelib.errors import BadValueError, UnknownNameError, check_name
+from prunelib.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -148,9 +152,66 @@ SHARES = (.004, .008, .016, .05, .08, .16, .24, .32, .4, .5, .6, .7, .8, .9)  # 
 
 
 def get(name: str) -> Setting:
-    """The setting of that name; raises UnknownNameError, which lists the names."""
-    check_name("setting", name, SETTINGS)
-    return SETTINGS[name]
+    """The setting of that name, or the newest of that plain name.
+
+    Raises:
+        UnknownNameError: there is none; the sentence lists the names.
+    """
+    key = recorded(name)
+    if key not in SETTINGS:
+        raise UnknownNameError("setting", name, provenance.labels(SETTINGS))
+    return SETTINGS[key]
+
+
+def recorded(name: str) -> str:
+    """The name under which results of a setting are recorded; itself where there is no such
+    setting."""
+    return provenance.resolve("setting", name, SETTINGS)
+
+
+def register(
+    name: str,
+    network: str,
+    dataset: str,
+    examples: int,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    **others,
+) -> Setting:
+    """Make a setting usable wherever a setting's name is.
+
+        settings.register("my_net_blobs", network="my_net", dataset="blobs", examples=900,
+                          epochs=20, batch_size=32, learning_rate=0.1, drops=(10, 15))
+
+    Results are recorded under the name and a digest of the file that registers it (`provenance`).
+
+    Args:
+        name: a name that may be that of a folder: letters, digits and "_".
+        network, dataset: names, of `networks.register` and `datasets.register` or of the paper's.
+        examples: how many training examples the dataset has.
+        epochs, batch_size, learning_rate: how the network is trained, by SGD.
+        others: `drops` and `warmup_epochs` in epochs, by default none; `rewind_step` in
+            iterations, by default one epoch; and whatever else `Setting` has.
+
+    Raises:
+        BadValueError: a name that is taken or cannot be recorded, or another value not allowed.
+    """
+    provenance.check_new("setting", name, SETTINGS)
+    counts = {"examples": examples, "epochs": epochs, "batch_size": batch_size}
+    for what, number in counts.items():
+        if type(number) is not int or number < 1:
+            raise BadValueError(f"setting {name!r}, {what}={number!r}: give a whole number from 1")
+    allowed = [f.name for f in fields(Setting)][7:]
+    for what in others:
+        check_name(f"option of setting {name!r}", what, ("drops", "rewind_step", *allowed))
+    per_epoch = math.ceil(examples / batch_size)
+    row = {"drops": (), "rewind_step": per_epoch, "appears": "a setting of one's own"} | others
+    parts = provenance.newest("network", network), provenance.newest("dataset", dataset)
+    values = (*parts, epochs, batch_size, learning_rate)
+    key = provenance.record("setting", name, None, *values, examples, sorted(row.items()))
+    SETTINGS[key] = Setting(key, *values, iterations_per_epoch=per_epoch, **row)
+    return SETTINGS[key]
 
 
 @dataclass(frozen=True)
@@ -257,48 +318,6 @@ def matching_level(setting: str) -> tuple[int, str]:
 def replicates(setting: str, profile: str) -> int:
     """How many replicates a figure of this setting has at this profile."""
     return get_profile(profile).replicates or get(setting).replicates
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Iterations and learning rates of one training (Appendix A.3), scaled by a profile.
-
-    All fields but the rates are in iterations; `drops` may be fractional after scaling.
-    """
-
-    iterations: int
-    iterations_per_epoch: int
-    batch_size: int
-    learning_rate: float
-    drops: tuple[float, ...]
-    drop_factor: float
-    warmup: float
-    momentum: float
-    weight_decay: float
-    rewind_step: int
-    test_examples: int | None
-
-    def learning_rate_at(self, step: int) -> float:
-        """The learning rate of iteration `step`, counted from 0."""
-        rate = self.learning_rate * self.drop_factor ** sum(step >= d for d in self.drops)
-        return rate * min(1.0, (step + 1) / self.warmup) if self.warmup else rate
-
-    def gradual_sparsity(self, step: int, final: float) -> float | None:
-        """The sparsity that gradual pruning prunes to after `step` iterations; None if to none.
-
-        final * (1 - (1 - t)^3) as in Zhu and Gupta (2018), t from 0 to 1 over the first half of
-        the schedule in 100 updates. (The paper prints no such details of Figure 1; these are
-        this project's.)
-        """
-        half = self.iterations // 2
-        if not 0 < step <= half or 100 * step // half == 100 * (step - 1) // half:
-            return None
-        return final * (1 - (1 - (100 * step // half) / 100) ** 3)
-
-    @property
-    def epochs(self) -> float:
-        """The length in epochs, which a scaled schedule need not end whole."""
-        return self.iterations / self.iterations_per_epoch
 
 
 def schedule(setting: str, profile: str) -> Schedule:

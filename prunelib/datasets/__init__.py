@@ -2,17 +2,19 @@
 `training_batches`.
 
 `augment` holds the random numbers and what they do to images, `dataset` the two kinds of dataset,
-`files` how files are read, `loaders` what each named dataset consists of and how to `download` it.
+`files` how files are read, `loaders` what each named dataset consists of and how to `download` it,
+`own` how to `register` one's own.
 """
 
 import functools
 
 import torch
 
-from prunelib import settings
+from prunelib import provenance, settings
 from prunelib.datasets.dataset import Batch, Dataset, FolderDataset
 from prunelib.datasets.loaders import DOWNLOADS, LOADERS, download
-from prunelib.errors import BadValueError, DatasetError, check_name
+from prunelib.datasets.own import register
+from prunelib.errors import BadValueError, DatasetError, UnknownNameError
 from prunelib.paths import data_root
 from prunelib.seeds import generator
 
@@ -22,6 +24,7 @@ __all__ = [
     "Dataset",
     "download",
     "load",
+    "register",
     "scoring_batch",
     "training_batches",
 ]
@@ -36,16 +39,17 @@ def load(name: str) -> Dataset | FolderDataset:
         name: "digits", "shifted_digits", "mnist", "cifar10", "tinyimagenet",
             "modified_tinyimagenet" or "imagenet".
             CIFAR-10 is read from torchvision's files, or else from an image folder
-            `cifar10*/{train,test}/<class>/`, whose name it then bears.
+            `cifar10*/{train,test}/<class>/`, whose name it then bears. Or one's own.
 
     Raises:
         UnknownNameError: another name.
         DatasetError: not found below the data root, or damaged; the sentence says what to do.
     """
-    check_name("dataset", name, LOADERS)
-    root = data_root()
+    key, root = provenance.resolve("dataset", name, LOADERS), data_root()
+    if key not in LOADERS:
+        raise UnknownNameError("dataset", name, provenance.labels(LOADERS))
     try:
-        return _load(name, root)
+        return _load(key, root)
     except DatasetError:
         raise
     except OSError as error:  # of folders on the way, which no loader opens itself

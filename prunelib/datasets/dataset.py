@@ -25,7 +25,8 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images in memory as uint8 [n, C, H, W] and labels [n], on one device.
+    """Images in memory as uint8 [n, C, H, W] and labels [n], on one device. Of a user's own
+    dataset, images may be float32 [n, …] instead, which are taken as they are.
 
     `name` says which data this is ("cifar10-jpeg" is not "cifar10"); `augmentation` is "none",
     "crop" (flip, then crop with padding 4), "resized_crop" (A.2) or "shift" (crop with padding 1,
@@ -80,6 +81,8 @@ class Dataset:
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Pixels in 0 … 255 to zero mean and unit deviation per channel, float32."""
+        if self.train_images.is_floating_point():
+            return images
         return normalise(images, self.mean, self.std)
 
 

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def _digits(root, augmentation="none"):
     order = torch.randperm(len(labels), generator=generator(0, "digits split"))
     train, test = order[500:], order[:500]
     tensors = (images[train], labels[train], images[test], labels[test])
-    return _finish("digits", tensors, augmentation)
+    return finish("digits", tensors, augmentation)
 
 
 def _mnist(root):
@@ -49,7 +50,7 @@ def _mnist(root):
             )
         _check_highest("mnist", files[1], int(labels.max()), 10)
         tensors += [images[:, None], labels.long()]
-    return _finish("mnist", tensors, "none", (0.1307,), (0.3081,))
+    return finish("mnist", tensors, "none", (0.1307,), (0.3081,))
 
 
 def _mnist_file(root, name):
@@ -68,7 +69,7 @@ def _cifar10(root):
     listings = class_folders(folders[0], ("train", "test"))
     _check_highest("cifar10", folders[0], listings[0][-1][1], 10)
     tensors = read_listings(folders[0], listings, (3, 32, 32))
-    return _finish(folders[0].name, tensors, "crop", IMAGENET_MEAN, IMAGENET_STD)
+    return finish(folders[0].name, tensors, "crop", IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _cifar10_batches(root):
@@ -88,7 +89,7 @@ def _cifar10_batches(root):
         for part in parts
         for t in (torch.from_numpy(part.data).permute(0, 3, 1, 2), torch.tensor(part.targets))
     ]
-    return _finish("cifar10", tensors, "crop", IMAGENET_MEAN, IMAGENET_STD)
+    return finish("cifar10", tensors, "crop", IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _tinyimagenet(root, augmentation="resized_crop"):
@@ -119,7 +120,7 @@ def _tinyimagenet(root, augmentation="resized_crop"):
     train = [(path, label[path.parts[-3]]) for path in found if path.parts[-3] in label]
     val = [(shown[row[0]], label[row[1]]) for row in rows]
     tensors = read_listings(folder, (train, val), (3, 64, 64))
-    return _finish("tinyimagenet", tensors, augmentation)
+    return finish("tinyimagenet", tensors, augmentation)
 
 
 def _imagenet(root):
@@ -200,7 +201,13 @@ def _check_highest(name, path, label, classes):
         )
 
 
-def _finish(name, tensors, augmentation, mean=None, std=None):
+def finish(
+    name: str,
+    tensors: Sequence[torch.Tensor],
+    augmentation: str,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> Dataset:
     """The Dataset of these images and labels, of training and of testing, and its fingerprint."""
     digest = hashlib.sha256()
     for tensor in tensors:
@@ -217,4 +224,4 @@ def _channel_statistics(images):
     value = torch.arange(256, dtype=torch.float64) / 255
     mean = [float((n * value).sum() / n.sum()) for n in counts]
     var = [float((n * value**2).sum() / n.sum()) - m**2 for n, m in zip(counts, mean, strict=True)]
-    return tuple(mean), tuple(v**0.5 for v in var)
+    return tuple(mean), tuple(v**0.5 or 1.0 for v in var)  # a channel may be constant

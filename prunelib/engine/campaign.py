@@ -14,12 +14,11 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
-import cloudpickle
 import torch
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from prunelib import datasets, provenance, scores, settings
+from prunelib import datasets, networks, own, provenance, settings
 from prunelib.engine import executors, groups, jobs, speed, tasks
 from prunelib.engine.checkpoints import Folder, State
 from prunelib.errors import BadValueError, DatasetError, check_name
@@ -87,7 +86,6 @@ def make_job(
     runs: list[Run], store: Store, device: str, precision: str, deadline: float = math.inf
 ) -> jobs.Job:
     """What the tasks of these Runs have in common; DatasetError as of `fingerprints`."""
-    own = {n: m for n, m in scores.METHODS.items() if not provenance.is_ours(m.function)}
     folder = store.root / ".checkpoints"
     data = fingerprints(runs, store)
     return jobs.Job(
@@ -98,7 +96,7 @@ def make_job(
         folder,
         _token(folder),
         deadline,
-        cloudpickle.dumps(own),
+        own.pack({run.method for run in runs}, {run.setting for run in runs}),
         jobs.this_process(),
     )
 
@@ -134,13 +132,36 @@ def check_data(setting: settings.Setting) -> datasets.Dataset:
     schedule."""
     dataset = datasets.load(setting.dataset)
     whole = setting.iterations_per_epoch * setting.batch_size
+    name, own = provenance.label(setting.name), provenance.label(setting.name) != setting.name
     if not whole - setting.batch_size < dataset.train_size < whole + setting.batch_size:
+        way_out = "the dataset is incomplete; unpack or download it again"
+        if own:
+            way_out = f"give settings.register examples={dataset.train_size}"
         raise DatasetError(
-            f"dataset {dataset.name!r} has {dataset.train_size} training examples, {setting.name} "
-            f"has {setting.iterations_per_epoch} batches of {setting.batch_size} an epoch: the "
-            "dataset is incomplete; unpack or download it again"
+            f"dataset {provenance.label(dataset.name)!r} has {dataset.train_size} training "
+            f"examples, {name} has {setting.iterations_per_epoch} batches of {setting.batch_size} "
+            f"an epoch: {way_out}"
         )
+    if own:
+        _check_fit(name, setting.network, dataset)
     return dataset
+
+
+def _check_fit(name, network, dataset):
+    """That a network of a user's own setting takes its inputs and tells its labels apart."""
+    expected = networks.NETWORKS[networks.find(network)][1]
+    found = tuple(dataset.train_examples(torch.tensor([0]))[0].shape[1:])
+    if found != expected:
+        raise DatasetError(
+            f"setting {name!r}: the network takes inputs of shape {expected}, those of the dataset "
+            f"have {found}"
+        )
+    highest = int(max(dataset.train_labels.max(), dataset.test_labels.max()))
+    if highest >= networks.classes(network):
+        raise DatasetError(
+            f"setting {name!r}: the dataset has the label {highest}, the network tells "
+            f"{networks.classes(network)} classes apart, from 0"
+        )
 
 
 def check_device(device: str | None) -> str:

@@ -13,6 +13,7 @@ import torch
 from prunelib import datasets, settings
 from prunelib.engine import memory
 from prunelib.engine.checkpoints import Folder, State
+from prunelib.own import Luggage
 from prunelib.results.records import Record, commit
 from prunelib.runs import Run
 
@@ -32,7 +33,7 @@ class Job:
         token: what a file in that folder holds, so that a worker on another machine can tell
             whether it sees the same folder.
         deadline: in seconds since the epoch.
-        methods: the methods that the caller has registered, pickled; workers do not import them.
+        own: the methods and settings that the caller has registered, for workers to register.
         caller: the process that they are registered in already.
     """
 
@@ -43,7 +44,7 @@ class Job:
     folder: Path
     token: str
     deadline: float
-    methods: bytes
+    own: Luggage
     caller: str
 
     def checkpoints(self) -> Folder:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from tqdm.auto import tqdm
 
-from prunelib import datasets, masks, networks, scores, settings, training
+from prunelib import datasets, masks, networks, provenance, scores, settings, training
 from prunelib.engine import executors, groups, memory, programs, wide
 from prunelib.errors import PrunelibError
 from prunelib.results.records import END, TRAINED
@@ -108,7 +108,10 @@ def stretch(setting: str, count: int, precision: str | None, device: str) -> Cal
 
 
 def _synthetic(setting, batch):
-    """A dataset of noise in the shape of a setting's, some batches of it and a short one."""
+    """A dataset of noise in the shape of a setting's, some batches of it and a short one; a user's
+    own data as they are."""
+    if provenance.label(setting.dataset) != setting.dataset:
+        return datasets.load(setting.dataset)
     channels, height, width = networks.NETWORKS[setting.network][1]
     augmentation = {
         "mnist": "none",

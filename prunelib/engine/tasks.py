@@ -9,11 +9,8 @@ Training pauses where the budget is spent or the job is stopped (`jobs.stop`, or
 worker): the group is checkpointed and nothing is returned.
 """
 
-import functools
 import time
 from collections.abc import Mapping
-
-import cloudpickle
 
 from prunelib import analysis, datasets, scores, settings
 from prunelib.engine import jobs, memory, programs, trainer
@@ -22,6 +19,7 @@ from prunelib.engine.groups import Task
 from prunelib.engine.jobs import Advance, Done, Job
 from prunelib.engine.starts import Starts
 from prunelib.errors import DatasetError, PrunelibError
+from prunelib.own import unpack
 from prunelib.results.records import END, MASK, TRAINED, Mask, Weights
 from prunelib.runs import Run
 
@@ -40,7 +38,7 @@ def carry_out(task: Task, job: Job, *contents: bytes, advance: Advance) -> Done:
     if job.is_over():
         return Done()
     if job.caller != jobs.this_process():  # there they are themselves, with what they close over
-        _register(job.methods)
+        unpack(job.own)
     _check_data(task.runs[0].setting, job)
     states = {}
     for state, content in zip(task.starts, contents, strict=True):
@@ -55,11 +53,6 @@ def carry_out(task: Task, job: Job, *contents: bytes, advance: Advance) -> Done:
         return trainer.train(task, job, states, advance)
     with memory.scoring():
         return (_read if task.kind == MASK else _compare)(task, job, states, advance)
-
-
-@functools.lru_cache(maxsize=1)  # the last: another campaign may have another method of that name
-def _register(methods: bytes) -> None:
-    scores.METHODS.update(cloudpickle.loads(methods))
 
 
 def _check_data(setting: str, job: Job) -> None:

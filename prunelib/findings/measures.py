@@ -153,6 +153,7 @@ class Results:
 
     def records(self, kind: Kind, setting: str, profile: str) -> dict[Run, Record]:
         """The records of a kind, by their Runs; those of masks have the profile "paper" always."""
+        setting = settings.recorded(setting)
         key = (kind.name, setting, "paper" if kind == MASK else profile)
         if key not in self._records:
             self._records[key] = self.stores[kind].records(*key[1:])
@@ -160,6 +161,7 @@ class Results:
 
     def table(self, kind: Kind, setting: str, profile: str) -> pd.DataFrame:
         """The same as a data frame, one row a record."""
+        setting = settings.recorded(setting)
         key = (kind.name, setting, profile)
         if key not in self._tables:
             rows = [record.row() for record in self.records(kind, setting, profile).values()]
@@ -179,7 +181,7 @@ class Results:
         Args:
             points: pairs of sparsity and step; the unpruned network has one only.
         """
-        profile = "paper" if kind == MASK else profile
+        setting, profile = settings.recorded(setting), "paper" if kind == MASK else profile
         points = ((0.0, 0),) if curve.method == "dense" else tuple(points)
         key = (kind.name, setting, profile, curve, points)
         if key not in self._missing:
@@ -213,6 +215,7 @@ class Results:
             steps: whether the points are the steps of Figures 6 and 10, at the highest matching
                 sparsity, in place of sparsities.
         """
+        setting = settings.recorded(setting)
         key = (name, setting, profile, steps)
         if key not in self._samples:
             found = measure(name)

@@ -26,7 +26,7 @@ from prunelib.pages.axes import (
     sparsity_axis,
     width,
 )
-from prunelib.pages.style import METHODS, VARIANTS
+from prunelib.pages.style import VARIANTS
 
 _PRINTED = "Printed in the paper"
 _ZOOM = (0.99, 1.05)  # the ratios that Figure 16 shows
@@ -45,17 +45,19 @@ def collapse(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure
         for key, rows in chosen.groupby(["method", "ablation"], sort=False):
             name = " ".join(key).removesuffix(" none")
             places[name] = len(places)
-            label = f"{METHODS[name].label} ({count(rows, asked)})"
-            line(axis, rows["threshold"], rows["share"], rows, METHODS[name], label)
+            label = f"{style.method(name).label} ({count(rows, asked)})"
+            line(axis, rows["threshold"], rows["share"], rows, style.method(name), label)
             final = rows[-1:]
-            _spread(last, [places[name]], final["share"], final["std"], METHODS[name])
+            _spread(last, [places[name]], final["share"], final["std"], style.method(name))
         for row in _published(setting, "percent_neurons_pruned").itertuples():
             if row.method in places:
-                printed(last, places[row.method] + 0.3, row.value, METHODS[row.method], _PRINTED)
+                printed(
+                    last, places[row.method] + 0.3, row.value, style.method(row.method), _PRINTED
+                )
         axis.set(xlabel="s: at least this share of a neuron's incoming weights is pruned (%)")
         axis.set(ylabel="Neurons (%)")
         last.set(title="Pruned entirely: s = 100 %", ylabel="Neurons (%)")
-        names = [METHODS[name].label.replace(", ", ",\n") for name in places]
+        names = [style.method(name).label.replace(", ", ",\n") for name in places]
         last.set_xticks(range(len(names)), names, rotation=40, ha="right")
         last.set_ylim(min(-0.03 * last.get_ylim()[1], -0.1), None)
         legend(fig)
@@ -76,8 +78,8 @@ def layers(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure:
     with panels(title, (WIDTH, 5.2)) as (fig, ((axis,),)):
         axis.axhline(overall, color="black", linewidth=1, label=f"The network: {overall:.1f} %")
         apart = min(0.1, 3 / len(names) ** 2)
-        for place, method in enumerate(sorted(groups, key=list(METHODS).index)):
-            rows, look = groups[method], METHODS[method]
+        for place, method in enumerate(style.ordered(groups)):
+            rows, look = groups[method], style.method(method)
             shift = apart * (place - (len(groups) - 1) / 2)
             places = pd.Series(range(len(rows)), index=rows.index) + shift
             label = f"{look.label} ({count(rows, asked)})"
@@ -126,12 +128,12 @@ def ratio(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure:
     with panels(title, (WIDTH, 4.8), (1, 1 + both), width_ratios=[1, 2][not both :]) as (fig, axes):
         for axis in axes[0]:
             for method, rows in data.groupby("method", sort=False):
-                look, x = METHODS[method], 100 * (1 - rows["sparsity"])
+                look, x = style.method(method), 100 * (1 - rows["sparsity"])
                 label = f"{look.label} ({count(rows, asked)})"
                 _spread(axis, x, rows["ratio"], rows["std"], look, label, look.dash)
             for row in theirs.itertuples():
                 x = 100 * (1 - row.sparsity)
-                printed(axis, x, row.value, METHODS[row.method], _PRINTED)
+                printed(axis, x, row.value, style.method(row.method), _PRINTED)
             sparsity_axis(axis, ticks, width(axis))
             start, _ = axis.get_xlim()
             bound = f"At most {most}, the paper's bound"
@@ -161,7 +163,7 @@ def weights(data: pd.DataFrame, title: str, asked: int) -> Figure:
     title = noted(title, "whiskers: one standard deviation")
     drawn = data.assign(name=data["ablation"].mask(data["method"] == "random", "random"))
     counts = {name: _counted(rows, asked) for name, rows in drawn.groupby("name")}
-    methods = [method for method in METHODS if method in set(data["method"]) - {"random"}]
+    methods = style.ordered(set(data["method"]) - {"random"})
     with panels(title, size, shape, sharex=True, sharey=True) as (fig, axes):
         for row, when in zip(axes, whens, strict=True):
             for axis, sparsity in zip(row, sparsities, strict=True):
@@ -201,7 +203,7 @@ def _bars(axis: Axes, rows: pd.DataFrame, methods: list[str], counts: dict[str, 
     }
     for label, (value, dash) in lines.items():
         axis.axhline(value, color="black", linewidth=1.2, linestyle=dash, label=label)
-    names = [METHODS[method].label.replace(" ", "\n") for method in methods]
+    names = [style.method(method).label.replace(" ", "\n") for method in methods]
     axis.set_xticks(range(len(methods)), names, fontsize=6.5)
 
 
@@ -213,8 +215,8 @@ def _spread(axis: Axes, x, y, std, look: style.Look, label: str = "", dash="") -
 
 
 def _published(setting: str, quantity: str) -> pd.DataFrame:
-    """Of a quantity that the paper prints of masks: method, a key of `METHODS`, sparsity, value; of
-    a bound, as "<1", the bound itself."""
+    """Of a quantity that the paper prints of masks: method, a key of `style.METHODS`, sparsity,
+    value; of a bound, as "<1", the bound itself."""
     about = settings.get(setting)
     where = {"network": about.network, "dataset": about.dataset, "quantity": quantity}
     found = statistics.published("frankle2021_before_training", **where)

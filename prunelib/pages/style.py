@@ -6,10 +6,10 @@ by colour-blind readers too, in marker and in dash.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from prunelib import settings
+from prunelib import provenance, scores, settings
 from prunelib.grids import FIGURES
 from prunelib.runs import Curve
 
@@ -46,6 +46,13 @@ METHODS = {
     "grasp_magnitude": Look("GraSP by magnitude", "#4a2bc8", "P", (0, (6, 1, 1, 1))),
     "synflow shuffle": Look("SynFlow, shuffled", "#5e3104", "d", (0, (2, 1))),
 }
+# Of methods outside the paper, in the order in which they were registered; then again from the
+# first.
+SPARE = (
+    ("#b8004e", "h", "-"), ("#007d8a", "<", "--"), ("#6b6f00", ">", "-."), ("#8a4fd0", "p", ":"),
+    ("#ff8a3d", "*", (0, (5, 1))), ("#2f8f2f", "H", (0, (3, 1, 1, 1))),
+    ("#5a6b8c", "8", (0, (1, 1))), ("#e0569b", "d", (0, (6, 1, 1, 1))),
+)  # fmt: skip
 VARIANTS = {
     "none": Look("Unmodified", "#022667", "o", "-"),
     "shuffle": Look("Shuffled", "#c25a00", "s", "--"),
@@ -74,7 +81,8 @@ DATASETS = {
 def title(setting: str) -> str:
     """The name of a setting for people, as "ResNet-20 on CIFAR-10"."""
     about = settings.get(setting)
-    name = f"{NETWORKS[about.network]} on {dataset(about.dataset)}"
+    network = NETWORKS.get(about.network, provenance.label(about.network))
+    name = f"{network} on {dataset(about.dataset)}"
     if setting.endswith("_tanaka"):
         name += " (recipe of Tanaka et al.)"
     return f"{name} (the miniature)" if "miniature" in about.appears else name
@@ -82,7 +90,7 @@ def title(setting: str) -> str:
 
 def dataset(name: str) -> str:
     """The name of a data set, or of a variant of it, for people."""
-    return DATASETS.get(name, name)
+    return DATASETS.get(name, provenance.label(name))
 
 
 def layers(names: Sequence[str]) -> list[tuple[str, str, str]]:
@@ -122,6 +130,27 @@ def compares_methods(figure: int) -> bool:
     return list(FIGURES[figure].panels) == [""]
 
 
+def method(key: str) -> Look:
+    """How a method is drawn, also one outside the paper.
+
+    Args:
+        key: of `METHODS`; or a method's name, with its ablation behind it, if it has one.
+    """
+    if key in METHODS:
+        return METHODS[key]
+    name, _, ablation = key.partition(" ")
+    words = provenance.label(name) + (f", {VARIANTS[ablation].label.lower()}" if ablation else "")
+    others = [other for other in scores.METHODS if other not in METHODS]
+    place = others.index(name) if name in others else len(others)
+    return Look(words, *SPARE[place % len(SPARE)])
+
+
+def ordered(keys: Collection[str]) -> list[str]:
+    """Keys as `method` takes them in the order of legends: the paper's, then others."""
+    first = [key for key in METHODS if key in keys]
+    return first + [key for key in dict.fromkeys(keys) if key not in METHODS]
+
+
 def look(figure: int, curve: Curve) -> Look:
     """How a curve is drawn in a figure: as its method, or as its ablation or initialisation."""
     if not compares_methods(figure):
@@ -129,7 +158,7 @@ def look(figure: int, curve: Curve) -> Look:
     if curve.prune_at == "end":
         after = curve.weights_from == "end"
         return METHODS["magnitude after training" if after else "lottery ticket rewinding"]
-    return METHODS[" ".join([curve.method, curve.ablation]).removesuffix(" none")]
+    return method(" ".join([curve.method, curve.ablation]).removesuffix(" none"))
 
 
 def label(figure: int, curve: Curve) -> str:
@@ -141,6 +170,6 @@ def panel_title(figure: int, panel: str) -> str:
     """What a panel shows: a method, and whether it prunes the trained network."""
     if not panel:
         return ""
-    title = METHODS[panel].label
+    title = method(panel).label
     late = FIGURES[figure].panels[panel][0].prune_at == "end" and "after training" not in title
     return f"{title} after training" if late else title

@@ -149,7 +149,7 @@ def reported_lines(data: pd.DataFrame, title: str) -> Figure:
         for axis, name in zip(axes.flat, names, strict=False):
             own = data[data["setting"] == name]
             for (method, source), points in own.groupby(["method", "source"]):
-                look, ours = style.METHODS[method], source == "ours"
+                look, ours = style.method(method), source == "ours"
                 whose = "ours" if ours else "Tanaka et al."
                 axis.errorbar(
                     points["remaining"], points["accuracy"], yerr=points["std"].fillna(0),

@@ -151,6 +151,7 @@ def printed(sections: Sequence[str], names: Sequence[str], wanted: Sequence[str]
     check_name("format", form, FORMS)
     if form == "schema":
         return json.dumps(ledger.ENTRIES.json_schema(), indent=2)
+    names = [settings.recorded(name) for name in names]
     known = dict.fromkeys(claim.section for claim in claims.every())
     for kind, given, allowed in (
         ("section", sections, known),

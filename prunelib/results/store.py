@@ -38,7 +38,7 @@ class Store:
 
     def path(self, setting: str, profile: str) -> Path:
         """The file that holds the records of a setting at a profile."""
-        return self.root / setting / f"{profile}{self.kind.suffix}.csv"
+        return self.root / settings.recorded(setting) / f"{profile}{self.kind.suffix}.csv"
 
     def records(self, setting: str, profile: str) -> dict[Run, Record]:
         """All records of a setting at a profile, by their Runs.
@@ -94,6 +94,7 @@ class Store:
             setting, profile: only these; None is all that the store holds, settings that this
                 version does not know among them.
         """
+        setting = settings.recorded(setting)
         rows = [
             record.row()
             for key in self.pairs()

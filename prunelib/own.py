@@ -1,0 +1,187 @@
+"""Files of one's own: methods, networks, data and settings that a user's file registers.
+
+`load` runs a file and says what it registered. `pack` and `unpack` take to workers whatever is not
+of this package: files as their text, which workers run, and what was registered elsewhere, in a
+notebook for example, pickled.
+"""
+
+import functools
+import importlib
+import linecache
+import sys
+import types
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from prunelib import networks, provenance, scores, settings
+from prunelib.datasets import LOADERS
+from prunelib.errors import BadValueError
+
+TABLES: dict[str, dict[str, Any]] = {
+    "method": scores.METHODS,
+    "setting": settings.SETTINGS,
+    "network": networks.NETWORKS,
+    "dataset": LOADERS,
+}
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a file has registered.
+
+    Attributes:
+        path: of the file.
+        digest: of its code, which comments and formatting do not change.
+        methods, settings: their names as they are recorded.
+    """
+
+    path: Path
+    digest: str
+    methods: tuple[str, ...]
+    settings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class File:
+    """A user's file as it travels to workers: its path here, its text, and its digest."""
+
+    path: str
+    source: str
+    digest: str
+
+
+_ran: dict[str, File] = {}  # the files that have run in this process, by their digests
+
+
+def load(path: Path | str) -> Own:
+    """Run a file of one's own, so that what it registers can be used by name.
+
+    It runs as a module of its own, again at each call. It is one file: whatever it imports must be
+    installed wherever it runs, as on the workers of a cluster.
+
+    Args:
+        path: of a Python file that registers methods or settings.
+
+    Raises:
+        BadValueError: it cannot be read, or registers no method and no setting.
+        UserCodeError: it is no Python, or an exception while it runs.
+    """
+    path = Path(path).expanduser().absolute()
+    try:
+        source = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadValueError(f"{path} cannot be read ({reason}): give a Python file") from None
+    try:
+        digest = provenance.source_digest(source, str(path))
+    except (SyntaxError, ValueError) as error:
+        raise provenance.user_error(f"{path} is not Python: {error}", error) from error
+    found = _run(File(str(path), source, digest))
+    names = {kind: tuple(key for k, key in found if k == kind) for kind in TABLES}
+    if not (names["method"] or names["setting"]):
+        raise BadValueError(
+            f"{path} registers no method and no setting: write @scores.register('name') above a "
+            "function to scores, or @masks.register('name') above one to a mask"
+        )
+    return Own(path, digest, names["method"], names["setting"])
+
+
+def _run(file: File) -> list[tuple[str, str]]:
+    """Run a file as a module; the kinds and names of what it registered."""
+    module = types.ModuleType(f"prunelib_own_{file.digest}")
+    module.__file__ = file.path
+    lines = file.source.splitlines(keepends=True)
+    linecache.cache[file.path] = (len(file.source), None, lines, file.path)  # for its traceback
+    sys.modules[module.__name__] = module
+    with provenance.file(file.digest) as found:
+        try:
+            exec(compile(file.source, file.path, "exec"), vars(module))
+        except (Exception, SystemExit) as error:
+            del sys.modules[module.__name__]
+            said = f"{file.path} cannot be imported: {type(error).__name__}: {error}"
+            raise provenance.user_error(said, error) from error
+    _ran[file.digest] = file
+    return found
+
+
+# -------------------------------------------------------------------------------------- to workers
+
+
+@dataclass(frozen=True)
+class Luggage:
+    """What is not of this package, and what a worker must import, as it travels with a job.
+
+    Attributes:
+        files: that the caller has run.
+        modules: of this package that register methods.
+        pickled: what the caller has registered elsewhere.
+        fault: a sentence where something that is needed cannot be pickled; else "".
+    """
+
+    files: tuple[File, ...]
+    modules: tuple[str, ...]
+    pickled: bytes
+    fault: str = ""
+
+
+def pack(methods: Iterable[str], names: Iterable[str]) -> Luggage:
+    """Whatever of one's own is the newest of its name, or is needed.
+
+    Args:
+        methods, names: the methods and settings that are needed, as they are recorded.
+    """
+    needed = {("method", name) for name in methods}
+    for name in names:
+        about = settings.get(name)
+        needed |= {("setting", about.name), ("network", about.network), ("dataset", about.dataset)}
+    files, others, fault = {}, {}, ""
+    for kind, table in TABLES.items():
+        for key in list(table):
+            plain = provenance.label(key)
+            used = (kind, key) in needed
+            if plain == key or not (used or provenance.resolve(kind, plain, table) == key):
+                continue
+            digest = key.removeprefix(f"{plain}_")
+            if digest in _ran:
+                files[digest] = _ran[digest]
+            elif error := _unpicklable(table[key]):
+                if used:
+                    fault = (
+                        f"{kind} {plain!r} cannot be sent to workers ({error}): write it into a "
+                        "file, and load that with own.load or --file"
+                    )
+            else:
+                others[kind, key] = table[key]
+    modules = {m.function.__module__ for m in scores.METHODS.values() if m.label == m.name}
+    return Luggage(tuple(files.values()), tuple(sorted(modules)), cloudpickle.dumps(others), fault)
+
+
+def _unpicklable(value):
+    try:
+        cloudpickle.dumps(value)
+    except Exception as error:  # of ever other kinds, which whatever it refers to raises
+        return str(error) or type(error).__name__
+    return None
+
+
+@functools.lru_cache(maxsize=1)  # the last: another campaign may have other things of those names
+def unpack(luggage: Luggage) -> None:
+    """Register in this process what `pack` found in another one.
+
+    Raises:
+        BadValueError: something that is needed could not be pickled.
+        UserCodeError: a file does not run here.
+    """
+    if luggage.fault:
+        raise BadValueError(luggage.fault)
+    for module in luggage.modules:
+        importlib.import_module(module)
+    for file in luggage.files:
+        if file.digest not in _ran:
+            _run(file)
+    for (kind, key), value in cloudpickle.loads(luggage.pickled).items():
+        TABLES[kind][key] = value

@@ -1,0 +1,45 @@
+"""Schedule: the iterations and learning rates of one training (Appendix A.3)."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Iterations and learning rates of one training (Appendix A.3), scaled by a profile.
+
+    All fields but the rates are in iterations; `drops` may be fractional after scaling.
+    """
+
+    iterations: int
+    iterations_per_epoch: int
+    batch_size: int
+    learning_rate: float
+    drops: tuple[float, ...]
+    drop_factor: float
+    warmup: float
+    momentum: float
+    weight_decay: float
+    rewind_step: int
+    test_examples: int | None
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of iteration `step`, counted from 0."""
+        rate = self.learning_rate * self.drop_factor ** sum(step >= d for d in self.drops)
+        return rate * min(1.0, (step + 1) / self.warmup) if self.warmup else rate
+
+    def gradual_sparsity(self, step: int, final: float) -> float | None:
+        """The sparsity that gradual pruning prunes to after `step` iterations; None if to none.
+
+        final * (1 - (1 - t)^3) as in Zhu and Gupta (2018), t from 0 to 1 over the first half of
+        the schedule in 100 updates. (The paper prints no such details of Figure 1; these are
+        this project's.)
+        """
+        half = self.iterations // 2
+        if not 0 < step <= half or 100 * step // half == 100 * (step - 1) // half:
+            return None
+        return final * (1 - (1 - (100 * step // half) / 100) ** 3)
+
+    @property
+    def epochs(self) -> float:
+        """The length in epochs, which a scaled schedule need not end whole."""
+        return self.iterations / self.iterations_per_epoch
