@@ -4,6 +4,7 @@
 `prunable` says which of a network's weights can be pruned, `flops` what training costs.
 """
 
+import copy
 import functools
 import math
 from collections.abc import Callable
@@ -166,7 +167,7 @@ def _construct(key, constructor):
     """A network of a user's own."""
     said = f"network {provenance.label(key)!r}"
     with provenance.running(said):
-        model = constructor()
+        model = copy.deepcopy(constructor())  # it may give the same one each time
     if not isinstance(model, nn.Module):
         raise BadValueError(f"{said} is {type(model).__name__}, expected a torch.nn.Module")
     if not prunable(model):

@@ -130,6 +130,22 @@ def test_the_examples_of_the_readme_work(registry):
     model, batch = networks.build("lenet_8x8"), datasets.scoring_batch("lenet_digits", seed=0)
     own, magnitude = (masks.prune(model, m, 0.5, batch) for m in ("mine", "magnitude"))
     assert all(torch.equal(own[name], magnitude[name]) for name in own)
+    batches = datasets.training_batches("lenet_digits", 0, 3)
+    for method, data in (("back", batch), ("after_steps", batches), ("whole", None)):
+        mask = masks.prune(model, f"mine_{method}", 0.9, data)
+        assert masks.kept(mask) == 50200 - round(0.9 * 50200)
+        masks.check(model, f"mine_{method}", data)
+    setting = names["settings"].get("my_blobs")
+    assert datasets.load(setting.dataset).train_size == 300
+    assert networks.classes(setting.network) == 2
+
+
+def test_examples_of_methods_are_short():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    methods = [block for block in blocks if "@scores.register" in block or "@masks." in block]
+    assert len(methods) == 4
+    for block in methods:
+        assert len(block[block.index("@") :].splitlines()) <= 15
 
 
 def test_the_citation_is_of_this_version_and_names_both_papers():

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import cloudpickle
 import pytest
@@ -22,9 +23,10 @@ from campaigns.common import (
     wait_for,
 )
 from prunelib import engine, networks, scores
-from prunelib.engine import campaign, groups, programs, speed, tasks, trainer, wide
+from prunelib.engine import campaign, groups, programs, speed, trainer, wide
 from prunelib.engine.checkpoints import Folder
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, StoreError
+from prunelib.own import Luggage, unpack
 from prunelib.results.store import Store
 from prunelib.runs import FIELDS, Run
 
@@ -191,10 +193,11 @@ def test_a_worker_takes_the_method_of_the_campaign_that_it_works_for(registry):
     pickled = []
     for sign in (1, -1):
         own = scores.register("ones_own", needs_data=False)(lambda model, batch, sign=sign: sign)
-        pickled.append(cloudpickle.dumps({"ones_own": scores.get("ones_own")}))
+        method = replace(scores.get("ones_own"), name="ones_own")
+        pickled.append(Luggage((), (), cloudpickle.dumps({("method", "ones_own"): method})))
         assert own(None, None) == sign
     for which, sign in ((0, 1), (1, -1), (0, 1), (0, 1)):
-        tasks._register(pickled[which])
+        unpack(pickled[which])
         assert scores.METHODS["ones_own"].function(None, None) == sign
 
 

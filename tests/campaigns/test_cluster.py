@@ -3,6 +3,7 @@ share no folder with the caller, are killed, and join while it works."""
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from campaigns.common import results
-from prunelib import engine
+from prunelib import engine, own
 from prunelib.engine import cluster
 from prunelib.errors import PrunelibError
 from prunelib.grids import figure_runs
@@ -237,3 +238,20 @@ def test_without_slurm_or_the_extra_a_sentence_says_what_is_missing(tmp_path, mo
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(PrunelibError, match=r"pip install 'prunelib\[cluster\]'"):
         train([Run("lenet_digits", "smoke")], Store(tmp_path), cluster="tcp://127.0.0.1:1")
+
+
+@pytest.mark.timeout(600)
+def test_workers_elsewhere_run_the_users_file(tmp_path, monkeypatch, registry):
+    """It is deleted before they begin; a lock in a closure keeps it from being pickled."""
+    path = tmp_path / "mine.py"
+    shutil.copy(Path(__file__).parent.parent / "own_file.py", path)
+    found = own.load(path)
+    path.unlink()
+    methods = ("own_score", "own_force", "own_batches", "own_mask")
+    runs = [Run("own_setting", "smoke", method, 0.5) for method in methods]
+    with dask(tmp_path, 1) as started:
+        address = started.wait(1)
+        assert train(runs, Store(tmp_path / "results"), cluster=address) == 4
+    table = Store(tmp_path / "results").table("own_setting")
+    assert set(table["method"]) == set(found.methods)
+    assert set(table["kept_weights"]) == {72}

@@ -1,0 +1,468 @@
+"""Files of one's own, the names that their results have, networks, data and settings in them."""
+
+import inspect
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import cloudpickle
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from prunelib import cli, datasets, masks, networks, own, provenance, scores, settings
+from prunelib.engine import campaign, wide
+from prunelib.errors import BadValueError, DatasetError, PrunelibError, UserCodeError
+from prunelib.findings import ledger, quantities
+from prunelib.findings.measures import Results
+from prunelib.grids import figure_runs, mask_runs
+from prunelib.pages import style
+from prunelib.results.store import Store
+from prunelib.runs import Curve, Run
+
+pytestmark = pytest.mark.usefixtures("registry")
+FILE = Path(__file__).parent / "own_file.py"
+
+SMALL = """
+from prunelib import networks, scores
+@scores.register("small", needs_data=False)
+def small(model, batch):
+    return {n: model.get_parameter(n).abs() for n in networks.prunable(model)}
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Writes a file and loads it."""
+
+    def write(text, name="mine.py"):
+        path = tmp_path / name
+        path.write_text(text)
+        return own.load(path)
+
+    return write
+
+
+# ----------------------------------------------------------------------------------------- loading
+
+
+def test_a_file_says_what_it_registers():
+    found = own.load(FILE)
+    assert found.path == FILE
+    kinds = ("score", "force", "batches", "mask")
+    assert found.methods == tuple(f"own_{kind}_{found.digest}" for kind in kinds)
+    assert found.settings == (f"own_setting_{found.digest}",)
+    assert re.fullmatch("[0-9a-f]{8}", found.digest)
+    assert scores.get("own_mask").name == found.methods[-1]
+    assert Run("own_setting", "smoke", "own_mask", 0.5).setting == found.settings[0]
+
+
+def test_loading_a_file_twice_is_harmless():
+    first, count = own.load(FILE), len(scores.METHODS)
+    assert own.load(FILE) == first
+    assert len(scores.METHODS) == count
+
+
+def test_comments_and_formatting_change_no_name_and_code_does(file):
+    plain = file(SMALL)
+    spaced = SMALL.replace("(model, batch):", "( model,\n    batch ):  # of the network\n")
+    assert file(spaced).methods == plain.methods
+    changed = file(SMALL.replace(".abs()", ".abs() ** 2"))
+    assert changed.methods != plain.methods
+    assert scores.get("small").name == changed.methods[0]
+    again = file(SMALL)  # the user has taken the change back
+    assert scores.get("small").name == again.methods[0] == plain.methods[0]
+    assert scores.get(changed.methods[0]).label == "small"
+
+
+def test_a_change_elsewhere_in_the_file_changes_its_names(file):
+    """A method may use whatever stands in its file."""
+    assert file(SMALL + "x = 1\n").methods != file(SMALL + "x = 2\n").methods
+
+
+def test_two_files_may_have_things_of_one_name(file):
+    """Each setting has the network of its own file."""
+    text = """
+from torch import nn
+from prunelib import networks, settings
+networks.register("net", input_shape=(2,))(lambda: nn.Linear(2, {0}))
+settings.register("with_{0}", "net", "digits", examples=10, epochs=1, batch_size=5, learning_rate=1)
+"""
+    for classes in (3, 4):
+        file(text.format(classes), f"{classes}.py")
+    found = [networks.classes(settings.get(f"with_{n}").network) for n in (3, 4)]
+    assert found == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "traced"),
+    [
+        ("def broken(:\n", "is not Python: .*line 1", "def broken(:"),
+        ("import torch\nx = 1 / 0\n", "cannot be imported: ZeroDivisionError", "x = 1 / 0"),
+        ("import nowhere_to_be_found\n", "ModuleNotFoundError.*nowhere", "import nowhere"),
+        ("import sys\nsys.exit(3)\n", "cannot be imported: SystemExit: 3", "sys.exit(3)"),
+        ("from prunelib import scores\nscores.register('')\n", "method name ''", "register('')"),
+    ],
+)
+def test_a_file_that_does_not_run_gets_one_sentence_and_its_own_traceback(
+    file, tmp_path, text, words, traced
+):
+    path = tmp_path / "mine.py"
+    with pytest.raises(UserCodeError, match=words) as error:
+        file(text)
+    assert "\n" not in str(error.value)
+    assert "mine.py" in str(error.value)
+    assert traced in error.value.traceback
+    assert "mine.py" in error.value.traceback
+    assert f"{Path(own.__file__).parent}/" not in error.value.traceback
+    assert not any(getattr(m, "__file__", None) == str(path) for m in sys.modules.values())
+
+
+def test_a_file_that_is_missing_or_registers_nothing(file, tmp_path):
+    with pytest.raises(BadValueError, match=r"nowhere\.py cannot be read \(No such file"):
+        own.load(tmp_path / "nowhere.py")
+    with pytest.raises(BadValueError, match=r"mine\.py registers no method and no setting"):
+        file("x = 1\n")
+    (tmp_path / "bytes.py").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadValueError, match=r"bytes\.py cannot be read"):
+        own.load(tmp_path / "bytes.py")
+
+
+def test_an_exception_in_a_method_of_a_file_shows_its_line(file):
+    file(SMALL.replace("return {", "raise ValueError('too\\nbad')\n    return {"))
+    with pytest.raises(UserCodeError) as error:
+        masks.prune(nn.Linear(2, 2), "small", 0.5)
+    assert str(error.value) == "method 'small' raised ValueError: too bad"
+    assert "raise ValueError('too\\nbad')" in error.value.traceback
+    assert "methods.py" not in error.value.traceback
+    copy = cloudpickle.loads(cloudpickle.dumps(error.value))  # as from a worker
+    assert (str(copy), copy.traceback) == (str(error.value), error.value.traceback)
+
+
+def test_digests_hang_on_no_field_that_newer_pythons_add():
+    """Empty fields of syntax trees are left out: 3.12 added type_params, always empty before."""
+    text = "def f(x):\n    return x\n"
+    form = repr(provenance._form(__import__("ast").parse(text)))
+    assert "type_params" not in form
+    assert "[]" not in form.replace("['posonlyargs', []]", "")
+
+
+# ------------------------------------------------------------------------------------- to workers
+
+
+def luggage(methods=(), names=()):
+    return own.pack([scores.get(m).name for m in methods], names)
+
+
+def test_files_travel_as_text_and_the_rest_pickled():
+    own.load(FILE)
+
+    @scores.register("elsewhere", needs_data=False)
+    def elsewhere(model, batch):
+        return {}
+
+    packed = luggage(["own_score", "elsewhere"], ["own_setting"])
+    assert [file.source for file in packed.files] == [FILE.read_text()]
+    names = {key for _, key in cloudpickle.loads(packed.pickled)}
+    assert scores.get("elsewhere").name in names
+    assert not any(name.startswith("own_") for name in names)
+    assert packed.fault == ""
+    assert "prunelib.scores" in packed.modules
+
+
+def test_what_cannot_be_pickled_is_told_only_where_it_is_needed():
+    lock = threading.Lock()
+    scores.register("locked", needs_data=False)(lambda model, batch: lock.locked())
+    assert luggage().fault == ""
+    packed = luggage(["locked"])
+    assert re.match(r"method 'locked' cannot be sent to workers \(.*lock.*--file", packed.fault)
+    with pytest.raises(BadValueError, match="cannot be sent to workers"):
+        own.unpack(packed)
+
+
+def test_old_versions_of_a_file_stay_behind_unless_needed(file):
+    old = file(SMALL).methods[0]
+    file(SMALL + "x = 1\n")
+    assert len(luggage(["small"]).files) == 1
+    assert len(own.pack([old, scores.get("small").name], []).files) == 2
+
+
+def test_unpacking_registers_under_the_same_names():
+    """In a fresh process, where the file is not."""
+    own.load(FILE)
+    packed = luggage(["own_mask"], ["own_setting"])
+    code = (
+        "import sys, cloudpickle; from prunelib import own, scores, settings, datasets\n"
+        "own.unpack(cloudpickle.load(sys.stdin.buffer))\n"
+        "print(scores.get('own_mask').name, settings.get('own_setting').name)\n"
+        "print(datasets.load(settings.get('own_setting').dataset).fingerprint)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=cloudpickle.dumps(packed), capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    method, setting, fingerprint = done.stdout.decode().split()
+    assert (method, setting) == (scores.get("own_mask").name, settings.get("own_setting").name)
+    assert fingerprint == datasets.load(settings.get("own_setting").dataset).fingerprint
+
+
+# --------------------------------------------------------------------------------- a network
+
+
+def test_what_is_known_of_a_network_of_ones_own():
+    """6 inputs, 16 hidden units, 3 classes: forward 2 * (96 + 48), thrice, less the first layer's
+    gradient of its inputs, 2 * 96."""
+    own.load(FILE)
+    assert networks.flops("own_net") == 3 * 288 - 192
+    assert networks.classes("own_net") == 3
+    model = networks.build("own_net", seed=1)
+    assert networks.prunable(model) == ["hidden.weight", "output.weight"]
+    assert model.input_shape == (6,)
+    assert model.network == settings.get("own_setting").network
+    assert torch.equal(networks.build("own_net", 1).hidden.weight, model.hidden.weight)
+    fixed = networks.build("own_net", 0, "fixed_variance")
+    deviation = ((2 / 6) * (2 / 16)) ** 0.25  # the geometric mean of the layers'
+    drawn = torch.cat([w.flatten() for w in (fixed.hidden.weight, fixed.output.weight)])
+    assert float(drawn.std()) == pytest.approx(deviation, rel=0.2)
+    assert quantities.classes("own_setting") == 3
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: 3, "network 'bad' is int, expected a torch.nn.Module"),
+        (lambda: nn.ReLU(), "'bad' has no convolution or linear layer"),
+        (lambda: nn.Linear(3, 2), r"'bad', on inputs of shape \(4,\), raised RuntimeError"),
+        (lambda: nn.Sequential(nn.Linear(4, 2), nn.Flatten(0)), r"'bad' makes \(2,\) of one"),
+        (lambda: 1 / 0, "network 'bad' raised ZeroDivisionError"),
+    ],
+)
+def test_networks_that_are_none_get_one_sentence(make, words):
+    networks.register("bad", input_shape=(4,))(make)
+    with pytest.raises(PrunelibError, match=words):
+        networks.classes("bad")
+
+
+def test_names_of_ones_own_are_new_and_can_be_recorded():
+    for register, taken in (
+        (lambda name: networks.register(name, (1,)), "lenet"),
+        (datasets.register, "digits"),
+        (lambda name: settings.register(name, "lenet", "mnist", 1, 1, 1, 0.1), "lenet_mnist"),
+    ):
+        with pytest.raises(BadValueError, match=f"{taken!r} is one of this project's"):
+            register(taken)
+        for name in ("../up", "", "two words", 3):
+            with pytest.raises(BadValueError, match=f"name {re.escape(repr(name))}: give letters"):
+                register(name)
+    for shape in ((), (0,), (1.5,), "a"):
+        with pytest.raises(BadValueError, match="input_shape="):
+            networks.register("net", shape)
+
+
+def mixed(*layers):
+    networks.register("mixed", input_shape=(1, 6, 6))(lambda: nn.Sequential(*layers))
+    return wide.pays(networks.find("mixed"))
+
+
+def test_networks_of_ones_own_are_stacked_only_where_that_computes_the_same():
+    end = (nn.Flatten(), nn.Linear(4 * 16, 3))
+    assert mixed(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), *end)
+    assert not mixed(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), *end)  # parameters of another kind
+    assert not mixed(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3, bias=False))
+    assert not mixed(nn.Conv2d(1, 4, 3), nn.Softmax(1), *end)  # mixes channels
+    assert not mixed(nn.Conv2d(1, 4, 3), nn.Dropout(0.5), *end)  # draws
+    assert not mixed(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 1, groups=2), *end)
+
+
+# ------------------------------------------------------------------------------------- a dataset
+
+
+def dataset(*found, **options):
+    datasets.register("made", **options)(lambda: found)
+    return datasets.load("made")
+
+
+def test_bytes_are_scaled_by_the_training_images_and_floats_are_as_they_are():
+    images = torch.tensor([0, 255, 255, 0], dtype=torch.uint8).view(1, 1, 2, 2).repeat(2, 2, 1, 1)
+    images[:, 1] = 51  # a channel that is constant
+    labels = torch.tensor([0, 1], dtype=torch.int32)
+    found = dataset(images, labels, images[:1], labels[:1])
+    inputs, targets = found.train_examples(torch.tensor([0]))
+    assert inputs[0, 0].flatten().tolist() == pytest.approx([-1, 1, 1, -1])  # mean and deviation .5
+    assert inputs[0, 1].flatten().tolist() == pytest.approx([0] * 4, abs=1e-6)
+    assert targets.dtype == torch.int64
+    assert found.name == datasets.load("made").name != "made"
+    floats = torch.randn(4, 7, dtype=torch.float64)
+    found = dataset(floats, torch.arange(4), floats, torch.arange(4))
+    draws = found.draws(0, 0)
+    inputs, targets = found.train_batch(draws)
+    assert torch.equal(inputs, floats.float()[draws.order])
+    assert torch.equal(targets, draws.order)
+
+
+def test_datasets_as_torchvision_has_them():
+    from torchvision.transforms.v2 import functional as TF
+
+    pixels = torch.arange(75, dtype=torch.uint8).view(3, 5, 5)
+
+    class Pairs:
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, i):
+            return TF.to_pil_image(pixels + 10 * i), i % 2
+
+    found = dataset(Pairs(), Pairs(), augmentation="crop")
+    assert torch.equal(found.train_images[2], pixels + 20)
+    assert found.test_labels.tolist() == [0, 1, 0]
+    assert found.augmentation == "crop"
+
+
+IMAGES, LABELS = torch.zeros(3, 1, 4, 4, dtype=torch.uint8), torch.arange(3)
+
+
+@pytest.mark.parametrize(
+    ("found", "options", "words"),
+    [
+        ((IMAGES, LABELS, IMAGES), {}, "must be four tensors"),
+        ((IMAGES, LABELS, IMAGES, [0, 1, 2]), {}, "must be four tensors"),
+        ((IMAGES, LABELS[:2], IMAGES, LABELS), {}, r"training: 3 inputs, targets of shape \(2,\)"),
+        ((IMAGES, LABELS, IMAGES, LABELS.float()), {}, "test: .*float32; expected .* whole"),
+        ((IMAGES, LABELS - 1, IMAGES, LABELS), {}, "training: the label -1 is below 0"),
+        ((IMAGES[:, 0], LABELS, IMAGES, LABELS), {}, "training: inputs of shape .*expected uint8"),
+        ((IMAGES, LABELS, IMAGES[..., :3], LABELS), {}, "one shape and type to train"),
+        ((IMAGES / 0, LABELS, IMAGES / 1, LABELS), {}, "training: inputs that are not finite"),
+        ((IMAGES[:0], LABELS[:0], IMAGES, LABELS), {}, "training: 0 inputs"),
+        (
+            (IMAGES.float(), LABELS, IMAGES.float(), LABELS),
+            {"augmentation": "resized_crop"},
+            "for which augmentation 'resized_crop' is not made",
+        ),
+    ],
+)
+def test_data_that_are_none_get_one_sentence(found, options, words):
+    with pytest.raises(DatasetError, match=words) as error:
+        dataset(*found, **options)
+    assert str(error.value).startswith("dataset 'made'")
+
+
+def test_an_exception_in_a_dataset_is_told():
+    datasets.register("made")(lambda: 1 / 0)
+    with pytest.raises(UserCodeError, match="dataset 'made' raised ZeroDivisionError"):
+        datasets.load("made")
+
+
+# ------------------------------------------------------------------------------------- a setting
+
+
+def made_setting(**changes):
+    row = {
+        "network": "own_net", "dataset": "own_data", "examples": 200, "epochs": 10,
+        "batch_size": 16, "learning_rate": 0.1,
+    }  # fmt: skip
+    return settings.register("made", **row | changes)
+
+
+def test_a_setting_has_its_schedule_and_its_figures():
+    """200 examples in batches of 16 are 13 an epoch."""
+    own.load(FILE)
+    made = made_setting(drops=(5,), warmup_epochs=1, replicates=3)
+    assert made == settings.get("made")
+    schedule = settings.schedule("made", "paper")
+    assert (schedule.iterations, schedule.drops, schedule.rewind_step) == (130, (65,), 13)
+    runs = figure_runs(3, "made", "paper")
+    assert len(runs) == 3 * (1 + 6 * 18)
+    assert {run.setting for run in runs} == {made.name}
+    assert figure_runs(6, "made", "quick")
+    assert mask_runs("made", ("own_mask",), replicates=1)
+    assert style.title("made") == "own_net on own_data"
+    assert Curve("own_mask").run("made", "smoke", 0.5, 0).setting == made.name
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"examples": 0}, "setting 'made', examples=0: give a whole number from 1"),
+        ({"epochs": 1.5}, r"epochs=1\.5"),
+        ({"momentun": 0.9}, "unknown option of setting 'made' 'momentun'; .*momentum"),
+    ],
+)
+def test_a_setting_that_makes_no_sense(changes, words):
+    with pytest.raises(PrunelibError, match=words):
+        made_setting(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"examples": 400}, "'own_data' has 200 training examples, made has 25 .*examples=200"),
+        ({"network": "lenet_8x8"}, r"takes inputs of shape \(1, 8, 8\), those .* have \(6,\)"),
+        ({"network": "two"}, "has the label 2, the network tells 2 classes apart"),
+    ],
+)
+def test_data_that_do_not_fit_are_told_before_anything_is_trained(changes, words):
+    own.load(FILE)
+    networks.register("two", input_shape=(6,))(lambda: nn.Linear(6, 2))
+    with pytest.raises(DatasetError, match=words):
+        campaign.check_data(made_setting(**changes))
+
+
+# --------------------------------------------------------------------------- where names are given
+
+
+def test_the_command_line_runs_a_file_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNELIB_RESULTS", str(tmp_path))
+    command = ["run", "--file", str(FILE), "-s", "own_setting", "-p", "smoke", "-m", "own_mask",
+               "--sparsity", "0.5", "--workers", "1"]  # fmt: skip
+    done = CliRunner().invoke(cli.app, command, catch_exceptions=False)
+    assert "Trained 1 runs" in done.stdout
+    table = Store(tmp_path).table("own_setting", "smoke")
+    assert table["method"].tolist() == [scores.get("own_mask").name]
+    assert table["kept_weights"].tolist() == [72]
+    command[0] = "plan"
+    done = CliRunner().invoke(cli.app, command[:-2], catch_exceptions=False)
+    assert "1 trained networks needed, 1 in the store" in done.stdout
+
+
+def test_the_command_line_shows_the_users_traceback_and_none_of_ours(tmp_path):
+    (tmp_path / "broken.py").write_text(SMALL.replace("return {", "return 1 / 0 or {"))
+    code = "from prunelib.cli import main; main()"
+    arguments = ["run", "--file", str(tmp_path / "broken.py"), "-m", "small", "--sparsity", "0.5",
+                 "-p", "smoke", "--workers", "1"]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True,
+        env=__import__("os").environ | {"PRUNELIB_RESULTS": str(tmp_path / "results")},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "return 1 / 0 or {" in done.stderr
+    assert f"{Path(inspect.getfile(own)).parent}/" not in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "prunelib: method 'small' raised ZeroDivisionError: division by zero"
+    )
+
+
+def test_methods_outside_the_paper_have_looks_of_their_own():
+    own.load(FILE)
+    names = [scores.get(f"own_{kind}").name for kind in ("score", "force", "batches", "mask")]
+    looks = [style.look(3, Curve(name)) for name in names]
+    assert [look.label for look in looks] == ["own_score", "own_force", "own_batches", "own_mask"]
+    known = {look.colour for look in style.METHODS.values()}
+    assert len({look.colour for look in looks} - known) == 4
+    assert style.method("gone_0123abcd").label == "gone"  # registered by another process
+    assert style.method(f"{names[0]} shuffle").label == "own_score, shuffled"
+    assert style.ordered([names[1], "synflow", "magnitude"]) == ["magnitude", "synflow", names[1]]
+
+
+def test_the_ledger_takes_a_setting_of_ones_own(tmp_path):
+    from conftest import trained
+
+    own.load(FILE)
+    store = Store(tmp_path)
+    store.add(trained(run) for run in figure_runs(3, "own_setting", "quick"))
+    name = settings.get("own_setting").name
+    found = [e for e in ledger.entries(Results(tmp_path)) if e.setting == name]
+    assert len(found) > 3
+    assert all(not entry.named for entry in found)
