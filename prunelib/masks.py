@@ -147,12 +147,8 @@ def prune(
     steps = chosen.iterations if iterations is None else iterations
     _scores.check_iterations(steps)
     if chosen.kind == "mask":
-        if mask is not None or steps != 1 or invert:
-            raise BadValueError(
-                f"method {chosen.label!r} gives whole masks: it has no ranking that could be "
-                "inverted, no iterations, and does not go on from a mask"
-            )
-        return _whole(model, chosen, sparsity, batch, seed)
+        plain = mask is None and steps == 1 and not invert
+        return _whole(model, chosen, sparsity, batch, seed, plain)
     work = copy.deepcopy(model)
     mask = full(work) if mask is None else mask
     start = 1 - sparsity_of(mask)
@@ -191,8 +187,13 @@ def rank(
     return {name: sign * z for name, z in found.items()}
 
 
-def _whole(model, method, sparsity, batch, seed):
-    """The mask of a method that gives whole ones, checked."""
+def _whole(model, method, sparsity, batch, seed, plain):
+    """The mask of a method that gives whole ones, checked; `plain` if nothing else is asked for."""
+    if not plain:
+        raise BadValueError(
+            f"method {method.label!r} gives whole masks: it has no ranking that could be "
+            "inverted, no iterations, and does not go on from a mask"
+        )
     found, names = methods.call(method, model, batch, seed, sparsity=sparsity), prunable(model)
     methods.check_tensors(method, model, found, names, "mask")
     for name in names:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from prunelib import scores
 from prunelib.findings.samples import Accuracies
 from prunelib.findings.statistics import Region, effect, verdict
 from prunelib.runs import AFTER, EARLY_METHODS, Curve
@@ -200,3 +201,15 @@ def test_paired_replicates_would_not_change_the_mean():
     made = {SNIP: noisy(stream, 0.9), GRASP: noisy(stream, 0.8)}
     paired = effect(np.mean([np.subtract(made[SNIP][s], made[GRASP][s]) for s in SPARSITIES], 0))
     assert between(made).effect.mean == pytest.approx(paired.mean)
+
+
+def test_a_method_of_ones_own_is_compared_by_its_plain_name(registry):
+    """Its records have the name with a digest."""
+    scores.register("mine", needs_data=False)(lambda model, batch: {})
+    found = Accuracies(
+        table({Curve("mine"): {0.2: [0.90, 0.92]}, SNIP: {0.2: [0.80, 0.84]}}), chance=0.1
+    )
+    assert found.difference("mine", "snip", [0.2]).effect.mean == pytest.approx(0.09)
+    assert found.contrast("mine", None, {0.2: 1.0}).effect.mean == pytest.approx(0.91)
+    assert found.count("mine", 0.2) == 2
+    assert found.count("yours", 0.2) == found.count("not a curve", 0.2) == 0

@@ -6,6 +6,7 @@ spread, those of all curves of a setting and profile together say much. Curves t
 whose spread is out of the ordinary, stay out of the pool.
 """
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from prunelib.errors import BadValueError
 from prunelib.findings.statistics import Effect
 from prunelib.runs import Curve
 
@@ -59,7 +61,7 @@ class Samples:
 
     def count(self, curve: str, point: float) -> int:
         """How many replicates a curve has at a point."""
-        found = self._arrays.get(curve, {}).get(point)
+        found = self._arrays.get(self._key(curve), {}).get(point)
         return 0 if found is None else int(np.isfinite(found).sum())
 
     def contrast(
@@ -75,7 +77,7 @@ class Samples:
             curve, against: notations; None compares with nothing.
             weights: dict from point to weight; where they add up to 0 the contrast is a trend.
         """
-        keys = [key for key in (curve, against) if key is not None]
+        keys = [self._key(key) for key in (curve, against) if key is not None]
         points = list(weights)
         rows = [self._rows(key, points) for key in keys]
         n = min(map(len, rows))
@@ -107,7 +109,7 @@ class Samples:
                 its variance). A direction is then told by where it can be seen; that nothing
                 changes is a claim about the unsteady points too, and all must count alike.
         """
-        keys = [key for key in (curve, against) if key is not None]
+        keys = [self._key(key) for key in (curve, against) if key is not None]
         both = [p for p in points if all(self.count(key, p) > 1 for key in keys)]
         guess = {p: sum(self._guesses(key, p) for key in keys) for p in both}
         compared = [p for p in both if not guess[p]] or [p for p in both if guess[p] == 1]
@@ -124,6 +126,14 @@ class Samples:
                 weights = {p: 1 / v / total for p, v in alone.items()}
         found = self.contrast(curve, against, weights)
         return Difference(found.effect, found.each, left_out)
+
+    def _key(self, curve):
+        """The notation under which a curve's values stand, whose method may have its plain name."""
+        if curve in self._arrays:
+            return curve
+        with contextlib.suppress(BadValueError):
+            return str(Curve.parse(curve))
+        return curve
 
     def _guesses(self, key, point):
         return bool(np.nanmin(self._arrays[key][point]) <= self._guess)
