@@ -15,6 +15,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from prunelib import networks
 from prunelib.errors import BadValueError
 from prunelib.masks import Mask, kept
 from prunelib.networks import prunable
@@ -70,10 +71,6 @@ def _neurons(mask):
 def effective(model: nn.Module, mask: Mask, input_shape: tuple[int, ...] | None = None) -> Mask:
     """The mask without disconnected weights, those on no path from input to output (Appendix M).
 
-    Every kept weight becomes 1, every pruned one 0; an input of ones goes forward, the sum of the
-    logits backward; kept weights with zero gradient are disconnected. In float64, without biases,
-    batch norm as the identity (up to a positive constant).
-
     Args:
         model: the network; not changed.
         mask: dict from parameter name to bool tensor, True where kept.
@@ -81,6 +78,22 @@ def effective(model: nn.Module, mask: Mask, input_shape: tuple[int, ...] | None 
 
     Returns:
         a dict like `mask`, True where kept and connected.
+    """
+    return {name: mask[name] & on for name, on in connected(model, mask, input_shape).items()}
+
+
+def connected(model: nn.Module, mask: Mask, input_shape: tuple[int, ...] | None = None) -> Mask:
+    """Which weights are on a path from input to output, or would be if they were kept.
+
+    Every kept weight becomes 1, every pruned one 0; an input of ones goes forward, the sum of the
+    logits backward; weights with zero gradient are disconnected. In float64, without biases,
+    batch norm as the identity (up to a positive constant).
+
+    Args:
+        model, mask, input_shape: as for `effective`.
+
+    Returns:
+        a dict like `mask`, True where all of a path is kept but for the weight itself.
     """
     work = copy.deepcopy(model).double().eval()
     for module in work.modules():
@@ -92,12 +105,12 @@ def effective(model: nn.Module, mask: Mask, input_shape: tuple[int, ...] | None 
         elif name.endswith("bias"):
             p.data.zero_()
     names = prunable(work)
-    shape = input_shape or model.input_shape
+    shape = input_shape or networks.input_shape(model)
     ones = torch.ones(1, *shape, dtype=torch.float64, device=work.get_parameter(names[0]).device)
     with torch.enable_grad():
         total = work(ones).sum()
         grads = torch.autograd.grad(total, [work.get_parameter(name) for name in names])
-    return {name: mask[name] & (g != 0) for name, g in zip(names, grads, strict=True)}
+    return {name: g != 0 for name, g in zip(names, grads, strict=True)}
 
 
 def read(model: nn.Module, mask: Mask) -> dict[str, int | tuple[int, ...]]:

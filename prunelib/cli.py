@@ -92,7 +92,8 @@ Method = Annotated[
         "--method",
         "-m",
         help="one pruned network: random, magnitude, snip, iterative_snip, grasp, "
-        "grasp_magnitude, synflow, dense, gradual",
+        "grasp_magnitude, synflow, dense, gradual or, of later papers, erk, smart_ratios, "
+        "igq, synflow_l2, force, prospr, ntk_sap, phew",
     ),
 ]
 Sparsity = Annotated[

@@ -5,6 +5,7 @@ kinds stand in `METHODS`, and are called by `call` on a copy of the network.
 """
 
 import copy
+import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,8 +85,7 @@ def add(
         raise BadValueError(
             f"method name {name!r}: give printable text other than {', '.join(UNSCORED)}"
         )
-    if name in METHODS:
-        raise BadValueError(f"method {name!r} is one of the paper's: register under another name")
+    _check_free(name)
     if prunes not in ("lowest", "highest"):
         raise BadValueError(f"prunes={prunes!r}: choose 'lowest' or 'highest'")
     check_iterations(iterations)
@@ -99,6 +99,9 @@ def add(
     def decorate(function: Callable) -> Callable:
         if not callable(function):
             raise BadValueError(f"method {name!r} is {function!r}, expected a function")
+        if not provenance.is_ours(function):
+            _complete()
+            _check_free(name)
         made = Method(name, function, *options)
         if revives and not made.takes("mask"):
             raise BadValueError(
@@ -110,6 +113,19 @@ def add(
         return function
 
     return decorate
+
+
+def _check_free(name):
+    if name in METHODS:
+        raise BadValueError(
+            f"method {name!r} is one of the paper's, or of those after it: register under another "
+            "name"
+        )
+
+
+def _complete():
+    """Have the later methods in the table, which stand above this module: they enter themselves."""
+    importlib.import_module("prunelib.later")
 
 
 def check_iterations(iterations: int) -> int:
@@ -125,6 +141,7 @@ def get(name: str) -> Method:
     Raises:
         UnknownNameError: there is none; the sentence lists the names.
     """
+    _complete()
     key = provenance.resolve("method", name, METHODS)
     if key not in METHODS:
         raise UnknownNameError("method", name, provenance.labels(METHODS))

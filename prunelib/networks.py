@@ -223,23 +223,36 @@ def build(network: str, seed: int = 0, init: str = "he", stream: str = "weights"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, stream))
         model = NETWORKS[network][0]()
-        layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-        norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-        for layer in layers:
-            if init == "he":
-                nn.init.kaiming_normal_(layer.weight)
-            else:
-                nn.init.normal_(layer.weight)
-        if init == "fixed_variance":
-            deviations = [math.sqrt(2 / layer.weight[0].numel()) for layer in layers]
-            scale = DEVIATION if norms else math.prod(deviations) ** (1 / len(deviations))
-            for layer in layers:
-                layer.weight.data.mul_(scale)
-        for norm in norms:
-            nn.init.uniform_(norm.weight)
-            nn.init.zeros_(norm.bias)
+        initialise(model, init)
     model.network, model.input_shape = network, NETWORKS[network][1]
     return model
+
+
+def initialise(model: nn.Module, init: str = "he") -> None:
+    """Draw the weights and batch norm of a network anew, in place, from torch's global generator;
+    biases stay. How, `build` says, with the same `init`."""
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    for layer in layers:
+        if init == "he":
+            nn.init.kaiming_normal_(layer.weight)
+        else:
+            nn.init.normal_(layer.weight)
+    if init == "fixed_variance":
+        deviations = [math.sqrt(2 / layer.weight[0].numel()) for layer in layers]
+        scale = DEVIATION if norms else math.prod(deviations) ** (1 / len(deviations))
+        for layer in layers:
+            layer.weight.data.mul_(scale)
+    for norm in norms:
+        nn.init.uniform_(norm.weight)
+        nn.init.zeros_(norm.bias)
+
+
+def input_shape(model: nn.Module) -> tuple[int, ...]:
+    """The shape of one input, without the batch; BadValueError where the model does not say it."""
+    if not hasattr(model, "input_shape"):
+        raise BadValueError("set model.input_shape, for example to (3, 32, 32): it is needed here")
+    return model.input_shape
 
 
 def prunable(model: nn.Module) -> list[str]:

@@ -8,6 +8,7 @@ share, and makes them.
 import re
 from dataclasses import asdict, dataclass, fields, replace
 
+import prunelib.later  # noqa: F401  (its methods enter the table of methods)
 from prunelib import networks, provenance, scores, settings
 from prunelib.errors import BadValueError, UnknownNameError, check_name, check_sparsity
 

@@ -14,12 +14,12 @@ from torch.func import functional_call
 from prunelib import datasets, methods
 from prunelib.errors import BadValueError
 from prunelib.methods import METHODS, UNSCORED, Batch, Data, Method, check_iterations, get
-from prunelib.networks import prunable
+from prunelib.networks import input_shape, prunable
 from prunelib.seeds import generator
 
 __all__ = [
-    "METHODS", "UNSCORED", "Batch", "Data", "Method", "Scores", "check_iterations", "data", "get",
-    "register", "score",
+    "METHODS", "UNSCORED", "Batch", "Data", "Method", "Scores", "averaged", "check_iterations",
+    "data", "get", "register", "score",
 ]  # fmt: skip
 
 Scores = dict[str, Tensor]  # of each prunable parameter, by name
@@ -153,9 +153,11 @@ def _weights(model):
     return {name: model.get_parameter(name) for name in prunable(model)}
 
 
-def _averaged(model, batch, function):
-    """Mean over batches of at most 256, weighted by their number of examples, in the precision
-    of the model."""
+def averaged(
+    model: nn.Module, batch: Batch, function: Callable[[Tensor, Tensor], Scores]
+) -> Scores:
+    """The mean of function(inputs, targets) over batches of at most 256, weighted by their number
+    of examples, in the precision of the model."""
     inputs, targets = batch
     inputs = inputs.to(next(model.parameters()).dtype)
     total = dict.fromkeys(prunable(model), 0.0)
@@ -194,7 +196,7 @@ def snip(model: nn.Module, batch: Batch) -> Scores:
         grads = torch.autograd.grad(F.cross_entropy(model(x), y), weights.values())
         return {name: (w * g).abs() for (name, w), g in zip(weights.items(), grads, strict=True)}
 
-    return _averaged(model, batch, one)
+    return averaged(model, batch, one)
 
 
 @register("iterative_snip", iterations=100)
@@ -228,7 +230,7 @@ def grasp(model: nn.Module, batch: Batch) -> Scores:
             name: -w * h for (name, w), h in zip(weights.items(), hessian_gradient, strict=True)
         }
 
-    return _averaged(model, batch, one)
+    return averaged(model, batch, one)
 
 
 @register("grasp_magnitude")
@@ -245,8 +247,6 @@ def synflow(model: nn.Module, batch: Batch | None = None) -> Scores:
     norm's included, but not of running statistics. `model.input_shape` says how many ones;
     `networks.build` sets it.
     """
-    if not hasattr(model, "input_shape"):
-        raise BadValueError("synflow needs model.input_shape, for example (3, 32, 32): set it")
     model.eval()
     state = {name: p.detach().double().abs() for name, p in model.named_parameters()}
     names = prunable(model)
@@ -256,7 +256,7 @@ def synflow(model: nn.Module, batch: Batch | None = None) -> Scores:
         name: b.double() if b.is_floating_point() else b for name, b in model.named_buffers()
     }
     device = state[names[0]].device
-    ones = torch.ones(1, *model.input_shape, dtype=torch.float64, device=device)
+    ones = torch.ones(1, *input_shape(model), dtype=torch.float64, device=device)
     total = functional_call(model, state | buffers, (ones,)).sum()
     grads = torch.autograd.grad(total, [state[name] for name in names])
     return {name: (state[name] * g).detach().abs() for name, g in zip(names, grads, strict=True)}

@@ -121,8 +121,9 @@ def test_run_trains_what_is_missing_and_plan_says_so(prunelib, tmp_path):
 def test_help_lists_what_can_be_chosen():
     shown = CliRunner().invoke(cli.app, ["run", "--help"], env={"COLUMNS": "600"}).output
     own = [n for n, m in scores.METHODS.items() if m.function.__module__ == scores.__name__]
+    later = [n for n, m in scores.METHODS.items() if m.function.__module__.split(".")[1] == "later"]
     methods = (*own, *scores.UNSCORED)
-    for names in (settings.SETTINGS, grids.FIGURES, grids.TABLES, methods, runs.ABLATIONS):
+    for names in (settings.SETTINGS, grids.FIGURES, grids.TABLES, methods, later, runs.ABLATIONS):
         assert f" {', '.join(map(str, names))} " in shown
     for word in (*settings.PROFILES, "--replicates", "must not face an open network"):
         assert word in shown

@@ -82,7 +82,7 @@ def test_force_like_scores_of_pruned_weights_are_those_of_its_paper(registry):
     hand: one linear layer, squared output on the input (1, 1, 1, 1) as loss: with w = (4, 3, 2, 1)
     the gradient is 2 * sum(kept) for each weight, the order is of |w|, and stays so."""
 
-    @scores.register("force", revives=True, iterations=3, needs_data=False)
+    @scores.register("force_like", revives=True, iterations=3, needs_data=False)
     def force(model, batch, mask):
         names = networks.prunable(model)
         pruned = {n: (model.get_parameter(n) * mask[n]).detach().requires_grad_() for n in names}
@@ -94,9 +94,9 @@ def test_force_like_scores_of_pruned_weights_are_those_of_its_paper(registry):
     model = nn.Sequential(nn.Linear(4, 1, bias=False))
     model[0].weight.data = torch.tensor([[4.0, 3, 2, 1]])
     half = {"0.weight": torch.tensor([[True, True, False, False]])}
-    found = scores.score(model, "force", mask=half)["0.weight"]
+    found = scores.score(model, "force_like", mask=half)["0.weight"]
     assert found.tolist() == [[4 * 14.0, 3 * 14.0, 2 * 14.0, 14.0]]  # of the pruned ones too
-    assert masks.prune(model, "force", 0.5)["0.weight"].tolist() == half["0.weight"].tolist()
+    assert masks.prune(model, "force_like", 0.5)["0.weight"].tolist() == half["0.weight"].tolist()
 
 
 def test_one_that_revives_must_ask_for_the_mask(registry):

@@ -10,6 +10,7 @@ from prunelib import networks, settings
 from prunelib.grids import FIGURES
 from prunelib.pages import style
 from prunelib.runs import EARLY_METHODS
+from prunelib.scores import METHODS
 
 # Linear RGB to XYZ (IEC 61966-2-1), and linear RGB as dichromats see it (Machado et al., 2009,
 # severity 1).
@@ -27,6 +28,7 @@ VISION = {
         [-0.003882, -0.048116, 1.051998],
     ],
 }
+LATER = "prunelib.later."
 DISTANCE, LIGHTNESS = 25, 7  # the bounds: CIELAB units; a difference of 2.3 is just noticeable
 
 
@@ -48,6 +50,9 @@ def lines_of_figures():
     masks = (*EARLY_METHODS, "random")
     yield tuple(style.METHODS[name] for name in (*masks, "synflow shuffle"))  # Figure 5
     yield tuple(style.METHODS[name] for name in (*masks, "magnitude after training"))  # Figure 15
+    later = [name for name, m in METHODS.items() if m.function.__module__.startswith(LATER)]
+    assert len(later) == 8
+    yield tuple(style.METHODS[name] for name in (*later, "random", "magnitude after training"))
 
 
 def test_lab_is_the_standards():

@@ -45,6 +45,15 @@ METHODS = {
     "grasp invert": Look("GraSP, inverted", "#19277e", "^", ":"),
     "grasp_magnitude": Look("GraSP by magnitude", "#4a2bc8", "P", (0, (6, 1, 1, 1))),
     "synflow shuffle": Look("SynFlow, shuffled", "#5e3104", "d", (0, (2, 1))),
+    # Later ones, to be told apart from each other, random and magnitude after training.
+    "erk": Look("ERK", "#189dd2", "<", "--"),
+    "smart_ratios": Look("Smart ratios", "#b4c242", ">", "-."),
+    "igq": Look("IGQ", "#3ae998", "d", (0, (5, 1))),
+    "synflow_l2": Look("SynFlow-L2", "#ae7244", "*", (0, (3, 1, 1, 1))),
+    "force": Look("FORCE", "#31617b", "h", (0, (1, 1))),
+    "phew": Look("PHEW", "#7751e5", "p", (0, (6, 1, 1, 1))),
+    "prospr": Look("ProsPr", "#3400ef", "8", (0, (3, 1, 1, 1, 1, 1))),
+    "ntk_sap": Look("NTK-SAP", "#403b1a", "P", (0, (2, 1))),
 }
 # Of methods outside the paper, in the order in which they were registered; then again from the
 # first.
