@@ -2,12 +2,11 @@
 `prunelib.pages.site`; nothing is executed, and nothing is fetched."""
 
 import re
-from pathlib import Path
 
 from docutils import nodes
 from latex2mathml.converter import convert
 from prunelib import __version__
-from prunelib.pages import site
+from prunelib.pages import draw, gallery
 
 project = "Why are we missing the mark?"
 author = "The authors of this companion"
@@ -35,11 +34,14 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "undoc-members": True}
-autosummary_ignore_module_all = False
+default_role = "py:obj"
+napoleon_use_ivar = True
 bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "alpha"
 
+html_math_renderer = "mathml"
 html_theme = "furo"
+html_favicon = "_static/icon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
@@ -63,9 +65,11 @@ def describe_images(app, doctree):
             continue
         said = next((n.astext() for n in bundle.findall(nodes.literal_block)), "")
         section = next((n[0].astext() for n in _above(image) if isinstance(n, nodes.section)), "")
-        image["alt"] = site.alternative(said, title, section)
-        if name := site.figure_named(said):
-            links = nodes.raw("", site.links(name, "../"), format="html")
+        name = draw.named(said)
+        image["alt"] = said if name else f"{section}, of {title}"
+        if name:
+            text = f'<p class="behind">{gallery.linked(name, "../")}</p>'
+            links = nodes.raw("", text, format="html")
             bundle.parent.insert(bundle.parent.index(bundle) + 1, links)
 
 
@@ -82,12 +86,14 @@ def lead_to_pages(app, doctree):
             raw[0] = nodes.Text(re.sub(r'href="([\w/.]+)\.ipynb"', r'href="\1.html"', raw.astext()))
 
 
+def plain_marks(app, what, name, obj, options, lines):
+    """In docstrings, bars are absolute values and stars are products, not reStructuredText."""
+    lines[:] = [re.sub(r"([|*])", r"\\\1", line) for line in lines]
+
+
 def setup(app):
     app.add_html_math_renderer("mathml", (show_math, None), (show_math, None))
+    app.connect("autodoc-process-docstring", plain_marks)
     app.connect("doctree-read", describe_images)
     app.connect("doctree-read", lead_to_pages, priority=600)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
-
-
-html_math_renderer = "mathml"
-_ = Path

@@ -45,7 +45,7 @@ METHODS: dict[str, Method] = {}
 def register(
     name: str, prunes: str = "lowest", iterations: int = 1, needs_data: bool = True
 ) -> Callable[[Callable[..., Scores]], Callable[..., Scores]]:
-    """Decorator that makes a scoring function usable wherever a method name is.
+    """Decorator that makes a scoring function usable wherever a method name is::
 
         @scores.register("mine")
         def mine(model, batch):

@@ -10,6 +10,7 @@ from prunelib import grids, settings
 from prunelib.findings import curves, statistics
 from prunelib.findings.measures import Results
 from prunelib.pages import style
+from prunelib.pages.axes import WINDOW
 from prunelib.results.records import MASK, TRAINED
 from prunelib.runs import AFTER, DENSE, EARLY_METHODS, REWOUND, Curve
 
@@ -113,7 +114,15 @@ def about(results: Results, setting: str, profile: str) -> dict[str, Any]:
         "accuracy": accuracies(results, setting, profile),
         "masks": read_off(results, setting),
         "price": price(setting, profile),
+        "lowest": lowest(results, setting, profile),
     }
+
+
+def lowest(results: Results, setting: str, profile: str) -> float:
+    """The accuracy in percent at which an enlarged chart begins: a window below the unpruned
+    network's, as in the figures; 0 where that was not trained."""
+    dense = statistics.over_replicates(results.table(TRAINED, setting, profile), DENSE)
+    return max(0.0, float(round(100 * dense["mean"].max() - WINDOW[1]))) if len(dense) else 0.0
 
 
 def everything(results: Results) -> dict[str, Any]:
@@ -169,7 +178,8 @@ def _chart(name: str, title: str, x: dict, y: dict, transform: Iterable[dict], t
 
 
 def charts() -> dict[str, dict[str, Any]]:
-    """The three charts, without their data; `methods` (a list), `ablation` and `sparsity` choose.
+    """The three charts, without their data; `methods` (a list), `ablation` and `sparsity` choose,
+    and `lowest` is the accuracy at which the first begins.
 
     Returns:
         accuracy (data "accuracy": as `accuracies`), layers and collapse (data "masks": as
@@ -178,14 +188,15 @@ def charts() -> dict[str, dict[str, Any]]:
     at = {"filter": "datum.sparsity === sparsity"}
     which = [{"field": "method"}, {"field": "ablation"}]
     sparsity = {"field": "sparsity", "type": "ordinal", "sort": None, "title": "Sparsity (%)"}
-    axis = {"field": "accuracy", "title": "Test accuracy (%)", "scale": {"zero": False}}
+    scale = {"zero": False, "domainMin": {"expr": "lowest"}}
+    axis = {"field": "accuracy", "title": "Test accuracy (%)", "scale": scale}
     tooltip = [*which, *({"field": f} for f in ("sparsity", "accuracy", "low", "high", "n"))]
     accuracy = _chart("accuracy", "Accuracy", sparsity, axis, [], tooltip)
     lines, filters = {k: accuracy.pop(k) for k in ("mark", "encoding")}, accuracy.pop("transform")
     both = {"x": sparsity, "y": {**lines["encoding"]["y"], "field": "low"}, "y2": {"field": "high"}}
     band = {
         "transform": filters,
-        "mark": {"type": "area", "opacity": 0.15},
+        "mark": {"type": "area", "opacity": 0.15, "clip": True},
         "encoding": {**both, "color": lines["encoding"]["color"]},
     }
     unpruned = {
@@ -258,7 +269,7 @@ def explore(setting: str, profile: str = "paper", results: Results | None = None
     line = views["accuracy"]["layer"][1]
     line["params"] = [picked]
     line["encoding"]["color"]["legend"] = {"columns": 1, "symbolLimit": 0}
-    for view in (line, views["accuracy"]["layer"][0], views["layers"], views["collapse"]):
+    for view in (line, views["layers"], views["collapse"]):
         view["encoding"]["opacity"] = faded
     masks = [row | {"names": found["names"]} for row in found["masks"]]
     accuracy = [row | {"shown": row["ablation"] == ablations[0]} for row in found["accuracy"]]
@@ -272,6 +283,8 @@ def explore(setting: str, profile: str = "paper", results: Results | None = None
              "bind": {"input": "select", "options": ablations}},
             {"name": "sparsity", "value": middle,
              "bind": {"input": "select", "options": sparsities}},
+            {"name": "lowest", "value": found["lowest"],
+             "bind": {"input": "range", "min": 0, "max": 99, "step": 1}},
         ],
         "datasets": {"accuracy": accuracy, "masks": masks, "here": [{}]},
         "vconcat": [view | wide for view in views.values()],

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pandas as pd
+from IPython import get_ipython
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 
@@ -318,7 +319,8 @@ def printed_matching(setting: str, curve: Curve) -> str:
 
 
 def _enter_notebook() -> None:
-    """In a notebook, refuse injected parameters that it does not have, and show texts whole.
+    """In a notebook, refuse injected parameters that it does not have, show texts whole, and say in
+    words what figures show.
 
     papermill only warns of such parameters. It puts what it is given into a cell that begins with
     "# Parameters".
@@ -326,6 +328,8 @@ def _enter_notebook() -> None:
     cells = getattr(sys.modules["__main__"], "In", None)
     if cells is not None:
         pd.set_option("display.max_colwidth", None)  # claims are whole sentences
+        texts = get_ipython().display_formatter.formatters["text/plain"]
+        texts.for_type(Figure, lambda fig, printer, _: printer.text(draw.described(fig)))
         injected = "".join(source for source in cells if source.startswith("# Parameters\n"))
         for name in re.findall(r"^(\w+) = ", injected, re.MULTILINE):
             check_name("notebook parameter", name, PARAMETERS)
