@@ -11,7 +11,8 @@ from prunelib.pages import draw, gallery
 project = "Why are we missing the mark?"
 author = "The authors of this companion"
 version = release = __version__
-html_title = f"{project} A companion"
+html_title = "Missing the mark: a companion"
+html_show_copyright = False
 
 extensions = [
     "myst_nb",
@@ -39,6 +40,8 @@ napoleon_use_ivar = True
 bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "alpha"
 
+pygments_style = "a11y-high-contrast-light"
+pygments_dark_style = "github-dark-high-contrast"
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_favicon = "_static/icon.svg"

@@ -63,8 +63,11 @@ class Tile:
 
     @property
     def drawing(self) -> str:
-        """The name of the drawing of the first network that has one; "" if none has."""
-        return next((name for _, _, name in self.states if name), "")
+        """The name of the drawing of the first network that has one, LeNet last, which the paper
+        keeps apart; "" if none has."""
+        drawn = [(setting, name) for setting, _, name in self.states if name]
+        drawn.sort(key=lambda pair: settings.get(pair[0]).fully_connected)
+        return drawn[0][1] if drawn else ""
 
 
 def tiles(results: Results, entries: Sequence[Entry]) -> list[Tile]:
@@ -94,7 +97,7 @@ def finding(entries: Iterable[Entry]) -> str:
     clearest = min(decided, default=None, key=lambda e: (e.rests_on == verdicts.EXACT, e.p or 0))
     said = f"{verdicts.counted(own)}."
     if not own[0].spoken:
-        said = f"Beside the paper's recipe: {said}"
+        said = f"Beside the paper's networks, recipe and data: {said}"
     if clearest:
         said += f" The clearest, {clearest.verdict}: {clearest.claim} ({clearest.id})."
     return said
@@ -181,8 +184,8 @@ def _html(tile, root, notebooks, claims):
         source, said = f"{root}figures/{tile.drawing}.png", html.escape(described(tile.drawing))
         picture = f'<a href="{home}"><img loading="lazy" src="{source}" alt="{said}"></a>'
     return (
-        f'<article id="{_hyphened(tile.name)}"><h3><a href="{home}">{tile.name}</a></h3>'
-        f"<p><b>{tile.subject}</b></p>{picture}<p>{html.escape(tile.finding)} "
+        f'<article id="{_hyphened(tile.name)}"><h2><a href="{home}">{tile.name}</a></h2>'
+        f"<p>{_place(tile.notebook)}: <b>{tile.subject}</b></p>{picture}<p>{html.escape(tile.finding)} "
         f'<a href="{claims.format(tile.key)}">Its claims</a>.</p>'
         f"<details><summary>{_count(tile)}</summary><ul>{''.join(rows)}</ul></details></article>"
     )
@@ -199,28 +202,25 @@ def _count(tile):
 def gallery(
     found: Iterable[Tile], root: str = "../", notebooks: str = "", claims: str = "Z_claims.ipynb"
 ) -> str:
-    """HTML of the tiles, by section.
+    """HTML of the tiles.
 
     Args:
         root: the way from the page to the folder that holds figures/. notebooks: that to the
             notebooks. claims: the page of claims, {} in it is the figure.
     """
-    sections: dict[str, list[Tile]] = {}
-    for tile in found:
-        sections.setdefault(tile.notebook, []).append(tile)
-    parts = []
-    for notebook, own in sections.items():
-        first, _, rest = notebook.partition("_")
-        place = f"Section {int(first)}" if first.isdecimal() else f"Appendix {first}"
-        shown = "".join(_html(tile, root, notebooks, claims) for tile in own)
-        about = rest.replace("_", " ")
-        parts.append(f"<h2>{place}, {about}</h2><div>{shown}</div>")
-    return f'<div class="gallery">{_STYLE}{"".join(parts)}</div>'
+    shown = "".join(_html(tile, root, notebooks, claims) for tile in found)
+    return f'<div class="gallery">{_STYLE}{shown}</div>'
+
+
+def _place(notebook):
+    first = notebook.partition("_")[0]
+    return f"Section {int(first)}" if first.isdecimal() else f"Appendix {first}"
 
 
 _STYLE = """<style>
-.gallery > div {display: grid; gap: 1em; grid-template-columns: repeat(auto-fill, minmax(min(20em, 100%), 1fr))}
+.gallery {display: grid; gap: 1em}
+.gallery {grid-template-columns: repeat(auto-fill, minmax(min(20em, 100%), 1fr))}
 .gallery article {border: 1px solid #8885; border-radius: 6px; padding: .4em 1em 1em; min-width: 0}
-.gallery h3 {margin: .3em 0} .gallery p {margin: .4em 0}
+.gallery h2 {margin: .3em 0; padding: 0; font-size: 1.3em} .gallery p {margin: .4em 0}
 .gallery img {width: 100%; background: white; border-radius: 4px}
 </style>"""
