@@ -61,7 +61,7 @@
     };
     views = await Promise.all(Object.entries(all.charts).map(async ([name, chart]) => {
       const spec = {
-        ...chart, datasets, width: "container", height: 280, background: "white", padding: 12,
+        ...chart, datasets, width: "container", height: name === "layers" ? 360 : 280, background: "white", padding: 12,
         params: Object.entries(now).map(([name, value]) => ({name, value})),
         description: `${chart.title.text}: ${s.title}`,
         config: {axis: {labelOverlap: true, labelLimit: 130}},

@@ -108,7 +108,7 @@ def about(results: Results, setting: str, profile: str) -> dict[str, Any]:
         "setting": setting,
         "profile": profile,
         "title": style.title(setting),
-        "data": [name for name in data if name != "none"],
+        "data": [style.dataset(name.split("@")[0]) for name in data if name != "none"],
         "sparsities": [_percent(s) for s in levels],
         "names": layer_names(setting),
         "accuracy": accuracies(results, setting, profile),
@@ -224,8 +224,9 @@ def charts() -> dict[str, dict[str, Any]]:
         {"flatten": ["threshold", "collapse"]},
     ]
     collapse = _chart(
-        "masks", "Neurons: how many have lost at least so much",
-        {"field": "threshold", "type": "quantitative", "title": "Weights pruned, at least (%)"},
+        "masks", "Neurons by the share of their weights pruned",
+        {"field": "threshold", "type": "quantitative", "title": "Weights pruned, at least (%)",
+         "scale": {"domain": [0, 100]}},
         {"field": "collapse", "title": "Neurons (%)", "scale": {"domain": [0, 100]}},
         [at, *rest], [*which, {"field": "threshold"}, {"field": "collapse"}],
     )  # fmt: skip

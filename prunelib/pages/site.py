@@ -39,7 +39,7 @@ PARTS = {
     "The follow-up": "S",
     "Other methods": "XY",
 }
-VEGA_LITE = "5.21"  # draws the grammar of `explorer.SCHEMA`
+VEGA_LITE = "6.4"  # it draws the grammar of version 5, too, which is that of `explorer`
 
 
 def navigation() -> dict[str, list[str]]:

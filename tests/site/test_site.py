@@ -121,19 +121,22 @@ def test_the_explorer_answers(page):
     page.get_by_label("SNIP", exact=True).uncheck()
     assert len(lines(page, "accuracy")) == 5
     page.get_by_label("SNIP", exact=True).check()
-    page.get_by_label("Sparsity").fill("17")
+    page.get_by_role("slider").fill("17")
     assert page.locator("output").inner_text() == "98.2 %"
     assert lines(page, "layers") != before["layers"]
-    page.get_by_label("Ablation").select_option("Inverted")
-    assert "Not trained, inverted: Magnitude after training, Random" in page.locator(
-        ".explorer-said"
-    ).inner_text()
+    page.locator("select[name=ablation]").select_option("Inverted")
+    assert (
+        "Not trained, inverted: Magnitude after training, Random"
+        in page.locator(".explorer-said").inner_text()
+    )
     assert page.wrong == []
 
 
 def test_the_explorer_says_what_was_not_run(page):
     explorer(page, "vgg16_cifar10")
     said = page.locator(".explorer-said").inner_text()
-    assert re.search(r"Nothing was trained of it: Figures 3 and 4 take [\d,]+ trained networks", said)
+    assert re.search(
+        r"Nothing was trained of it: Figures 3 and 4 take [\d,]+ trained networks", said
+    )
     assert lines(page, "accuracy") == []
     assert len(lines(page, "layers")) == 5
