@@ -51,7 +51,7 @@ site: $(SITE)
 
 # In the Chromium that CHROMIUM or PATH names.
 test-site: site
-	$(BIN)/python -m pytest -m site tests/site
+	$(BIN)/python -m pytest -m site tests/browser
 
 .venv/made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -5,6 +5,7 @@ import re
 
 from docutils import nodes
 from latex2mathml.converter import convert
+
 from prunelib import __version__
 from prunelib.pages import draw, gallery
 

@@ -1,4 +1,4 @@
-"""The gallery: every figure and table of the paper as a tile, with what was found and what there is.
+"""The gallery: each figure and table of the paper as a tile, with what was found and what there is.
 
 Tiles are computed from the ledger, the records and the provenance beside the figures; only what a
 figure is about is written here. The notebook 00_index and the site show the same tiles.
@@ -45,7 +45,6 @@ SUBJECTS = {
 }
 # Tables that are drawn together, or with a figure.
 _DRAWN = {"Table 2": "tables-2-and-3", "Table 3": "tables-2-and-3", "7": "table-7"}
-_TRAINED_FIRST = ("supported", "not supported", "agrees", "differs")
 
 
 @dataclass
@@ -87,20 +86,28 @@ def tiles(results: Results, entries: Sequence[Entry]) -> list[Tile]:
 
 
 def finding(entries: Iterable[Entry]) -> str:
-    """One sentence of what was found: how often each verdict was reached of the paper's networks,
-    or elsewhere where nothing was, and the claim whose verdict is clearest."""
+    """What was found: how often each verdict was reached of the paper's networks, or elsewhere
+    where none was, and the claim whose verdict is clearest, of LeNet only if there is no other."""
     known = [e for e in entries if e.verdict != "not run"]
     own = [e for e in known if e.spoken] or known
     if not own:
         return "Nothing of it can be said from what was run."
-    decided = [e for e in own if e.verdict in _TRAINED_FIRST]
-    clearest = min(decided, default=None, key=lambda e: (e.rests_on == verdicts.EXACT, e.p or 0))
     said = f"{verdicts.counted(own)}."
     if not own[0].spoken:
         said = f"Beside the paper's networks, recipe and data: {said}"
+    decided = [e for e in known if e.verdict != "undecided"]
+    clearest = min(decided, default=None, key=_rank)
     if clearest:
-        said += f" The clearest, {clearest.verdict}: {clearest.claim} ({clearest.id})."
+        names = clearest.setting.split(", ")
+        where = style.title(names[0]) if len(names) == 1 else f"{len(names)} networks"
+        said += f" Clearest, {where}: {clearest.claim} ({clearest.id}): {clearest.verdict}."
     return said
+
+
+def _rank(entry):
+    lenet = any(settings.get(name).fully_connected for name in entry.setting.split(", "))
+    exact = entry.rests_on == verdicts.EXACT
+    return lenet, exact, not entry.spoken, entry.p or 0
 
 
 def _states(key, results):
@@ -185,7 +192,8 @@ def _html(tile, root, notebooks, claims):
         picture = f'<a href="{home}"><img loading="lazy" src="{source}" alt="{said}"></a>'
     return (
         f'<article id="{_hyphened(tile.name)}"><h2><a href="{home}">{tile.name}</a></h2>'
-        f"<p>{_place(tile.notebook)}: <b>{tile.subject}</b></p>{picture}<p>{html.escape(tile.finding)} "
+        f"<p>{_place(tile.notebook)}: <b>{tile.subject}</b></p>{picture}"
+        f"<p>{html.escape(tile.finding)} "
         f'<a href="{claims.format(tile.key)}">Its claims</a>.</p>'
         f"<details><summary>{_count(tile)}</summary><ul>{''.join(rows)}</ul></details></article>"
     )

@@ -10,8 +10,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import vl_convert
-
 from prunelib.findings import ledger
 from prunelib.findings.measures import Results
 from prunelib.pages import explorer, gallery, notebooks, verdicts
@@ -111,6 +109,8 @@ def first_page() -> str:
 
 def _compute(extra, fragments):
     """The parts of pages that are computed from results and figures."""
+    import vl_convert  # of the extra "site", which nothing else here needs
+
     results = Results()
     entries = ledger.entries(results)
     ways = {"root": "", "notebooks": "notebooks/", "claims": "claims.html?figure={}"}

@@ -264,8 +264,8 @@ def home(entry: Entry) -> str:
 
 
 def filterable(entries: Sequence[Entry], notebooks: str = "") -> HTML:
-    """The ledger as a table whose rows can be chosen by section, figure, setting and verdict, by the
-    address (`?figure=3`), or by a word.
+    """The ledger as a table whose rows can be chosen by section, figure, setting and verdict, which
+    the address may say (`?figure=3`), or by a word.
 
     It needs no library and no network; without scripts all rows are shown.
 
@@ -284,8 +284,8 @@ def filterable(entries: Sequence[Entry], notebooks: str = "") -> HTML:
         interval = f"{_number(e.low)} … {_number(e.high)}" if e.low is not None else ""
         interval += f" ({e.ends})" if e.ends else ""
         cost = f"{e.missing} missing, {e.pflop:,.4g} PFLOP" if e.verdict == "not run" else ""
-        cells = [e.id, e.place, e.claim, e.setting, e.profile, str(e.replicates), _number(e.effect)]
-        cells += [interval, e.allowed, e.part or cost, e.verdict, e.half, e.twice]
+        cells = [e.id, e.verdict, e.claim, e.setting, e.profile, str(e.replicates)]
+        cells += [_number(e.effect), interval, e.allowed, e.part or cost, e.half, e.twice, e.place]
         marks = " ".join(f'data-{name}="{html.escape(value)}"' for name, value in about.items())
         texts = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
         colour = LOOKS[e.verdict][0]
@@ -298,8 +298,8 @@ def filterable(entries: Sequence[Entry], notebooks: str = "") -> HTML:
         for name, values in chosen.items()
     )
     heads = (
-        "id", "place", "claim", "setting", "profile", "n", "effect", "interval", "allowed",
-        "decided by", "verdict", "half", "twice", "shown in",
+        "id", "verdict", "claim", "setting", "profile", "n", "effect", "interval", "allowed",
+        "decided by", "half", "twice", "place", "shown in",
     )  # fmt: skip
     head = "".join(f"<th>{name}</th>" for name in heads)
     return HTML(_PAGE.format(boxes=boxes, head=head, rows="".join(rows)))
@@ -317,7 +317,8 @@ _PAGE = """<div class="ledger">{boxes}<input placeholder="a word, as snip" aria-
 <script>
 for (const ledger of document.querySelectorAll(".ledger")) {{
   const boxes = [...ledger.querySelectorAll("select")], word = ledger.querySelector("input");
-  const rows = [...ledger.querySelectorAll("tbody tr")], asked = new URLSearchParams(location.search);
+  const rows = [...ledger.querySelectorAll("tbody tr")];
+  const asked = new URLSearchParams(location.search);
   const choose = () => {{
     for (const row of rows) {{
       const fits = boxes.every(box => !box.value || row.dataset[box.dataset.by] === box.value);

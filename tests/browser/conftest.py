@@ -5,12 +5,10 @@ import os
 import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
-BUILT = Path(__file__).resolve().parent.parent.parent / "out" / "site"
-PAGES = sorted(str(path.relative_to(BUILT)) for path in BUILT.glob("**/*.html"))
+from browser.common import BUILT, PAGES
 
 
 class Quiet(SimpleHTTPRequestHandler):

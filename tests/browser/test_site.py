@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 from urllib.parse import unquote, urldefrag
 
 import pytest
-from conftest import BUILT, PAGES
 
+from browser.common import BUILT, PAGES
 from prunelib.pages import site
 
 pytestmark = pytest.mark.site
@@ -46,9 +46,9 @@ def lost(name):
             continue
         target = unquote(target.partition("?")[0])
         path = ((BUILT / name).parent / target).resolve() if target else BUILT / name
-        if not path.is_file() or not path.is_relative_to(BUILT):
-            wrong.append(link)
-        elif anchor and path.suffix == ".html" and unquote(anchor) not in document(path).ids:
+        there = path.is_file() and path.is_relative_to(BUILT)
+        known = document(path).ids if there and path.suffix == ".html" else {unquote(anchor)}
+        if not there or (anchor and unquote(anchor) not in known):
             wrong.append(link)
     return wrong
 
