@@ -318,11 +318,12 @@ def report(
         bool, typer.Option("--facts", help="compute the ledger's exact numbers anew, a minute")
     ] = False,
 ) -> None:
-    """Write README.md beside the results: what was run, what was not, and what it says."""
+    """Write README.md beside the results: what was run, what was not, and what it says; and the
+    findings that the project's own README begins with, if these are its results."""
     from prunelib.findings import claims
     from prunelib.findings.facts import recorded
     from prunelib.pages import report
-    from prunelib.paths import write_atomically
+    from prunelib.paths import project_root, write_atomically
     from prunelib.results.store import Store
 
     if facts:
@@ -330,6 +331,10 @@ def report(
     store = Store()
     write_atomically(store.root / "README.md", report.text(store))
     print(f"Wrote {store.root / 'README.md'}")
+    front = project_root() / "README.md"
+    if store.root == front.parent / "results":
+        write_atomically(front, report.with_highlights(front.read_text(), store))
+        print(f"Wrote {front}")
 
 
 @app.command()

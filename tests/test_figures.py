@@ -1,6 +1,7 @@
 """Figures: what a page finds for them, what is drawn, and what is saved beside it."""
 
 import json
+import re
 import xml.etree.ElementTree as ET
 
 import pandas as pd
@@ -159,6 +160,19 @@ def test_the_answer_counts_the_verdicts_here_and_those_of_other_settings(results
     assert "resnet20_cifar10, profile paper: " in elsewhere  # not run, and the paper speaks of it
     assert "not run" in elsewhere
     assert "lenet" not in answer
+
+
+def test_the_answer_where_no_claim_is_about_the_setting(results):
+    """Appendix B is about wide networks; two of its claims on Table 3, and one on Table 2, whose
+    numbers are the paper's own, do not hold as they are printed."""
+    answer = Page("resnet8_digits", "paper", figure=3).answer("B").data
+    first, *lines = answer.split("\n")
+    assert first.startswith("**What was found**: ")
+    assert first.endswith("; no claim is about resnet8_digits.")
+    (bad,) = [line for line in lines if line.startswith("- ")]
+    assert bad.startswith("- *not supported*: ")
+    assert {"B.32", "B.57", "B.61"} <= set(re.findall(r"\((B\.\d+)\)", bad))
+    assert any(line.startswith("By network: ") for line in lines)
 
 
 def test_masks_of_which_there_is_only_a_part(results, capsys):

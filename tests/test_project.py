@@ -94,6 +94,11 @@ def test_the_page_of_results_says_what_the_records_say():
     assert (store.root / "README.md").read_text() == report.text(store)
 
 
+def test_the_readme_begins_with_what_the_ledger_says():
+    text = (ROOT / "README.md").read_text()
+    assert report.with_highlights(text, Store(ROOT / "results")) == text
+
+
 def test_readme_commands_are_the_ones_ci_runs():
     readme = (ROOT / "README.md").read_text()
     ci = (ROOT / ".ci" / "run").read_text()

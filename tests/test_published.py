@@ -55,10 +55,6 @@ TYPED = {
         ("here", {"where": "Table 5"}, "-3.7"),
         ("here", {"where": "Appendix E"}, "6255, five epochs of 1251 iterations"),
     ],
-    "frankle2021_sentences": [
-        ("low", {"table": 2, "setting": "vgg16_cifar10"}, 1.9),
-        ("high", {"setting": "wrn_32_2_cifar10", "sparsity": 0.98, "quantity": "accuracy"}, -0.2),
-    ],
     "frankle2021_steps": [
         ("step", {"setting": "vgg16_cifar10", "where": "Section 6"}, 26_000),
         ("step", {"setting": "resnet18_tinyimagenet", "where": "Section 6"}, 36_000),
@@ -128,29 +124,6 @@ def test_one_printed_change_is_not_that_of_its_accuracies():
     row = found.iloc[0]
     assert (row["where"], row["sparsity"], row["source"]) == ("Table 5", 80.0, "reported")
     assert (row["change"], row["computed"]) == (-6.0, -3.7)
-
-
-def test_sentences_that_the_tables_contradict():
-    """Table 3 at 60 %: 73.9 is not higher than 74.0; at 90 %, 93.5 and 93.6 are not identical."""
-    found = pd.concat([printed.sentences(table) for table in TABLES])
-    differ = found[found["the table"] == "differs"]
-    assert [(r.setting, r.sparsity, r.difference) for r in differ.itertuples()] == [
-        ("vgg19_cifar10", "90", -0.1),
-        ("resnet50_imagenet", "60", -0.1),
-        ("vgg16_cifar10", "", -0.5),
-    ]
-    assert set(found["the table"]) == {"agrees", "differs"}
-
-
-def test_a_sentence_out_of_its_range_differs(monkeypatch):
-    """93.6 is 1.9 points above 91.7, and neither 1.7 nor, by the rounding of both, 2.1."""
-    for said, expected in ((1.8, "agrees"), (2.0, "agrees"), (1.7, "differs"), (2.1, "differs")):
-        changed = published("frankle2021_sentences", table=2).iloc[:1].assign(low=said, high=said)
-        tables = {"frankle2021_sentences": changed}
-        monkeypatch.setattr(
-            printed, "published", lambda n, t=tables, **w: t[n] if n in t else published(n, **w)
-        )
-        assert printed.sentences(2)["the table"].tolist() == [expected]
 
 
 def test_settings_are_appendix_a3_as_printed():
@@ -232,7 +205,6 @@ def test_summary_counts_what_was_trained(store):
     text = printed.summary((2,), store)
     assert "Of 10 accuracies, 2 were trained here" in text
     assert "+0.3 to +1.9 points unpruned and -0.6 to +0.3 points pruned" in text
-    assert "Of 4 numbers that its text draws from these tables, 4 agree" in text
 
 
 def test_readings_of_a_section():

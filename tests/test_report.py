@@ -3,10 +3,15 @@
 import pytest
 from conftest import trained
 
+from prunelib import settings
+from prunelib.errors import StoreError
+from prunelib.findings import claims, ledger
+from prunelib.findings.measures import Results
 from prunelib.grids import figure_runs, table_runs
 from prunelib.pages import report
 from prunelib.paths import results_root
 from prunelib.results.store import Store
+from prunelib.runs import Curve
 
 
 @pytest.fixture
@@ -108,3 +113,25 @@ def test_the_page_names_what_diverged_and_what_is_missing(store):
     assert "| Figure 3" in rest  # of other settings
     line = next(line for line in rest.splitlines() if line.startswith("| Figure 3"))
     assert "resnet20_cifar10" not in line
+
+
+def test_highlights_name_what_was_run_and_where_a_claim_does_not_hold(tmp_path):
+    """Two replicates, of which shuffling takes ten points, at two sparsities less and more."""
+    store = Store(tmp_path)
+    for curve, accuracy in ((Curve("snip"), 0.9), (Curve("snip", "shuffle"), 0.8)):
+        for place, sparsity in enumerate(settings.sparsities("resnet8_digits", "paper")[:2]):
+            made = [curve.run("resnet8_digits", "paper", sparsity, r) for r in range(2)]
+            drop = place / 50 if curve.ablation == "shuffle" else 0
+            store.add(trained(run, accuracy - drop + run.replicate / 1000) for run in made)
+    chosen = [c for c in claims.every() if c.id in report.HIGHLIGHTS]
+    rows = report.highlights(ledger.entries(Results(tmp_path), chosen)).split("\n")
+    assert len(rows) == 2 + len(report.HIGHLIGHTS)
+    (snip,) = [row for row in rows if row.startswith("| SNIP at initialisation maintains")]
+    assert "**differs**: ResNet-8 on digits (the miniature) (2), -12 at 36.0 % … -10 at" in snip
+    assert "notebooks/05_ablations.ipynb" in snip
+    assert sum("| not run |" in row for row in rows) == len(report.HIGHLIGHTS) - 1
+
+
+def test_a_readme_without_marks_is_refused(tmp_path):
+    with pytest.raises(StoreError, match="has not both of the marks"):
+        report.with_highlights("# A readme", Store(tmp_path))

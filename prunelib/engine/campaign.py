@@ -250,4 +250,7 @@ class _Campaign:
 
     def _bar(self, total, kind):
         unit = "it" if kind == TRAINED else "record"
-        return tqdm(total=total, disable=not self.progress, unit=unit, unit_scale=True)
+        # Groups advance by leaps: the time left is told by the speed of the last minute or so.
+        return tqdm(
+            total=total, disable=not self.progress, unit=unit, unit_scale=True, smoothing=0.02
+        )

@@ -1,9 +1,9 @@
 """The tables of Appendices B to D: what a method's authors report, what the paper has, and ours.
 
 `comparison` sets the three side by side and says what was not run and what it would cost.
-`misprints` and `sentences` hold the paper's numbers against each other, `gaps` our results against
-those of Sections 4 and J, and `readings` says how this project reads the places that are left open
-or contradict each other. All rest on the CSV files of `published/`.
+`misprints` holds the paper's numbers against each other, `gaps` our results against those of
+Sections 4 and J, and `readings` says how this project reads the places that are left open or
+contradict each other. All rest on the CSV files of `published/`; verdicts are the ledger's.
 """
 
 from collections.abc import Sequence
@@ -101,7 +101,7 @@ def _spelled(row) -> str:
 
 
 def summary(tables: Sequence[int], store: Store, profile: str = "paper") -> str:
-    """What `comparison` and `sentences` come to for some tables, in three sentences."""
+    """What `comparison` comes to for some tables, in two sentences."""
     found = pd.concat([comparison(t, store, profile) for t in tables])
     run, cost = found["ours"] != "not run", found["missing (PFLOP)"].sum()
     pairs = pd.concat([published("frankle2021_tables", table=t) for t in tables]).pivot(
@@ -113,13 +113,10 @@ def summary(tables: Sequence[int], store: Store, profile: str = "paper") -> str:
         for what, unpruned in (("unpruned", True), ("pruned", False))
         if len(own := apart[(apart.index.get_level_values("method") == DENSE.method) == unpruned])
     ]
-    said = pd.concat([sentences(t) for t in tables])["the table"]
-    agree = (said == statistics.ELSEWHERE["supported"]).sum()
     return (
         f"Of {len(found)} accuracies, {run.sum()} were trained here at profile {profile}; the rest "
         f"cost {cost:,.0f} PFLOP. The paper's lie {' and '.join(spans)} from what the methods' "
-        f"authors report. Of {len(said)} numbers that its text draws from these tables, {agree} "
-        "agree with them."
+        "authors report."
     )
 
 
@@ -164,39 +161,6 @@ def misprints() -> pd.DataFrame:
     found = pruned[wrong].assign(sparsity=(100 * pruned["sparsity"]).round(ROUNDED))
     shown = ["where", "setting", "sparsity", "source", "unpruned", "accuracy", "change", "computed"]
     return found[shown].reset_index(drop=True)
-
-
-def sentences(table: int) -> pd.DataFrame:
-    """What the paper's text says of a table, held against the table.
-
-    Args:
-        table: 2, 3, 5 or 7.
-
-    Returns:
-        data frame: where, sentence, setting, sparsity (percent; "" for the unpruned network), the
-        difference of the table, the paper's minus the reported one in percentage points, and
-        whether the table "agrees" or "differs". Where the sentence has a number of points, the
-        rounding of the accuracies is allowed for.
-    """
-    pairs = published("frankle2021_tables", table=table).pivot(
-        index=["setting", "sparsity"], columns="source", values=["accuracy", "change"]
-    )
-    rows = []
-    for said in published("frankle2021_sentences", table=table).itertuples():
-        pair = pairs.loc[(said.setting, said.sparsity), said.quantity]
-        difference = round(pair["paper"] - pair["reported"], ROUNDED)
-        level = f"{100 * said.sparsity:.0f}" if said.sparsity else ""
-        verdict = statistics.ELSEWHERE["supported" if _holds(said, difference) else "not supported"]
-        rows.append((said.where, said.sentence, said.setting, level, difference, verdict))
-    columns = ["where", "sentence", "setting", "sparsity", "difference", "the table"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _holds(said, difference):
-    if said.relation == "higher":
-        return difference > said.low
-    slack = ROUNDING if said.relation == "from … to" and said.quantity == "accuracy" else 0
-    return round(said.low - slack, ROUNDED) <= difference <= round(said.high + slack, ROUNDED)
 
 
 def readings(section: str) -> pd.DataFrame:

@@ -73,7 +73,8 @@ def execute(path: Path, output: Path, parameters: dict | None = None) -> None:
             execution_timeout=TIMEOUT,
             cwd=project_root(),
             kernel_name="python3",
-            extra_arguments=["--log-level=ERROR"],
+            # A kernel logs being stopped, as every one is in the end, as an error.
+            extra_arguments=["--log-level=CRITICAL"],
         )
     except PapermillExecutionError as error:
         raise PrunelibError(f"{path.name}, cell {error.exec_count}: {error.evalue}") from None

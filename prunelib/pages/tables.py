@@ -65,10 +65,11 @@ class TablePage(Page):
         self.form = _FIGURE_7 if 7 in tables else _FORM
         self.name = f"table{'s' * (len(tables) > 1)} {' and '.join(map(str, tables))}"
 
-    def answer(self) -> Markdown:
-        """What there is of the tables, in sentences that are computed; then ours of the setting."""
+    def answer(self, *sections: str) -> Markdown:
+        """The ledger's verdicts on sections of the paper; then what there is of the tables, in
+        sentences that are computed, and ours of the setting."""
         found = printed.summary(self.tables, self.store, self.profile)
-        lines, records = [f"**What was found here.** {found}"], self.table()
+        lines, records = [found], self.table()
         own = reported.runs(self.tables, self.setting, self.profile, self.replicates)
         points = dict.fromkeys((run.method, run.sparsity) for run in own)
         accuracies = [
@@ -78,7 +79,7 @@ class TablePage(Page):
         ]
         about = f"{self.setting}, profile {self.profile}, accuracy in percent"
         lines.append(f"Trained here ({about}): {'; '.join(accuracies)}.")
-        return Markdown("\n\n".join(lines))
+        return Markdown("\n\n".join([super().answer(*sections).data, *lines]))
 
     def comparison(self, table: int) -> pd.DataFrame:
         """A table of the paper with ours beside it; see `printed.comparison`."""

@@ -179,13 +179,19 @@ def printed(sections: Sequence[str], names: Sequence[str], wanted: Sequence[str]
 def answer(entries: Sequence[Entry], setting: str, profile: str) -> Markdown:
     """What the ledger says of one setting and profile claim by claim, and of others in counts.
 
+    Where no claim speaks of the setting, all are counted, and those that do not hold are named.
+
     Args:
         entries: of the sections in question. setting, profile: names.
     """
     own = [e for e in entries if here(e, setting, profile)]
-    lines = [f"**What was found here** ({setting}, profile {profile}): {counted(own)}.\n"]
+    about, bad = f"{setting}, profile {profile}", ("not supported", "differs")
+    lines = [f"**What was found here** ({about}): {counted(own)}.\n"]
+    if not own:
+        lines = [f"**What was found**: {counted(entries)}; no claim is about {setting}.\n"]
     for verdict in LOOKS:
-        said = [f"{e.claim} ({e.id})" for e in own if e.verdict == verdict]
+        named = own or [e for e in entries if e.verdict in bad]
+        said = dict.fromkeys(f"{e.claim} ({e.id})" for e in named if e.verdict == verdict)
         if said and verdict != "not run":
             lines.append(f"- *{verdict}*: {'; '.join(said)}.")
     others: dict[tuple[str, str], list[Entry]] = {}
@@ -194,7 +200,7 @@ def answer(entries: Sequence[Entry], setting: str, profile: str) -> Markdown:
             others.setdefault((e.setting, e.profile), []).append(e)
     elsewhere = [f"{s}, profile {p}: {counted(found)}" for (s, p), found in others.items()]
     if elsewhere:
-        lines.append(f"\nElsewhere: {'; '.join(elsewhere)}.")
+        lines.append(f"\n{'Elsewhere' if own else 'By network'}: {'; '.join(elsewhere)}.")
     return Markdown("\n".join(lines))
 
 
