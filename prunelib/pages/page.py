@@ -295,7 +295,7 @@ class Page:
         name = "weights" if self.figure == "weights" else f"figure-{self.figure:02d}"
         name = "-".join(filter(None, (name, self.setting, profile)))
         draw.save(fig, name, data, {each.kind.name: each.provenance for each in found})
-        return fig
+        return in_words(fig)
 
     @property
     def _at(self):
@@ -318,9 +318,16 @@ def printed_matching(setting: str, curve: Curve) -> str:
     return ", ".join(f"{100 * s:.1f}" for s in curves.printed_matching(setting, curve))
 
 
+def in_words(fig: Figure) -> Figure:
+    """The figure, which a notebook then also describes in words, for who cannot see it."""
+    if shell := get_ipython():  # matplotlib drops what is registered before its first figure
+        texts = shell.display_formatter.formatters["text/plain"]
+        texts.for_type(Figure, lambda fig, printer, _: printer.text(draw.described(fig)))
+    return fig
+
+
 def _enter_notebook() -> None:
-    """In a notebook, refuse injected parameters that it does not have, show texts whole, and say in
-    words what figures show.
+    """In a notebook, refuse injected parameters that it does not have, and show texts whole.
 
     papermill only warns of such parameters. It puts what it is given into a cell that begins with
     "# Parameters".
@@ -328,8 +335,6 @@ def _enter_notebook() -> None:
     cells = getattr(sys.modules["__main__"], "In", None)
     if cells is not None:
         pd.set_option("display.max_colwidth", None)  # claims are whole sentences
-        texts = get_ipython().display_formatter.formatters["text/plain"]
-        texts.for_type(Figure, lambda fig, printer, _: printer.text(draw.described(fig)))
         injected = "".join(source for source in cells if source.startswith("# Parameters\n"))
         for name in re.findall(r"^(\w+) = ", injected, re.MULTILINE):
             check_name("notebook parameter", name, PARAMETERS)
