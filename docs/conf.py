@@ -72,8 +72,10 @@ def describe_images(app, doctree):
         name = draw.named(said)
         image["alt"] = said if name else f"{section}, of {title}"
         if name:
-            text = f'<p class="behind">{gallery.linked(name, "../")}</p>'
-            links = nodes.raw("", text, format="html")
+            text = gallery.linked(name, "../")
+            if key := gallery.claims_of(name):
+                text += f', <a href="../claims.html?figure={key}">claims</a>'
+            links = nodes.raw("", f'<p class="behind">{text}</p>', format="html")
             bundle.parent.insert(bundle.parent.index(bundle) + 1, links)
 
 

@@ -101,6 +101,20 @@ def test_committed_drawings_are_described_by_what_they_show():
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("figure-03-lenet_mnist-paper", "3"),
+        ("table-5-resnet8_digits-paper", "Table 5"),
+        ("table-7-resnet8_digits-paper", "7"),  # drawn with Figure 7
+        ("weights-lenet_mnist-paper", ""),
+        ("tables-2-and-3-resnet8_digits-paper", ""),
+    ],
+)
+def test_a_drawing_leads_to_its_claims(name, key):
+    assert gallery.claims_of(name) == key
+
+
 def test_a_drawing_says_its_title_and_where_it_was_saved(tmp_path, monkeypatch):
     monkeypatch.setenv("PRUNELIB_FIGURES", str(tmp_path))
     fig, _ = plt.subplots()

@@ -177,6 +177,20 @@ def linked(name: str, root: str) -> str:
     )
 
 
+def claims_of(name: str) -> str:
+    """The figure or table, as the ledger names it, that a drawing's name begins with; "" if none.
+
+    "figure-03-lenet_mnist-paper" is of "3", "table-5-resnet8_digits-paper" of "Table 5".
+    """
+    kind, _, rest = name.partition("-")
+    number = rest.partition("-")[0]
+    if kind not in ("figure", "table") or not number.isdecimal():
+        return ""
+    return (
+        str(int(number)) if kind == "figure" or name.startswith(_DRAWN["7"]) else f"Table {number}"
+    )
+
+
 def _html(tile, root, notebooks, claims):
     home = f"{notebooks}{tile.notebook}.ipynb"
     rows = []
