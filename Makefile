@@ -1,16 +1,18 @@
-# The two commands of this project: make figures, make test.
+# The commands of this project: make figures, make test; make site, make test-site.
 
 # An active conda environment named prunelib (environment.yml) is used as it is.
 ifeq ($(CONDA_DEFAULT_ENV),prunelib)
 BIN := $(CONDA_PREFIX)/bin
 ENV :=
+SITE :=
 else
 BIN := .venv/bin
 ENV := .venv/made
+SITE := .venv/site
 endif
 PYTHON ?= python3
 
-.PHONY: figures test notebooks clean
+.PHONY: figures test notebooks site test-site clean
 
 # Train both miniatures from nothing at the profile coarse, and run every notebook on them. Sections
 # 4 to 6, J, K and M have all they need; the others show what there is and say what is not run.
@@ -41,9 +43,23 @@ notebooks: $(ENV)
 	$(BIN)/prunelib report
 	$(BIN)/prunelib figures --in-place --workers 2
 
+# The site, from the executed notebooks as they are committed: nothing is run, nothing is fetched.
+site: $(SITE)
+	$(BIN)/python -m prunelib.pages.site out/sources
+	$(BIN)/sphinx-build --quiet --fail-on-warning --jobs auto out/sources out/site
+	@echo "The site is in out/site: python -m http.server --directory out/site"
+
+# In the Chromium that CHROMIUM or PATH names.
+test-site: site
+	$(BIN)/python -m pytest -m site tests/browser
+
 .venv/made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+.venv/site: .venv/made
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[site]"
 	touch $@
 
 clean:

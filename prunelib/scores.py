@@ -36,7 +36,7 @@ def register(
     revives: bool = False,
     batches: int | None = None,
 ) -> Callable[[Callable[..., Scores]], Callable[..., Scores]]:
-    """Decorator that makes a scoring function usable wherever a method name is.
+    """Decorator that makes a scoring function usable wherever a method name is::
 
         @scores.register("mine")
         def mine(model, batch):

@@ -1,5 +1,6 @@
 """The project as a whole: its environment, its layout, its promises in the README."""
 
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -14,7 +15,7 @@ import yaml
 
 import prunelib
 from prunelib import cli, datasets, masks, networks
-from prunelib.pages import notebooks, report
+from prunelib.pages import notebooks, report, site
 from prunelib.results.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,10 +59,35 @@ def test_pinned_versions_satisfy_the_bounds_and_name_no_address():
         name.lower().replace("_", "-"): version
         for name, version in (line.split("==") for line in lines)
     }
-    for name, bound in _needed().items():
+    site = dict(map(_split, PROJECT["optional-dependencies"]["site"]))
+    for name, bound in (_needed() | site).items():
         wanted = [int(part) for part in bound.removeprefix(">=").split(".")]
         found = [int(part) for part in pinned[name].split(".") if part.isdecimal()]
         assert found >= wanted, name
+
+
+def test_the_site_documents_every_module():
+    """It finds the modules inside of packages by itself."""
+    listed = re.findall(
+        r"^   prunelib\.(\w+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE
+    )
+    modules = {m.name for m in pkgutil.iter_modules(prunelib.__path__)}
+    assert sorted(listed) == sorted(modules)
+
+
+def test_the_site_has_every_notebook_and_document():
+    pages = [page for pages in site.navigation().values() for page in pages]
+    assert len(pages) == len(set(pages))
+    assert {f"notebooks/{name}" for name in notebooks.paths()} <= set(pages)
+    documents = {name.removesuffix(".md") for name in site.DOCUMENTS}
+    assert documents - {"README"} <= set(pages)  # which begins the site
+
+
+def test_links_to_folders_lead_to_pages_of_the_site():
+    said = "[a](results/), [b](prunelib/engine), [c](README.md), [d](LICENSE), [e](https://x.org/)"
+    assert site.retargeted(said) == (
+        "[a](results/README.md), [b](api.md), [c](index.md), [d](LICENSE), [e](https://x.org/)"
+    )
 
 
 def test_an_installed_package_holds_all_of_it():

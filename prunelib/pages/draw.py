@@ -8,6 +8,7 @@ as open markers, where it prints anything for the setting.
 import hashlib
 import io
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -263,7 +264,20 @@ def save(fig: Figure, name: str, data: pd.DataFrame, provenance: dict) -> Path:
             buffer = io.BytesIO()
             fig.savefig(buffer, format=kind, dpi=150, metadata=metadata)
             write_atomically(root / f"{name}.{kind}", buffer.getvalue())
+    fig.set_label(name)
     write_atomically(root / f"{name}.csv", data.round(4).to_csv(index=False))
     provenance = provenance | {"digest": digest(data)}
     write_atomically(root / f"{name}.json", json.dumps(provenance, indent=1, sort_keys=True) + "\n")
     return root / f"{name}.png"
+
+
+def described(fig: Figure) -> str:
+    """What a figure says to those who do not see it: its title, and where `save` put it."""
+    name = fig.get_label()
+    return f"{fig.get_suptitle().strip()} (figures/{name})" if name else repr(fig)
+
+
+def named(description: str) -> str:
+    """The name that a figure was saved under, from its description; "" if it was not saved."""
+    found = re.search(r"\(figures/([\w.-]+)\)$", description)
+    return found[1] if found else ""

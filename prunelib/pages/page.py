@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
+from IPython import get_ipython
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 
@@ -295,7 +296,7 @@ class Page:
         name = "weights" if self.figure == "weights" else f"figure-{self.figure:02d}"
         name = "-".join(filter(None, (name, self.setting, profile)))
         draw.save(fig, name, data, {each.kind.name: each.provenance for each in found})
-        return fig
+        return in_words(fig)
 
     @property
     def _at(self):
@@ -316,6 +317,14 @@ class Page:
 def printed_matching(setting: str, curve: Curve) -> str:
     """The highest matching sparsities in percent that the paper prints of a curve, "" if none."""
     return ", ".join(f"{100 * s:.1f}" for s in curves.printed_matching(setting, curve))
+
+
+def in_words(fig: Figure) -> Figure:
+    """The figure, which a notebook then also describes in words, for who cannot see it."""
+    if shell := get_ipython():  # matplotlib drops what is registered before its first figure
+        texts = shell.display_formatter.formatters["text/plain"]
+        texts.for_type(Figure, lambda fig, printer, _: printer.text(draw.described(fig)))
+    return fig
 
 
 def enter_notebook(names: Sequence[str] = PARAMETERS) -> None:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from prunelib.findings import printed, reported
 from prunelib.pages import draw, style
 from prunelib.pages.axes import GREY, WIDTH, count, legend, noted, panels
-from prunelib.pages.page import Form, Page
+from prunelib.pages.page import Form, Page, in_words
 from prunelib.results.records import TRAINED
 from prunelib.settings import SETTINGS
 
@@ -95,7 +95,7 @@ class TablePage(Page):
         fig = self.form.draw(self, data, title)
         name = "-".join([*self.name.split(), self.setting, self.profile])
         draw.save(fig, name, data, {TRAINED.name: self.evidence().provenance})
-        return fig
+        return in_words(fig)
 
 
 def dots(data: pd.DataFrame, title: str) -> Figure:

@@ -270,55 +270,75 @@ def home(entry: Entry) -> str:
     return HOMES.get(entry.figure, SECTIONS[entry.section])
 
 
-def filterable(entries: Sequence[Entry]) -> HTML:
-    """The ledger as a table whose rows can be chosen by section, setting and verdict, or by a word.
+def filterable(entries: Sequence[Entry], notebooks: str = "") -> HTML:
+    """The ledger as a table whose rows can be chosen by section, figure, setting and verdict, which
+    the address may say (`?figure=3`), or by a word.
 
-    It needs no library and no network; without scripts all rows are shown. Its links lead to the
-    notebooks beside it.
+    It needs no library and no network; without scripts all rows are shown.
+
+    Args:
+        notebooks: the way from the page to the notebooks that its links lead to.
     """
-    chosen = {"section": {}, "setting": {}, "verdict": {}}
+    chosen = {"section": {}, "figure": {}, "setting": {}, "verdict": {}}
     rows = []
     for e in entries:
-        for name, values in chosen.items():
-            values[getattr(e, name)] = None
+        about = {name: getattr(e, name) for name in chosen}
+        about["figure"] = e.figure.split(",")[0]
+        for name, value in about.items():
+            chosen[name][value] = None
         figure = e.figure if not e.figure.isdecimal() else f"Figure {e.figure}"
-        link = f'<a href="{home(e)}.ipynb">{figure or home(e)}</a>'
+        link = f'<a href="{notebooks}{home(e)}.ipynb">{figure or home(e)}</a>'
         interval = f"{_number(e.low)} … {_number(e.high)}" if e.low is not None else ""
         interval += f" ({e.ends})" if e.ends else ""
         cost = f"{e.missing} missing, {e.pflop:,.4g} PFLOP" if e.verdict == "not run" else ""
-        cells = [e.id, e.place, e.claim, e.setting, e.profile, str(e.replicates), _number(e.effect)]
-        cells += [interval, e.allowed, e.part or cost, e.verdict, e.half, e.twice]
-        about = " ".join(f'data-{name}="{html.escape(getattr(e, name))}"' for name in chosen)
+        cells = [e.id, e.verdict, e.claim, e.setting, e.profile, str(e.replicates)]
+        cells += [_number(e.effect), interval, e.allowed, e.part or cost, e.half, e.twice, e.place]
+        marks = " ".join(f'data-{name}="{html.escape(value)}"' for name, value in about.items())
         texts = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
         colour = LOOKS[e.verdict][0]
         edge = f'style="border-left:6px solid {colour}"'
-        rows.append(f"<tr {about} {edge}>{texts}<td>{link}</td></tr>")
+        rows.append(f"<tr {marks} {edge}>{texts}<td>{link}</td></tr>")
     boxes = "".join(
-        f'<select data-by="{name}"><option value="">every {name}</option>'
-        + "".join(f"<option>{html.escape(value)}</option>" for value in sorted(values))
+        f'<select data-by="{name}" aria-label="{name}"><option value="">every {name}</option>'
+        + "".join(f"<option>{html.escape(v)}</option>" for v in sorted(values, key=_place) if v)
         + "</select> "
         for name, values in chosen.items()
     )
     heads = (
-        "id", "place", "claim", "setting", "profile", "n", "effect", "interval", "allowed",
-        "decided by", "verdict", "half", "twice", "shown in",
+        "id", "verdict", "claim", "setting", "profile", "n", "effect", "interval", "allowed",
+        "decided by", "half", "twice", "place", "shown in",
     )  # fmt: skip
     head = "".join(f"<th>{name}</th>" for name in heads)
     return HTML(_PAGE.format(boxes=boxes, head=head, rows="".join(rows)))
 
 
-_PAGE = """<div class="ledger">{boxes}<input placeholder="a word, as snip">
+def _place(value):
+    """Numbers by their size, before words."""
+    return (not value.isdecimal(), int(value) if value.isdecimal() else 0, value)
+
+
+_PAGE = """<div class="ledger">{boxes}<input placeholder="a word, as snip" aria-label="a word">
+<span aria-live="polite"></span>
 <div style="max-height:40em;overflow:auto"><table><thead><tr>{head}</tr></thead>
 <tbody>{rows}</tbody></table></div></div>
 <script>
 for (const ledger of document.querySelectorAll(".ledger")) {{
   const boxes = [...ledger.querySelectorAll("select")], word = ledger.querySelector("input");
+  const rows = [...ledger.querySelectorAll("tbody tr")];
+  const asked = new URLSearchParams(location.search);
   const choose = () => {{
-    for (const row of ledger.querySelectorAll("tbody tr")) {{
+    for (const row of rows) {{
       const fits = boxes.every(box => !box.value || row.dataset[box.dataset.by] === box.value);
       row.hidden = !(fits && row.textContent.toLowerCase().includes(word.value.toLowerCase()));
     }}
+    const shown = rows.filter(row => !row.hidden).length;
+    ledger.querySelector("span").textContent = `${{shown}} of ${{rows.length}}`;
   }};
+  for (const box of boxes) {{
+    const wanted = asked.get(box.dataset.by);
+    if ([...box.options].some(option => option.value === wanted)) box.value = wanted;
+  }}
   ledger.addEventListener("input", choose);
+  choose();
 }}
 </script>"""

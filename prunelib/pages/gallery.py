@@ -1,0 +1,248 @@
+"""The gallery: each figure and table of the paper as a tile, with what was found and what there is.
+
+Tiles are computed from the ledger, the records and the provenance beside the figures; only what a
+figure is about is written here. The notebook 00_index and the site show the same tiles.
+"""
+
+import html
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from prunelib import grids, settings
+from prunelib.findings.ledger import Entry
+from prunelib.findings.measures import Results
+from prunelib.pages import style, verdicts
+from prunelib.pages.page import FORMS, Page
+from prunelib.paths import figures_root
+from prunelib.results.records import TRAINED
+
+# What each is about, in the order of the paper; numbers are figures, as in the ledger.
+SUBJECTS = {
+    "1": "Weights that remain while training",
+    "2": "What each method was compared with",
+    "3": "Accuracy of the methods when they prune at initialisation",
+    "4": "Ablations of the methods at initialisation",
+    "5": "Neurons that lose their weights",
+    "6": "Accuracy when pruning later in training",
+    "Table 1": "Networks of the SNIP paper",
+    "Table 2": "SNIP, as reported and as replicated",
+    "Table 3": "SNIP at higher sparsities, as reported and as replicated",
+    "Table 4": "Networks of the GraSP paper",
+    "Table 5": "GraSP, as reported and as replicated",
+    "Table 6": "Networks of the SynFlow paper",
+    "Table 7": "Unpruned networks of the SynFlow paper",
+    "7": "SynFlow at extreme sparsities",
+    "8": "Accuracy of the baselines",
+    "9": "Ablations after training",
+    "10": "Ablations when pruning later in training",
+    "11": "SNIP in one shot and in a hundred iterations",
+    "12": "Ablations of iterative SNIP",
+    "13": "Three variants of GraSP",
+    "14": "The best variants at initialisation",
+    "15": "Sparsity of each layer",
+    "16": "Effective weights, shuffled over unmodified",
+}
+# Tables that are drawn together, or with a figure.
+_DRAWN = {"Table 2": "tables-2-and-3", "Table 3": "tables-2-and-3", "7": "table-7"}
+
+
+@dataclass
+class Tile:
+    """A figure or table: its name and what it is about; the notebook that shows it; a sentence of
+    what was found; (setting, how much of it there is, name of its drawing or "") of each network;
+    and the drawing to show."""
+
+    key: str
+    name: str
+    subject: str
+    notebook: str
+    finding: str
+    states: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def drawing(self) -> str:
+        """The name of the drawing of the first network that has one, LeNet last, which the paper
+        keeps apart; "" if none has."""
+        drawn = [(setting, name) for setting, _, name in self.states if name]
+        drawn.sort(key=lambda pair: settings.get(pair[0]).fully_connected)
+        return drawn[0][1] if drawn else ""
+
+
+def tiles(results: Results, entries: Sequence[Entry]) -> list[Tile]:
+    """All figures and tables of the paper, in its order.
+
+    Args:
+        results: the records. entries: the ledger on them.
+    """
+    found = []
+    for key, subject in SUBJECTS.items():
+        own = [e for e in entries if e.figure.split(",")[0] == key]
+        name = f"Figure {key}" if key.isdecimal() else key
+        tile = Tile(key, name, subject, verdicts.HOMES[key], finding(own))
+        found.append(tile)
+        tile.states = list(_states(key, results))
+    return found
+
+
+def finding(entries: Iterable[Entry]) -> str:
+    """What was found: how often each verdict was reached of the paper's networks, or elsewhere
+    where none was, and the claim whose verdict is clearest, of LeNet only if there is no other."""
+    known = [e for e in entries if e.verdict != "not run"]
+    own = [e for e in known if e.spoken] or known
+    if not own:
+        return "Nothing of it can be said from what was run."
+    said = f"{verdicts.counted(own)}."
+    if not own[0].spoken:
+        said = f"Beside the paper's networks, recipe and data: {said}"
+    decided = [e for e in known if e.verdict != "undecided"]
+    clearest = min(decided, default=None, key=_rank)
+    if clearest:
+        names = clearest.setting.split(", ")
+        where = style.title(names[0]) if len(names) == 1 else f"{len(names)} networks"
+        said += f" Clearest, {where}: {clearest.claim} ({clearest.id}): {clearest.verdict}."
+    return said
+
+
+def _rank(entry):
+    lenet = any(settings.get(name).fully_connected for name in entry.setting.split(", "))
+    exact = entry.rests_on == verdicts.EXACT
+    return lenet, exact, not entry.spoken, entry.p or 0
+
+
+def _states(key, results):
+    """(setting, how much there is, drawing) of a figure or table, the paper's networks first."""
+    if key == "2":
+        yield "Figures 3, 4 and 8", "made of their networks", ""
+        return
+    table = not key.isdecimal()
+    number = int(key.removeprefix("Table "))
+    grid = (grids.TABLES if table else grids.FIGURES).get(number)
+    if table and grid is None:
+        yield "", "made of what papers report; nothing is trained for it", ""
+        return
+    shown = grid or grids.FIGURES[3]  # masks are read of the networks that Figure 3 trains
+    about = [s for s in settings.SETTINGS if shown.shows(s)]
+    about += [s for s in settings.SETTINGS if s not in about and s in shown.about]
+    for setting in about:
+        share, drawing = _share(key, number, setting, results, table), _drawing(key, setting)
+        if share or shown.shows(setting) or drawing:
+            yield setting, share or "not run", drawing
+
+
+def _share(key, number, setting, results, table):
+    """The records that there are of those needed, at the highest profile that has any; "" if none
+    but of unpruned networks is there."""
+    for profile in ("paper", "coarse", "quick"):
+        if table:
+            runs, kind = grids.table_runs(number, setting, profile), TRAINED
+        else:
+            runs, kind = Page(setting, profile, figure=number).runs, FORMS[number].kinds[0]
+        held = results.records(kind, setting, profile)
+        there = [run for run in runs if run in held]
+        if any(run.method != "dense" for run in there):
+            lower = "" if profile == "paper" else f", profile {profile}"
+            return f"{len(there):,} of {len(runs):,} {kind.name}{lower}"
+    return ""
+
+
+def _drawing(key, setting):
+    first = _DRAWN.get(key, f"figure-{int(key):02d}" if key.isdecimal() else _hyphened(key))
+    names = (f"{first}-{setting}-paper", f"{first}-{setting}")
+    return next((name for name in names if (figures_root() / f"{name}.png").exists()), "")
+
+
+def _hyphened(name):
+    return name.lower().replace(" ", "-")
+
+
+def described(name: str) -> str:
+    """What a committed drawing shows, in words, from its name and its provenance."""
+    found = json.loads((figures_root() / f"{name}.json").read_text())
+    first = next(value for value in found.values() if isinstance(value, dict))
+    subject, _, _ = name.partition(f"-{first['setting']}")
+    title = subject.replace("-0", "-").replace("-", " ").capitalize()
+    title = "Unpruned weights" if subject == "weights" else title
+    about = SUBJECTS.get(title.removeprefix("Figure "), "") or SUBJECTS.get(title, "")
+    about = f": {about.lower()}" if about else ""
+    return f"{title}{about}, {style.title(first['setting'])}, profile {first['profile']}"
+
+
+def linked(name: str, root: str) -> str:
+    """HTML of the links from a drawing to its numbers and their provenance."""
+    path = f"{root}figures/{name}"
+    return (
+        f'<a href="{path}.csv">numbers</a>, <a href="{path}.json">provenance</a>, '
+        f'<a href="{path}.svg">svg</a>'
+    )
+
+
+def claims_of(name: str) -> str:
+    """The figure or table, as the ledger names it, that a drawing's name begins with; "" if none.
+
+    "figure-03-lenet_mnist-paper" is of "3", "table-5-resnet8_digits-paper" of "Table 5".
+    """
+    kind, _, rest = name.partition("-")
+    number = rest.partition("-")[0]
+    if kind not in ("figure", "table") or not number.isdecimal():
+        return ""
+    return (
+        str(int(number)) if kind == "figure" or name.startswith(_DRAWN["7"]) else f"Table {number}"
+    )
+
+
+def _html(tile, root, notebooks, claims):
+    home = f"{notebooks}{tile.notebook}.ipynb"
+    rows = []
+    for setting, share, drawing in tile.states:
+        title = html.escape(style.title(setting) if setting in settings.SETTINGS else setting)
+        if drawing:
+            title = f'<a href="{root}figures/{drawing}.png">{title}</a>'
+        links = f" ({linked(drawing, root)})" if drawing else ""
+        rows.append(f"<li>{title}{': ' if title else ''}{share}{links}</li>")
+    picture = ""
+    if tile.drawing:
+        source, said = f"{root}figures/{tile.drawing}.png", html.escape(described(tile.drawing))
+        picture = f'<a href="{home}"><img loading="lazy" src="{source}" alt="{said}"></a>'
+    return (
+        f'<article id="{_hyphened(tile.name)}"><h2><a href="{home}">{tile.name}</a></h2>'
+        f"<p>{_place(tile.notebook)}: <b>{tile.subject}</b></p>{picture}"
+        f"<p>{html.escape(tile.finding)} "
+        f'<a href="{claims.format(tile.key)}">Its claims</a>.</p>'
+        f"<details><summary>{_count(tile)}</summary><ul>{''.join(rows)}</ul></details></article>"
+    )
+
+
+def _count(tile):
+    known = [share for setting, share, _ in tile.states if setting in settings.SETTINGS]
+    if not known:
+        return "What it is made of"
+    there = sum(share != "not run" for share in known)
+    return f"{there} of {len(known)} networks, in whole or in part"
+
+
+def gallery(
+    found: Iterable[Tile], root: str = "../", notebooks: str = "", claims: str = "Z_claims.ipynb"
+) -> str:
+    """HTML of the tiles.
+
+    Args:
+        root: the way from the page to the folder that holds figures/. notebooks: that to the
+            notebooks. claims: the page of claims, {} in it is the figure.
+    """
+    shown = "".join(_html(tile, root, notebooks, claims) for tile in found)
+    return f'<div class="gallery">{_STYLE}{shown}</div>'
+
+
+def _place(notebook):
+    first = notebook.partition("_")[0]
+    return f"Section {int(first)}" if first.isdecimal() else f"Appendix {first}"
+
+
+_STYLE = """<style>
+.gallery {display: grid; gap: 1em}
+.gallery {grid-template-columns: repeat(auto-fill, minmax(min(20em, 100%), 1fr))}
+.gallery article {border: 1px solid #8885; border-radius: 6px; padding: .4em 1em 1em; min-width: 0}
+.gallery h2 {margin: .3em 0; padding: 0; font-size: 1.3em} .gallery p {margin: .4em 0}
+.gallery img {width: 100%; background: white; border-radius: 4px}
+</style>"""

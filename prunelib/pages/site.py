@@ -1,0 +1,126 @@
+"""The sources of the site: what Sphinx makes pages of, gathered in one folder.
+
+The pages are this project's documents and its executed notebooks, as they are committed, and those
+of docs/, into which HTML goes that is computed here from results and figures. Nothing is executed.
+"""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from prunelib.findings import ledger
+from prunelib.findings.measures import Results
+from prunelib.pages import explorer, gallery, notebooks, verdicts
+from prunelib.paths import figures_root, project_root
+
+DOCUMENTS = (
+    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/README.md", "benchmarks/README.md",
+)  # fmt: skip
+# Where a link of a document leads that leads to a folder, or to the page that begins the site.
+PLACES = {
+    "README.md": "index.md",
+    "results": "results/README.md",
+    "notebooks": "notebooks/00_index.ipynb",
+    "figures": "figures.md",
+    "benchmarks": "benchmarks/README.md",
+    "tests": "CONTRIBUTING.md",
+    "prunelib": "api.md",
+}
+FIRST = ("figures", "claims", "explorer", "notebooks/00_index", "notebooks/Z_claims")
+LAST = ("results/README", "benchmarks/README", "api", "references", "CONTRIBUTING", "CHANGELOG")
+# Of the notebooks that each heading has: what their names begin with.
+PARTS = {
+    "The paper": "0123456789",
+    "Its appendices": "ABCDEFGHIJKLM",
+    "The follow-up": "S",
+    "Other methods": "XY",
+}
+VEGA_LITE = "6.4"  # it draws the grammar of version 5, too, which is that of `explorer`
+
+
+def navigation() -> dict[str, list[str]]:
+    """The pages of the site behind the first, in the order of the papers, by heading."""
+    left = [f"notebooks/{name}" for name in notebooks.paths()]
+    left = [page for page in left if page not in FIRST]
+    parts = {
+        heading: [page for page in left if page.removeprefix("notebooks/")[0] in begin]
+        for heading, begin in PARTS.items()
+    }
+    found = {"What was found": list(FIRST), **parts, "Reference": list(LAST)}
+    return {heading: pages for heading, pages in found.items() if pages}
+
+
+def retargeted(text: str) -> str:
+    """A document of the root whose links to folders lead to pages."""
+
+    def lead(found):
+        target = found[1].rstrip("/")
+        folder = target.split("/")[0] if (project_root() / target).is_dir() else target
+        return f"]({PLACES.get(folder, target)})"
+
+    return re.sub(r"\]\(([^)#:]+)\)", lead, text)
+
+
+def gather(target: Path) -> None:
+    """Write the sources of all pages into a folder, which is emptied first.
+
+    Args:
+        target: the folder. What is to be served as it is goes to `extra` in it.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    root, extra, fragments = project_root(), target / "extra", target / "fragments"
+    shutil.copytree(root / "docs", target)
+    shutil.copytree(figures_root(), extra / "figures")
+    (target / "figures").symlink_to(extra / "figures")
+    for name in ("notebooks", "results", "benchmarks"):
+        (target / name).mkdir()
+    for path in notebooks.paths().values():
+        shutil.copy(path, target / "notebooks")
+    for name in DOCUMENTS:
+        text = (root / name).read_text()
+        (target / name).write_text(text if "/" in name else retargeted(text))
+        _bring(root, target, Path(name).parent, text)
+    (target / "README.md").unlink()
+    (target / "index.md").write_text(first_page())
+    fragments.mkdir()
+    _compute(extra, fragments)
+
+
+def _bring(root, target, folder, text):
+    """Copy the files that a document links and that are no pages."""
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        path = (root / folder / link).resolve()
+        inside = target / path.relative_to(root)
+        if path.is_file() and path.suffix not in (".md", ".ipynb") and not inside.exists():
+            inside.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, inside)
+
+
+def first_page() -> str:
+    """The page that begins the site: the README, and the contents of the rest."""
+    parts = [retargeted((project_root() / "README.md").read_text())]
+    for heading, pages in navigation().items():
+        head = ["```{toctree}", ":hidden:", f":caption: {heading}", ""]
+        parts.append("\n".join([*head, *pages, "```\n"]))
+    return "\n".join(parts)
+
+
+def _compute(extra, fragments):
+    """The parts of pages that are computed from results and figures."""
+    import vl_convert  # of the extra "site", which nothing else here needs
+
+    results = Results()
+    entries = ledger.entries(results)
+    ways = {"root": "", "notebooks": "notebooks/", "claims": "claims.html?figure={}"}
+    tiles = gallery.tiles(results, entries)
+    (fragments / "gallery.html").write_text(gallery.gallery(tiles, **ways))
+    (fragments / "claims.html").write_text(verdicts.filterable(entries, "notebooks/").data)
+    data = json.dumps(explorer.everything(results), separators=(",", ":"))
+    (extra / "explorer.json").write_text(data)
+    (extra / "vega.js").write_text(vl_convert.javascript_bundle(vl_version=VEGA_LITE))
+
+
+if __name__ == "__main__":
+    gather(Path(sys.argv[1]).resolve())

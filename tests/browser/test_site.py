@@ -1,0 +1,142 @@
+"""The built site in a browser, without a network: `make test-site`."""
+
+import re
+from functools import cache
+from html.parser import HTMLParser
+from urllib.parse import unquote, urldefrag
+
+import pytest
+
+from browser.common import BUILT, PAGES
+from prunelib.pages import site
+
+pytestmark = pytest.mark.site
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+EMBEDDED = ("data:", "blob:")
+
+
+class Document(HTMLParser):
+    """The identifiers of a page, where it leads, and its pictures without a text."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.ids, self.links, self.silent = set(), [], []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.ids.update(filter(None, (found.get("id"), found.get("name") if tag == "a" else None)))
+        if target := found.get("href") or found.get("src"):
+            self.links.append(target)
+        if tag == "img" and not found.get("alt"):
+            self.silent.append(found.get("src"))
+
+
+@cache
+def document(path):
+    return Document(path)
+
+
+def lost(name):
+    """The links of a page inside the site that lead to no file, or to no place in it."""
+    wrong = []
+    for link in document(BUILT / name).links:
+        target, anchor = urldefrag(link)
+        if re.match(r"\w+:|//", target):
+            continue
+        target = unquote(target.partition("?")[0])
+        path = ((BUILT / name).parent / target).resolve() if target else BUILT / name
+        there = path.is_file() and path.is_relative_to(BUILT)
+        known = document(path).ids if there and path.suffix == ".html" else {unquote(anchor)}
+        if not there or (anchor and unquote(anchor) not in known):
+            wrong.append(link)
+    return wrong
+
+
+def test_every_page_of_the_navigation_was_built():
+    pages = [page for pages in site.navigation().values() for page in pages]
+    assert len(pages) > 25
+    assert [page for page in pages if f"{page}.html" not in PAGES] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_inside_the_site_leads_somewhere(name):
+    assert lost(name) == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pictures_have_a_text(name):
+    assert document(BUILT / name).silent == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_load_and_fit(page, name):
+    """Without an error or a failed request, and on a phone without scrolling sideways."""
+    page.set_viewport_size(PHONE)
+    page.goto(name)
+    sizes = "[document.documentElement.scrollWidth, document.body.scrollWidth]"
+    assert max(page.evaluate(sizes)) <= PHONE["width"]
+    page.set_viewport_size(DESK)
+    assert max(page.evaluate(sizes)) <= DESK["width"]
+    assert page.wrong == []
+
+
+def test_the_search_finds_neuron_collapse(page):
+    page.goto("index.html")
+    page.get_by_placeholder("Search").first.fill("neuron collapse")
+    page.keyboard.press("Enter")
+    found = page.locator("#search-results li a")
+    found.first.wait_for()
+    assert "05_ablations" in " ".join(a.get_attribute("href") for a in found.all())
+    assert page.wrong == []
+
+
+def test_claims_can_be_chosen_by_address_and_by_word(page):
+    page.goto("claims.html?figure=5")
+    rows = page.locator(".ledger tbody tr:visible")
+    shown = rows.evaluate_all("rows => rows.map(row => row.dataset.figure)")
+    assert len(shown) > 10
+    assert set(shown) == {"5"}
+    page.get_by_label("a word").fill("synflow")
+    page.get_by_label("verdict").select_option("supported")
+    assert 0 < rows.count() < len(shown)
+    assert all("SynFlow" in text for text in rows.all_inner_texts())
+
+
+def explorer(page, setting):
+    page.goto(f"explorer.html?setting={setting}")
+    page.locator("#explorer-controls[data-ready]").wait_for()
+
+
+def lines(page, chart):
+    """The lines of a chart: what their points say."""
+    marks = page.locator(f"[data-chart={chart}] .mark-line path[aria-label]")
+    return marks.evaluate_all("all => all.map(mark => mark.getAttribute('d'))")
+
+
+def test_the_explorer_answers(page):
+    explorer(page, "resnet8_digits")
+    before = {chart: lines(page, chart) for chart in ("accuracy", "layers", "collapse")}
+    assert [len(found) for found in before.values()] == [6, 6, 5]  # late masks have no neurons
+    page.get_by_label("SNIP", exact=True).uncheck()
+    assert len(lines(page, "accuracy")) == 5
+    page.get_by_label("SNIP", exact=True).check()
+    page.get_by_role("slider").fill("17")
+    assert page.locator("output").inner_text() == "98.2 %"
+    assert lines(page, "layers") != before["layers"]
+    page.locator("select[name=ablation]").select_option("Inverted")
+    assert (
+        "Not trained, inverted: Magnitude after training, Random"
+        in page.locator(".explorer-said").inner_text()
+    )
+    assert page.wrong == []
+
+
+def test_the_explorer_says_what_was_not_run(page):
+    explorer(page, "vgg16_cifar10")
+    said = page.locator(".explorer-said").inner_text()
+    assert re.search(
+        r"Nothing was trained of it: Figures 3 and 4 take [\d,]+ trained networks", said
+    )
+    assert lines(page, "accuracy") == []
+    assert len(lines(page, "layers")) == 5
