@@ -10,6 +10,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from prunelib import flow
 from prunelib import scores as _scores
 from prunelib.errors import BadValueError, check_sparsity
 from prunelib.networks import prunable
@@ -115,15 +116,19 @@ def prune(
     chosen = _scores.get(method)
     steps = chosen.iterations if iterations is None else iterations
     _scores.check_iterations(steps)
-    work = copy.deepcopy(model)
-    mask = full(work) if mask is None else mask
+    mask = full(model) if mask is None else mask
     start = 1 - sparsity_of(mask)
-    for n in range(1, steps + 1):
+    densities = [start ** (1 - n / steps) * (1 - sparsity) ** (n / steps) for n in range(1, steps)]
+    goals = [*(max(0.0, 1 - density) for density in densities), sparsity]
+    if method == "synflow" and not invert and hasattr(model, "input_shape"):
+        total = sum(m.numel() for m in mask.values())
+        left = [total - round(goal * total) for goal in goals]
+        if left[0] <= kept(mask):
+            return flow.prune(model, mask, left, seed)  # the same as what follows, and faster
+    work = copy.deepcopy(model)
+    for goal in goals:
         apply(work, mask)
-        ranking = rank(work, method, batch, invert, seed)
-        density = start ** (1 - n / steps) * (1 - sparsity) ** (n / steps)
-        goal = sparsity if n == steps else max(0.0, 1 - density)
-        mask = remove(ranking, goal, mask, seed)
+        mask = remove(rank(work, method, batch, invert, seed), goal, mask, seed)
     return mask
 
 
