@@ -79,7 +79,8 @@ def find(model: nn.Module, mask: Mask) -> Channels:
         graph = fx.symbolic_trace(meta)
     except Exception as error:  # whatever a forward that cannot be traced does with a proxy
         raise BadValueError(f"the network's channels cannot be traced: {error}") from error
-    ShapeProp(graph).propagate(torch.empty(1, *model.input_shape, device="meta"))
+    kind = next(model.parameters()).dtype
+    ShapeProp(graph).propagate(torch.empty(1, *model.input_shape, device="meta", dtype=kind))
     state = {n: p.detach().double().cpu() for n, p in model.named_parameters()}
     left = {n: m.cpu().flatten(2).any(2) if m.dim() > 2 else m.cpu() for n, m in mask.items()}
     constants: dict[fx.Node, Tensor] = {}
@@ -132,8 +133,9 @@ def _need(node, found, left):
         # Where a batch norm's constant enters a sum, it is all that is needed of the channel.
         needed[x] |= own & ~constant_rows(node, constants)
     elif operation(node) in SUMS:
-        for summand in node.args:
-            needed[summand] |= own & (constants[summand] != 0)
+        for summand in node.args:  # a beta of 0 learns as well as another
+            learns = isinstance(operation(summand), nn.BatchNorm2d)
+            needed[summand] |= own & (learns | (constants[summand] != 0))
     else:
         needed[x] |= own.view(len(needed[x]), -1).any(1)
 
