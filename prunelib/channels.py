@@ -62,6 +62,20 @@ def is_relu(node: fx.Node) -> bool:
     return isinstance(done, nn.ReLU) or done in ("relu", torch.relu, nn.functional.relu)
 
 
+def is_sum(node: fx.Node) -> bool:
+    """Whether a node adds two tensors."""
+    return node.op != "placeholder" and operation(node) in SUMS
+
+
+def summed(node: fx.Node) -> fx.Node | None:
+    """The sum that a node passes on, channel by channel, if any."""
+    while not is_sum(node):
+        if node.op == "placeholder" or is_layer(node):
+            return None
+        node = node.args[0]
+    return node
+
+
 def find(model: nn.Module, mask: Mask) -> Channels:
     """The channels of a network that a mask leaves something to do.
 

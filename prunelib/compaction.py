@@ -40,7 +40,8 @@ from prunelib.settings import Schedule
 
 Tensors = dict[str, Tensor]
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-SPARE = 0.1  # of the channels that a layer reads may be without weights, rather than be left out
+SPARE = 0.25  # of a tensor's channels may be dead and stay, where leaving them out costs a copy
+WIDTH = 8  # numbers of channels are multiples of it, as vectors are
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ class _Builder:
         self.network = fx.symbolic_trace(copy.deepcopy(model))
         self.graph = self.network.graph
         self.large = {node.name: node for node in self.found.graph.graph.nodes}
+        self.wanted = _wanted(self.found)
         self.has: dict[fx.Node, Tensor] = {}  # by node of the new graph, its channels of the large
         self.places: dict[str, tuple[str, tuple[Tensor, ...]]] = {}
         self.masks: Mask = {}
@@ -171,15 +173,14 @@ class _Builder:
     def _layer(self, node):
         """A convolution or linear layer of fewer rows, from fewer columns."""
         new, name = copy.copy(operation(node)), node.target
-        rows, columns = self.found.rows[name], self.found.columns[name]
-        self.has[node] = rows
+        rows = self.has[node] = self.wanted[self.large[node.name]]
+        columns = self.found.columns[name]
         if not rows.any():
             return
         before = self.has[node.args[0]]
         if not before.any():
             raise BadValueError(f"the mask leaves no path from the image to layer {name!r}")
-        if int(columns.sum()) >= (1 - SPARE) * int(before.sum()) or not columns.any():
-            columns = before
+        columns = _widened(columns, before)
         node.args = (self._only(node.args[0], columns, node), *node.args[1:])
         at = _positions(rows), _positions(columns)
         if isinstance(new, nn.Linear):
@@ -195,15 +196,18 @@ class _Builder:
         sum without it."""
         rows = self.has[node] = self.has[node.args[0]]
         new, name, at = copy.copy(operation(node)), node.target, (_positions(rows),)
-        extra = (_positions(self.found.needed[self.large[node.name]] & ~rows),)
         beta, new.num_features = new.bias.detach(), len(at[0])
+        needed = self.found.needed[self.large[node.name]].clone()
+        for user in filter(channels.is_sum, node.users):  # dead ones that stay are 0 with all betas
+            needed |= self.wanted[self.large[user.name]] & (beta != 0).cpu()
+        extra = (_positions(needed & ~rows),)
         self._replace(name, new, dict.fromkeys(("weight", "bias", *STATISTICS[:2]), at))
         if len(extra[0]):
             new.extra = nn.Parameter(_part(beta, extra))
             self.places[f"{name}.extra"] = f"{name}.bias", extra
 
     def _sum(self, node):
-        whole = self.has[node] = self.found.needed[self.large[node.name]]
+        whole = self.has[node] = self.wanted[self.large[node.name]]
         values, have = [], []
         for x in node.args:
             if (own := self.has[x] & whole).any():
@@ -242,6 +246,42 @@ class _Builder:
                 setattr(new, kind, nn.Parameter(part) if kind in new._parameters else part)
                 self.places[f"{name}.{kind}"] = f"{name}.{kind}", at
         self.network.set_submodule(name, new)
+
+
+def _wanted(found: Channels) -> dict[fx.Node, Tensor]:
+    """Which channels layers and sums have in the small network: those that are needed, and some
+    dead ones, which do no harm there either. The sums of a stage all have the same, so that a
+    shortcut passes them on as they are."""
+    wanted, stages = {}, {}
+    for node in found.graph.graph.nodes:
+        if channels.is_sum(node):
+            above = [s for s in map(channels.summed, node.args) if s]
+            stages[node] = stages[above[0]] if above else []
+            stages[node].append(node)
+    for node, stage in stages.items():
+        needed = torch.stack([found.needed[n] for n in stage]).any(0)
+        wanted[node] = _widened(needed, torch.ones_like(needed))
+    for node in found.graph.graph.nodes:
+        if is_layer(node):
+            rows = wanted[node] = found.needed[node]
+            sums = [user for norm in node.users for user in norm.users if user in stages]
+            if sums:
+                wanted[node] = _widened(rows, rows | wanted[sums[0]])
+            elif operation(node).bias is None:  # else rounding sets dead ones free
+                wanted[node] = _widened(rows, torch.ones_like(rows))
+    return wanted
+
+
+def _widened(some: Tensor, all_: Tensor) -> Tensor:
+    """Some of all channels, and of the others all, where they are few, or else the first ones up to
+    a multiple of `WIDTH`; none if there are none."""
+    count = int(some.sum())
+    if count >= (1 - SPARE) * int(all_.sum()) and count:
+        return all_
+    others = _positions(all_ & ~some)[: -count % WIDTH]
+    some = some.clone()
+    some[others] = True
+    return some
 
 
 def _positions(flags):
@@ -283,7 +323,8 @@ class _Sum(nn.Module):
                 1, *tensors[0]
             )
         if constants:
-            constant = sum(first.new_zeros(self.width).index_add(0, i, x) for i, x in constants)
+            nothing = first.new_zeros(self.width)
+            constant = sum(nothing.index_add(0, i, x.to(first.dtype)) for i, x in constants)
             first = first + constant[:, None, None]
         for at, x in tensors[1:]:
             first = first + x if len(at) == self.width else first.index_add(1, at, x)
