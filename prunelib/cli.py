@@ -185,6 +185,12 @@ def run(
             "an open network"
         ),
     ] = None,
+    compact: Annotated[
+        bool,
+        typer.Option(
+            "--compact", help="train masked networks without their dead channels, where that pays"
+        ),
+    ] = False,
 ) -> None:
     """Train what the store misses. Stopped at any moment, the same command goes on."""
     chosen = _chosen(setting, profile, figure, table, method, sparsity, ablation, replicates)
@@ -203,6 +209,7 @@ def run(
         minutes=minutes,
         output=records,
         cluster=cluster,
+        compact=compact,
     )
     print(f"Trained {trained} runs; results in {store.path(setting, profile)}")
     if left := len(store.missing(chosen)):

@@ -125,7 +125,7 @@ def compact(model: nn.Module, mask: Mask) -> Compact:
     for node in list(builder.graph.nodes):
         builder.convert(node)
     network = builder.finish()
-    network.train(model.training)
+    network.train(model.training).to(next(model.parameters()).device)
     network.network, network.input_shape = getattr(model, "network", None), model.input_shape
     tensors = network.state_dict()
     places = {name: at for name, at in builder.places.items() if name in tensors}

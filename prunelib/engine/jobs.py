@@ -34,6 +34,7 @@ class Job:
         deadline: in seconds since the epoch.
         methods: the methods that the caller has registered, pickled; workers do not import them.
         caller: the process that they are registered in already.
+        compact: whether masked networks are trained without their dead channels (`compaction`).
     """
 
     name: str
@@ -45,6 +46,7 @@ class Job:
     deadline: float
     methods: bytes
     caller: str
+    compact: bool = False
 
     def checkpoints(self) -> Folder:
         """The caller's folder of states."""
