@@ -211,6 +211,12 @@ def run(
     ] = None,
     cluster: Cluster = None,
     file: Files = None,
+    compact: Annotated[
+        bool,
+        typer.Option(
+            "--compact", help="train masked networks without their dead channels, where that pays"
+        ),
+    ] = False,
 ) -> None:
     """Train what the store misses. Stopped at any moment, the same command goes on."""
     _load(file)
@@ -230,6 +236,7 @@ def run(
         minutes=minutes,
         output=records,
         cluster=cluster,
+        compact=compact,
     )
     print(f"Trained {trained} runs; results in {store.path(setting, profile)}")
     if left := len(store.missing(chosen)):

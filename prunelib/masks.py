@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from prunelib import methods
+from prunelib import flow, methods
 from prunelib import scores as _scores
 from prunelib.errors import BadValueError, check_sparsity
 from prunelib.methods import Data
@@ -149,17 +149,21 @@ def prune(
     if chosen.kind == "mask":
         plain = mask is None and steps == 1 and not invert
         return _whole(model, chosen, sparsity, batch, seed, plain)
-    work = copy.deepcopy(model)
-    mask = full(work) if mask is None else mask
+    mask = full(model) if mask is None else mask
     start = 1 - sparsity_of(mask)
     if chosen.revives and _count(mask, sparsity) > kept(mask):
         raise BadValueError(
             f"sparsity {sparsity} is below the mask's own ({sparsity_of(mask):.6f}): a mask is "
             "pruned further, never less"
         )
-    for n in range(1, steps + 1):
-        density = start ** (1 - n / steps) * (1 - sparsity) ** (n / steps)
-        goal = sparsity if n == steps else max(0.0, 1 - density)
+    densities = [start ** (1 - n / steps) * (1 - sparsity) ** (n / steps) for n in range(1, steps)]
+    goals = [*(max(0.0, 1 - density) for density in densities), sparsity]
+    if method == "synflow" and not invert and hasattr(model, "input_shape"):
+        left = [_count(mask, goal) for goal in goals]
+        if left[0] <= kept(mask):
+            return flow.prune(model, mask, left, seed)  # the same as what follows, and faster
+    work = copy.deepcopy(model)
+    for goal in goals:
         if not chosen.revives:
             apply(work, mask)
         ranking = rank(work, method, batch, invert, seed, goal, mask)

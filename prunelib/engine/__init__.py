@@ -35,6 +35,7 @@ def train(
     minutes: float | None = None,
     output: Path | None = None,
     cluster: str | None = None,
+    compact: bool = False,
 ) -> int:
     """Train what the store misses, record each run when it ends; returns how many were recorded.
 
@@ -64,6 +65,9 @@ def train(
         cluster: the address of a Dask scheduler, as "tcp://host:8786", or "slurm". Its workers
             need this package and the data, but no folder in common with this machine; where they
             see the store's folder, groups that a lost worker had begun go on from there.
+        compact: whether a masked network is trained as the smaller one that `compaction` makes of
+            it, where networks are not stacked; its record says so as its engine. Of a VGG that is
+            another network, by rounding: see there.
 
     Raises:
         PrunelibError: whatever bad input met on the way; finished runs are kept.
@@ -71,7 +75,9 @@ def train(
             checkpointed.
     """
     store = store or Store()
-    return campaign.run(runs, store, workers, device, progress, precision, minutes, output, cluster)
+    return campaign.run(
+        runs, store, workers, device, progress, precision, minutes, output, cluster, compact
+    )
 
 
 def measure(

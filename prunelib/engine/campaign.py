@@ -39,6 +39,7 @@ def run(
     minutes: float | None = None,
     output: Path | None = None,
     cluster: str | None = None,
+    compact: bool = False,
 ) -> int:
     """Carry out the Runs that a store misses; the arguments are those of `engine.train`."""
     device, precision = check_device(device), check_precision(precision, device)
@@ -57,7 +58,7 @@ def run(
     pairs = {(run.setting, run.profile) for run in runs}
     with store.hold(pairs, lambda sentence: print(f"prunelib: {sentence}", file=sys.stderr)):
         missing = store.missing(runs)
-        job = make_job(missing, store, device, precision, deadline)
+        job = make_job(missing, store, device, precision, deadline, compact)
         with _place(workers, cluster, minutes is not None, job.name) as place:
             return _Campaign(runs, store, job, place, output, progress).run()
 
@@ -83,7 +84,12 @@ def _place(workers, cluster, killable, name):
 
 
 def make_job(
-    runs: list[Run], store: Store, device: str, precision: str, deadline: float = math.inf
+    runs: list[Run],
+    store: Store,
+    device: str,
+    precision: str,
+    deadline: float = math.inf,
+    compact: bool = False,
 ) -> jobs.Job:
     """What the tasks of these Runs have in common; DatasetError as of `fingerprints`."""
     folder = store.root / ".checkpoints"
@@ -98,6 +104,7 @@ def make_job(
         deadline,
         own.pack({run.method for run in runs}, {run.setting for run in runs}),
         jobs.this_process(),
+        compact,
     )
 
 

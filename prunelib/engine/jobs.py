@@ -35,6 +35,7 @@ class Job:
         deadline: in seconds since the epoch.
         own: the methods and settings that the caller has registered, for workers to register.
         caller: the process that they are registered in already.
+        compact: whether masked networks are trained without their dead channels (`compaction`).
     """
 
     name: str
@@ -46,6 +47,7 @@ class Job:
     deadline: float
     own: Luggage
     caller: str
+    compact: bool = False
 
     def checkpoints(self) -> Folder:
         """The caller's folder of states."""

@@ -1,20 +1,24 @@
 """Train one group of Runs as a program: begun or resumed, watched, and halved if need be."""
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from prunelib import datasets, masks, networks, settings
-from prunelib.engine import memory, programs
+import torch
+
+from prunelib import compaction, datasets, masks, networks, scores, settings
+from prunelib.engine import memory, programs, wide
 from prunelib.engine.checkpoints import State, Tensors, dump
 from prunelib.engine.groups import Task
 from prunelib.engine.jobs import Advance, Done, Job
 from prunelib.engine.starts import Starts
-from prunelib.errors import PrunelibError
+from prunelib.errors import BadValueError, PrunelibError
 from prunelib.results.records import Trained
 
 SAVE = 60  # seconds of training between checkpoints of a group, at least
 COST = 50  # and so many times what the last checkpoint took, at least
+COMPACT = "compact"  # marks the checkpoint of a group of small networks
 LONG = 60  # seconds before the end of a budget in which a group is checkpointed when it may be cut
 
 
@@ -43,7 +47,7 @@ def _train_program(task: Task, job: Job, states: Mapping[State, Tensors], advanc
     first = task.runs[0]
     schedule = settings.schedule(first.setting, first.profile)
     dataset = datasets.load(settings.get(first.setting).dataset).to(job.device)
-    program, spent = _resumed(task, job, schedule)
+    program, spent = _resumed(task, job, states, schedule)
     if program is None:
         program = _begun(task, job, states, schedule)
         if program is None:
@@ -56,7 +60,6 @@ def _train_program(task: Task, job: Job, states: Mapping[State, Tensors], advanc
     shared = job.provenance(first, True) | {
         "epochs": schedule.epochs,
         "seconds": (time.perf_counter() - watch.began) / len(task.runs),
-        "engine": type(program).__name__.lower(),
         "precision": job.precision,
     }
     records = [
@@ -65,7 +68,8 @@ def _train_program(task: Task, job: Job, states: Mapping[State, Tensors], advanc
             test_accuracy=outcome.test_accuracy,
             test_loss=outcome.test_loss,
             train_loss=outcome.train_loss,
-            kept_weights=masks.kept(program.mask(k)),
+            kept_weights=program.kept.get(k) or masks.kept(program.mask(k)),
+            engine="compact" if k in program.kept else type(program).__name__.lower(),
             **shared,
         )
         for k, (run, outcome) in enumerate(zip(task.runs, outcomes, strict=True))
@@ -85,7 +89,23 @@ def _begun(
         with memory.scoring():
             made.append(starts.start(run))
     models, mask = (list(part) for part in zip(*made, strict=True))
-    return programs.make(models, mask, schedule, job.precision, _gradual(task))
+    return _program(task, job, models, mask, schedule)
+
+
+def _program(task, job, models, mask, schedule) -> programs.Program:
+    """The program of these networks, or of the smaller ones that stand for them; `program.kept`
+    says how many weights the masks of those keep, dead ones included."""
+    kept = {}
+    if job.compact and not wide.pays(models[0].network):
+        for k, run in enumerate(task.runs):
+            if run.method in scores.UNSCORED:
+                continue
+            with contextlib.suppress(BadValueError):  # cut in two, it is trained as it is
+                small = compaction.compact(models[k], mask[k])
+                kept[k], models[k], mask[k] = masks.kept(mask[k]), small.network, small.mask
+    program = programs.make(models, mask, schedule, job.precision, _gradual(task))
+    program.kept = kept
+    return program
 
 
 def _gradual(task: Task) -> list[float | None]:
@@ -93,7 +113,7 @@ def _gradual(task: Task) -> list[float | None]:
 
 
 def _resumed(
-    task: Task, job: Job, schedule: settings.Schedule
+    task: Task, job: Job, states: Mapping[State, Tensors], schedule: settings.Schedule
 ) -> tuple[programs.Program | None, float]:
     """The program of an unfinished group where it was left, of the task's runs alone, and the
     seconds spent on it; None and 0 where there is none.
@@ -115,10 +135,16 @@ def _resumed(
     passed = [s for s in task.keep if s[1] != "end" and s[1] < done and not folder.read(*s)]
     if passed and not task.record:  # trained for states alone, one of which it would not meet again
         return None, 0.0
-    network = settings.get(task.runs[0].setting).network
-    models = [networks.build(network).to(job.device) for _ in task.runs]
-    full = [masks.full(model) for model in models]
-    program = programs.make(models, full, schedule, job.precision, _gradual(task))
+    if (COMPACT in tensors) != job.compact:
+        return None, 0.0
+    if job.compact:  # what a small network is a part of is known from its mask alone
+        program = _begun(task, job, states, schedule)
+        if program is None:
+            return None, 0.0
+    else:
+        network = settings.get(task.runs[0].setting).network
+        models = [networks.build(network).to(job.device) for _ in task.runs]
+        program = _program(task, job, models, [masks.full(m) for m in models], schedule)
     for k, run in enumerate(task.runs):
         prefix = f"{runs.index(run)}/"
         own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
@@ -172,6 +198,8 @@ class _Watch:
             for k in range(program.count)
             for name, tensor in program.pack(k).items()
         }
+        if self.job.compact:
+            packed[COMPACT] = torch.ones(1)
         folder = self.job.checkpoints()
         spent = time.perf_counter() - self.began
         for (run, step), content in self.states.items():
