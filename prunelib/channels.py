@@ -113,6 +113,9 @@ def _constants(node, constants, left, state):
     if node.op == "placeholder":
         return torch.full((shape(node)[1],), torch.nan, dtype=torch.float64)
     done, x = operation(node), constants[node.args[0]]
+    grouped = getattr(done, "groups", 1) != 1
+    if grouped or (isinstance(done, nn.BatchNorm2d) and not _closed(node)):
+        raise BadValueError(f"a network with {done!r} cannot be compacted: of {node.target!r}")
     if is_layer(node):
         varies = (left[f"{node.target}.weight"] & (x != 0)).any(1)
         bias = state.get(f"{node.target}.bias", torch.zeros(len(varies), dtype=torch.float64))
@@ -126,6 +129,12 @@ def _constants(node, constants, left, state):
     if not (done in _SAME or isinstance(done, tuple(k for k in _SAME if isinstance(k, type)))):
         raise BadValueError(f"a network with {done!r} cannot be compacted")
     return x.repeat_interleave(shape(node)[1] // len(x))  # flattened, a channel is many
+
+
+def _closed(norm):
+    """Whether all that follows a batch norm, or a sum with it, is ReLU: else a beta of 0 learns."""
+    after = [u for user in norm.users for u in (user.users if is_sum(user) else [user])]
+    return all(map(is_relu, after))
 
 
 def _need(node, found, left):

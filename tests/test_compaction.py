@@ -266,8 +266,17 @@ def test_a_mask_that_cuts_the_network_is_refused():
         compaction.compact(model, mask)
 
 
-def test_unknown_parts_are_refused():
-    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Sigmoid())
-    model.input_shape = (1, 4, 4)
-    with pytest.raises(BadValueError, match=r"Sigmoid\(\) cannot be compacted"):
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [nn.Conv2d(2, 2, 1), nn.Sigmoid()],
+        [nn.Conv2d(2, 2, 1, groups=2), nn.ReLU()],
+        [nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1)],
+    ],
+)
+def test_parts_of_which_nothing_is_known_are_refused(parts):
+    """The last: without a ReLU behind it, a beta of 0 gets a gradient."""
+    model = nn.Sequential(*parts)
+    model.input_shape = (2, 4, 4)
+    with pytest.raises(BadValueError, match="cannot be compacted"):
         compaction.compact(model, masks.full(model))
