@@ -25,19 +25,25 @@ def results(tmp_path, monkeypatch):
     monkeypatch.setenv("PRUNELIB_RESULTS", str(tmp_path / "results"))
 
 
+@pytest.fixture(autouse=True)
+def figures():
+    """The figures that a test includes a method in are as they were after it."""
+    before, own = dict(FIGURES), list(grids._own)
+    yield
+    FIGURES.clear()
+    FIGURES.update(before)
+    grids._own[:] = own
+
+
 @pytest.fixture
 def halved(registry):
     """A method that is registered for one test: half of each magnitude."""
-    figures, own = dict(FIGURES), list(grids._own)
 
     @scores.register("halved", needs_data=False)
     def halved(model, batch):
         return {n: model.get_parameter(n).detach().abs() / 2 for n in networks.prunable(model)}
 
-    yield scores.get("halved").name
-    FIGURES.clear()
-    FIGURES.update(figures)
-    grids._own[:] = own
+    return scores.get("halved").name
 
 
 def test_checks_are_the_papers_own_claims_with_the_method_in_them(halved):
@@ -172,3 +178,4 @@ def test_a_method_that_changes_its_mind_is_not_trained(results, registry, tmp_pa
     with pytest.raises(BadValueError, match="'fickle' gives something else the second time"):
         pages.report("fickle", *SMALL, folder=tmp_path)
     assert not list(tmp_path.glob("*.html"))
+    assert not grids._own

@@ -122,9 +122,9 @@ def report(
         PrunelibError: bad input, or a method that does not keep to what it promised; one sentence.
     """
     enter_notebook((*PARAMETERS, *JUDGED))
+    _check(method, setting)
     runs = trained_runs(method, setting, profile, replicates)
     read = mask_runs(method, setting, profile, replicates)
-    _check(method, setting)
     store = Store()
     if train:
         engine.train(runs, store, **how)
