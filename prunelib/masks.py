@@ -158,7 +158,7 @@ def prune(
         )
     densities = [start ** (1 - n / steps) * (1 - sparsity) ** (n / steps) for n in range(1, steps)]
     goals = [*(max(0.0, 1 - density) for density in densities), sparsity]
-    if method == "synflow" and not invert and hasattr(model, "input_shape"):
+    if chosen.function is _scores.synflow and not invert and hasattr(model, "input_shape"):
         left = [_count(mask, goal) for goal in goals]
         if left[0] <= kept(mask):
             return flow.prune(model, mask, left, seed)  # the same as what follows, and faster

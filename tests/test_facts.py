@@ -276,12 +276,14 @@ def test_the_printed_formula_would_let_sparsity_fall():
 
 def test_iterations_that_prune_unevenly_are_found(monkeypatch):
     assert FACTS["unevenness of iterations"]("lenet_mnist") < 1e-3
-    remove = masks.remove
+    prune = masks.flow.prune
 
-    def late(z, sparsity, mask, seed):
-        return remove(z, sparsity if sparsity > 0.93 else 0.9 * sparsity, mask, seed)
+    def late(model, mask, left, seed):
+        total = sum(m.numel() for m in mask.values())
+        later = [n if n < 0.07 * total else total - round(0.9 * (total - n)) for n in left]
+        return prune(model, mask, later, seed)
 
-    monkeypatch.setattr(masks, "remove", late)
+    monkeypatch.setattr(masks.flow, "prune", late)
     assert FACTS["unevenness of iterations"]("lenet_mnist") > 0.05
 
 

@@ -151,6 +151,7 @@ def slow(model, batch):
 runs = figure_runs(3, "lenet_digits", "smoke", replicates=5)
 if method != "none":
     scores.register(method, needs_data=False)(globals()[method])
+    (folder / "recorded-as").write_text(scores.get(method).name)
     own = [Run("lenet_digits", "smoke", method, 0.5, replicate=r) for r in range(5)]
     runs = own + (runs if method == "endless" else [])
 executors.GRACE = 1000

@@ -40,8 +40,10 @@ def test_what_is_in_training_is_checkpointed_first(store, registry, begun_at, nu
     assert errors.count("Traceback") == (number == signal.SIGINT)  # the script's own, no worker's
     assert errors.endswith("KeyboardInterrupt\n" if number == signal.SIGINT else SENTENCE)
     assert len(unfinished(store)) == workers
-    scores.register("slow", needs_data=False)(lambda model, batch: scores.magnitude(model))
-    own = [run("slow", replicate=r) for r in range(5)]
+    name = (store.root.parent / "recorded-as").read_text()  # with the digest of its source
+    quick = scores.Method(name, lambda model, batch: scores.magnitude(model), needs_data=False)
+    scores.METHODS[name] = quick
+    own = [run(name, replicate=r) for r in range(5)]
     before = len(results(store))
     assert train(own, store) == 5 - before
     assert len([done for done in begun_at if 3 <= done < 10]) == workers
