@@ -79,7 +79,7 @@ def read_off(results: Results, setting: str) -> list[dict[str, Any]]:
             # None of these moves a weight to another layer, and new weights leave the mask alone.
             for ablation in ("none", "shuffle", "reinit"):
                 neurons = shares.get((method, "none" if ablation == "reinit" else ablation), [])
-                about = (style.METHODS[method].label, style.VARIANTS[ablation].label)
+                about = (style.method(method).label, style.VARIANTS[ablation].label)
                 about = dict(zip(("method", "ablation"), about, strict=True))
                 about["sparsity"] = _percent(sparsity)
                 rows.append(about | {"layers": proportions, "collapse": neurons})
