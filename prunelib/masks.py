@@ -26,7 +26,7 @@ Mask = dict[str, Tensor]
 def register(
     name: str, needs_data: bool = True, batches: int | None = None
 ) -> Callable[[Callable[..., Mask]], Callable[..., Mask]]:
-    """Decorator that makes a function to a mask usable wherever a method name is.
+    """Decorator that makes a function to a mask usable wherever a method name is::
 
         @masks.register("mine_too", needs_data=False)
         def mine_too(model, sparsity, seed):

@@ -133,7 +133,7 @@ NETWORKS = {
 
 
 def register(name: str, input_shape: tuple[int, ...]) -> Callable[[Callable], Callable]:
-    """Decorator that makes a constructor of a network of one's own usable in a setting.
+    """Decorator that makes a constructor of a network of one's own usable in a setting::
 
         @networks.register("my_net", input_shape=(1, 8, 8))
         def my_net():

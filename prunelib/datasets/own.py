@@ -17,7 +17,7 @@ AUGMENTATIONS = ("none", *PADDING, "resized_crop")
 
 
 def register(name: str, augmentation: str = "none") -> Callable[[Callable], Callable]:
-    """Decorator that makes a function to a dataset of one's own usable in a setting.
+    """Decorator that makes a function to a dataset of one's own usable in a setting::
 
         @datasets.register("blobs")
         def blobs():
