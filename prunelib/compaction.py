@@ -23,8 +23,8 @@ What is dead, and what becomes of it in training by SGD with momentum and weight
    Only for the running mean does b matter, which follows it as it decays.
 
 In evaluation mode, running mean and variance of a dead channel (1, 2) having gone to 0, or to b, by
-batch norm's own momentum, a channel is beta again; with a bias and a running mean that lags behind
-it by some 1e-4 b, a little more or less.
+batch norm's own momentum, a channel is beta again, with a bias up to what the running mean lags
+behind it.
 """
 
 import copy

@@ -195,6 +195,11 @@ def test_the_citation_is_of_this_version_and_names_both_papers():
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
+def test_documents_have_no_conflict_that_a_merge_left(document):
+    assert not re.search(r"^(<{7} |>{7} )", (ROOT / document).read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents_show_only_files_that_exist(document):
     for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / document).read_text()):
         assert (ROOT / target).exists(), target

@@ -16,6 +16,7 @@ from prunelib.findings import claims, ledger
 from prunelib.findings.claims import Claim
 from prunelib.findings.ledger import Entry
 from prunelib.findings.measures import Results
+from prunelib.findings.statistics import ELSEWHERE
 from prunelib.runs import Curve
 
 
@@ -157,9 +158,8 @@ def answers(found: Sequence[Entry], label: str) -> list[str]:
 
 def _holds(entry):
     """Whether a check is true; None where that is not decided."""
-    return {"supported": True, "agrees": True, "not supported": False, "differs": False}.get(
-        entry.verdict
-    )
+    words = {"supported": True, "not supported": False}
+    return (words | {ELSEWHERE[word]: holds for word, holds in words.items()}).get(entry.verdict)
 
 
 def _said(entry):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from prunelib import channels, datasets, masks, networks, scores, settings
+from prunelib import channels, masks, networks, scores, settings
 from prunelib.errors import DatasetError
 from prunelib.paths import project_root, write_atomically
 from prunelib.runs import EARLY_METHODS
@@ -80,12 +80,11 @@ def measure(setting: str, methods: Iterable[str] = METHODS) -> pd.DataFrame:
     network, rows = settings.get(setting).network, []
     model = networks.build(network, 0)
     for method in methods:
-        chosen = scores.get(method)
         try:
-            batch = datasets.scoring_batch(setting, 0) if chosen.needs_data else None
+            batch = scores.data(method, setting)
         except DatasetError:
             continue
-        ranking = masks.rank(model, method, batch) if chosen.iterations == 1 else None
+        ranking = masks.rank(model, method, batch) if scores.get(method).ranks_once else None
         for sparsity in map(settings.sparsity, levels(setting)):
             if ranking:
                 mask = masks.remove(ranking, sparsity)

@@ -44,7 +44,7 @@ def accuracies(results: Results, setting: str, profile: str) -> list[dict[str, A
     table = results.table(TRAINED, setting, profile)
     rows = []
     for name, curve in {"Unpruned": DENSE, **LINES}.items():
-        label = style.METHODS[name].label if name in style.METHODS else name
+        label = style.method(name).label
         for ablation, look in style.VARIANTS.items():
             change = {"init": ablation} if ablation == "fixed_variance" else {"ablation": ablation}
             found = statistics.over_replicates(table, replace(curve, **change).at(setting, profile))

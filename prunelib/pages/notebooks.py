@@ -14,7 +14,6 @@ from papermill.exceptions import PapermillExecutionError
 from tqdm.auto import tqdm
 
 from prunelib.errors import PrunelibError, StoreError, UnknownNameError, check_name
-from prunelib.pages.page import JUDGED, PARAMETERS
 from prunelib.paths import project_root
 
 TIMEOUT = 24 * 3600  # seconds a cell
@@ -53,8 +52,7 @@ def execute(path: Path, output: Path, parameters: dict | None = None) -> None:
         PrunelibError: a cell failed; the sentence is the cell's own where it is one of ours.
     """
     for name in parameters or {}:
-        judged = JUDGED if path.stem.startswith("X") else ()
-        check_name("notebook parameter", name, (*PARAMETERS, *judged))
+        check_name("notebook parameter", name, papermill.inspect_notebook(path))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output.parent):

@@ -196,7 +196,7 @@ def _against(found: list[Entry]) -> str:
     for name, belongs in EVIDENCE.items():
         own = [entry for entry in found if belongs(entry)]
         parts.append(f"### {name}: {verdicts.counted(own)}")
-        against = verdicts.table(e for e in own if e.verdict in ("not supported", "differs"))
+        against = verdicts.table(e for e in own if e.verdict in verdicts.AGAINST)
         if len(against):
             shown = against.drop(columns=["allowed", "verdict", "at half, twice the margin"])
             parts.append(shown.to_markdown(index=False, disable_numparse=True))
@@ -219,7 +219,7 @@ def highlights(found: list[Entry]) -> str:
             at = [e for e in own if e.verdict == verdict]
             if at and verdict != "not run":
                 names = [f"{title(e.setting)} ({e.replicates})" for e in at]
-                if verdict in ("differs", "not supported"):  # say where
+                if verdict in verdicts.AGAINST:  # say where
                     names = [
                         n + (f", {e.ends}" if e.ends else "")
                         for n, e in zip(names, at, strict=True)

@@ -26,6 +26,7 @@ LOOKS = {
     "not supported": ("#c23b00", "X"),
     "not run": ("#d4d8da", "."),
 }
+AGAINST = ("not supported", "differs")  # a claim
 EXACT = "exact numbers"
 GROUPS = {
     "exact numbers": lambda e: e.rests_on == EXACT,
@@ -186,12 +187,12 @@ def answer(entries: Sequence[Entry], setting: str, profile: str) -> Markdown:
         entries: of the sections in question. setting, profile: names.
     """
     own = [e for e in entries if here(e, setting, profile)]
-    about, bad = f"{setting}, profile {profile}", ("not supported", "differs")
+    about = f"{setting}, profile {profile}"
     lines = [f"**What was found here** ({about}): {counted(own)}.\n"]
     if not own:
         lines = [f"**What was found**: {counted(entries)}; no claim is about {setting}.\n"]
     for verdict in LOOKS:
-        named = own or [e for e in entries if e.verdict in bad]
+        named = own or [e for e in entries if e.verdict in AGAINST]
         said = dict.fromkeys(f"{e.claim} ({e.id})" for e in named if e.verdict == verdict)
         if said and verdict != "not run":
             lines.append(f"- *{verdict}*: {'; '.join(said)}.")
