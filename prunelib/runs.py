@@ -50,9 +50,9 @@ class Run:
         object.__setattr__(self, "sparsity", check_sparsity(self.sparsity))
         if type(self.replicate) is not int or self.replicate < 0:
             raise BadValueError(f"replicate {self.replicate!r} is not a whole number from 0")
+        last = settings.schedule(self.setting, self.profile).iterations
         for name in ("prune_at", "weights_from"):
             step = getattr(self, name)
-            last = settings.schedule(self.setting, self.profile).iterations
             if step != "end" and not (type(step) is int and 0 <= step < last):
                 raise BadValueError(f"{name} {step!r} is not 'end' or a step in 0 … {last - 1}")
         plain = (self.sparsity, self.ablation, self.prune_at, self.weights_from)
@@ -186,6 +186,8 @@ class Curve:
 
     def at(self, setting: str, profile: str, step: int | str = 0) -> "Curve":
         """The same curve with its steps as numbers: "k" is `step`."""
+        if not {"k", "rewind"} & {self.prune_at, self.weights_from}:
+            return self
         known = {"k": step, "rewind": settings.schedule(setting, profile).rewind_step}
         return replace(
             self,
