@@ -265,7 +265,11 @@ def merge(
 def bench(
     setting: Annotated[
         list[str] | None,
-        typer.Option("--setting", "-s", help="repeat for several; LeNet and ResNet-20 by default"),
+        typer.Option(
+            "--setting",
+            "-s",
+            help="repeat for several; two small ones and ResNet-20 by default",
+        ),
     ] = None,
     count: Annotated[
         int | None,
@@ -278,17 +282,28 @@ def bench(
         int, _number(int, "--repetitions", help="the median of so many is printed")
     ] = 7,
 ) -> None:
-    """Measure how fast this machine trains: the engine beside the plain loop in one process."""
+    """Measure how fast this machine trains: the engine beside the loops that one would write.
+
+    The plain loop runs in one process, in fp32; the same with channels last in the engine's
+    precision, and compiled, in as many processes as the engine. The peak is that of square matrix
+    products.
+    """
     from prunelib import engine
 
     print(f"Model-images a second; medians of {repetitions} interleaved repetitions.")
-    columns = "{:30} {:>8} {:>9} {:>12} {:>12} {:>6} {:>8}"
-    heads = ("setting", "networks", "precision", "plain loop", "engine", "ratio", "TFLOP/s")
-    print(columns.format(*heads))
-    for name in setting or ("lenet_mnist", "resnet20_cifar10"):
+    columns = "{:30} {:>8} {:>9} {:>10} {:>13} {:>10} {:>10} {:>13} {:>8} {:>8}"
+    heads = ("plain loop", "channels last", "compiled", "engine", "ratio to best", "TFLOP/s")
+    print(columns.format("setting", "networks", "precision", *heads, "of peak"))
+    for name in setting or ("lenet_mnist", "resnet8_digits", "resnet20_cifar10"):
         s = engine.bench(name, count, device, precision, workers, repetitions)
-        speeds = (f"{s.plain:,.0f}", f"{s.engine:,.0f}", f"{s.ratio:.2f}", f"{s.tflops:.3f}")
-        print(columns.format(s.setting, s.count, s.precision, *speeds), flush=True)
+        loops = [f"{s.loops[n]:,.0f}" if n in s.loops else "no compiler" for n in heads[:3]]
+        found = (
+            f"{s.engine:,.0f}",
+            f"{s.ratio:.2f}",
+            f"{s.tflops:.3f}",
+            f"{s.tflops / s.peak:.0%}",
+        )
+        print(columns.format(s.setting, s.count, s.precision, *loops, *found), flush=True)
 
 
 @app.command()

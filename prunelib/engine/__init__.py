@@ -11,11 +11,12 @@ what is needed and how long it takes here, `bench` how fast this machine trains.
 - `executors`, `cluster`: where tasks run
 - `campaign`: who hands them out and records what comes back
 - `speed`: calibration
+- `beside`: the loops that the engine is measured beside
 """
 
 from pathlib import Path
 
-from prunelib.engine import campaign, speed
+from prunelib.engine import beside, campaign, speed
 from prunelib.engine.executors import check_workers
 from prunelib.errors import BadValueError
 from prunelib.results.records import MASK, Kind
@@ -144,17 +145,17 @@ def bench(
     precision: str | None = None,
     workers: int | None = None,
     repetitions: int = 7,
-) -> speed.Speed:
-    """How fast this machine trains a setting: the engine beside the plain loop.
+) -> beside.Speed:
+    """How fast this machine trains a setting: the engine beside the loops that one would write.
 
     The plain loop of `training` runs in this process, in fp32, with all the threads that PyTorch
-    takes; the engine's programs in its workers, all at a time.
+    takes; the others and the engine's programs in its workers, all at a time. See `beside`.
 
     Args:
         setting: a name.
         count: networks in each program; by default as many as `train` puts into one.
         device, precision, workers: as for `train`.
-        repetitions: how many stretches of either, interleaved.
+        repetitions: how many stretches of each, interleaved.
     """
     device = campaign.check_device(device)
     precision = campaign.check_precision(precision, device)
@@ -162,4 +163,4 @@ def bench(
     count = speed.width(setting, device, precision) if count is None else count
     if count < 1 or repetitions < 1:
         raise BadValueError(f"count {count}, repetitions {repetitions}: give numbers from 1")
-    return speed.compare(setting, count, device, precision, workers, repetitions)
+    return beside.compare(setting, count, device, precision, workers, repetitions)

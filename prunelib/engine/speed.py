@@ -1,23 +1,20 @@
 """How fast this machine trains and scores: calibrations of a second or two, on noise.
 
-`stretch` measures training in model-images a second, of the plain loop or of a program; `width` and
-`estimate` decide by it how many networks are trained as one program and how long Runs take;
-`compare` is what `prunelib bench` prints.
+`stretch` measures training in model-images a second, of a program or of a loop; `width` and
+`estimate` decide by it how many networks are trained as one program and how long Runs take.
 """
 
 import functools
 import math
-import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-from tqdm.auto import tqdm
+from torch import nn
 
 from prunelib import datasets, masks, networks, provenance, scores, settings, training
 from prunelib.engine import executors, groups, memory, programs, wide
-from prunelib.errors import PrunelibError
 from prunelib.results.records import END, TRAINED
 from prunelib.results.store import Store
 from prunelib.runs import Run
@@ -29,34 +26,18 @@ EXAMPLES = 2000  # of the synthetic dataset that is trained on
 LARGEST = 5e11  # floating-point operations of an iteration that is measured on a CPU
 
 
-@dataclass(frozen=True)
-class Speed:
-    """Medians over interleaved repetitions: model-images a second of the plain loop and of the
-    engine, the ratio of the two, and the engine's TFLOP a second."""
-
-    setting: str
-    count: int
-    precision: str
-    plain: float
-    engine: float
-    ratio: float
-    tflops: float
-
-
-def summary(setting: str, count: int, precision: str, pairs: list[tuple[float, float]]) -> Speed:
-    """A Speed from pairs of model-images a second, plain loop and engine."""
-    plain, engine = (statistics.median(values) for values in zip(*pairs, strict=True))
-    ratio = statistics.median(engine / plain for plain, engine in pairs)
-    tflops = engine * networks.flops(settings.get(setting).network) / 1e12
-    return Speed(setting, count, precision, plain, engine, ratio, tflops)
-
-
 def speed(setting: str, count: int, precision: str, device: str) -> float:
     """Model-images a second of a program of `count` networks: one stretch after a warm-up."""
     return stretch(setting, count, precision, device)()
 
 
-def stretch(setting: str, count: int, precision: str | None, device: str) -> Callable[[], float]:
+def stretch(
+    setting: str,
+    count: int,
+    precision: str,
+    device: str,
+    prepared: Callable[[nn.Module], nn.Module] | None = None,
+) -> Callable[[], float]:
     """A function that trains for `LEAST` seconds or more and returns model-images a second.
 
     It trains on made-up images in the setting's batch size (on a CPU large networks in smaller
@@ -64,8 +45,9 @@ def stretch(setting: str, count: int, precision: str | None, device: str) -> Cal
 
     Args:
         setting: a name. count: how many networks the program trains.
-        precision: of the program; None is the plain loop of `training`, for one network.
+        precision: of the program.
         device: "cpu" or "cuda".
+        prepared: makes of a network what the loop of `training` trains, in place of a program.
     """
     chosen = settings.get(setting)
     batch = chosen.batch_size
@@ -81,16 +63,18 @@ def stretch(setting: str, count: int, precision: str | None, device: str) -> Cal
     )
     models = [networks.build(chosen.network, k).to(device) for k in range(count)]
     mask = [masks.prune(m, "random", 0.5, seed=k) for k, m in enumerate(models)]
-    if precision is not None:
+    if prepared:
+        model = prepared(models[0])
+    else:
         program = programs.make(models, mask, schedule, precision)
 
     def seconds(iterations):
         if device == "cuda":
             torch.cuda.synchronize()
         began = time.perf_counter()
-        if precision is None:
+        if prepared:
             part = replace(schedule, iterations=iterations)
-            training.train(models[0], dataset, part, 0, mask[0])
+            training.train(model, dataset, part, 0, mask[0])
         else:
             goal = program.done + iterations
             programs.train(program, dataset, 0, before=lambda done: done == goal)
@@ -160,36 +144,6 @@ def width(setting: str, device: str, precision: str) -> int:
 def iterations(runs: list[Run]) -> int:
     """How many iterations training these Runs takes in all."""
     return sum(settings.schedule(run.setting, run.profile).iterations for run in runs)
-
-
-def compare(
-    setting: str, count: int, device: str, precision: str, workers: int, repetitions: int
-) -> Speed:
-    """The plain loop in this process beside the engine's programs in its workers, all at a time."""
-    place = executors.Processes(workers)
-    try:
-
-        def together():
-            calls = [(_stretch_of_worker, setting, count, precision, device)] * workers
-            with tqdm(disable=True) as bar:
-                speeds = list(executors.results(place, calls, bar))
-            if len(speeds) < workers:
-                raise PrunelibError("a worker died in the measurement: give fewer workers")
-            return sum(speeds)
-
-        together()  # starts them and warms them
-        plain = stretch(setting, 1, None, device)
-        pairs = [(plain(), together()) for _ in range(repetitions)]
-    finally:
-        place.close()
-    return summary(setting, count, precision, pairs)
-
-
-_kept_stretch = functools.cache(stretch)  # a worker keeps its program
-
-
-def _stretch_of_worker(*about, advance):
-    return _kept_stretch(*about)()
 
 
 def estimate(runs: list[Run], store: Store, device: str, precision: str) -> str:
