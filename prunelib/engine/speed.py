@@ -18,6 +18,7 @@ from prunelib.engine import executors, groups, memory, programs, wide
 from prunelib.results.records import END, TRAINED
 from prunelib.results.store import Store
 from prunelib.runs import Run
+from prunelib.settings import Schedule
 
 STACK = 32  # small networks in one program on a CPU: 64 are no faster and take more memory
 UNITS = (("s", 1, 100), ("min", 60, 6000), ("h", 3600, 3.6e5), ("days", 86400, math.inf))
@@ -49,20 +50,7 @@ def stretch(
         device: "cpu" or "cuda".
         prepared: makes of a network what the loop of `training` trains, in place of a program.
     """
-    chosen = settings.get(setting)
-    batch = chosen.batch_size
-    if device == "cpu":
-        batch = max(1, min(batch, int(LARGEST / networks.flops(settings.get(setting).network))))
-    dataset = _synthetic(chosen, batch).to(device)
-    schedule = replace(
-        settings.schedule(setting, "paper"),
-        iterations=10**9,
-        test_examples=1,
-        iterations_per_epoch=-(-dataset.train_size // batch),
-        batch_size=batch,
-    )
-    models = [networks.build(chosen.network, k).to(device) for k in range(count)]
-    mask = [masks.prune(m, "random", 0.5, seed=k) for k, m in enumerate(models)]
+    models, mask, dataset, schedule = workload(setting, count, device)
     if prepared:
         model = prepared(models[0])
     else:
@@ -89,6 +77,28 @@ def stretch(
     iterations *= 2
     mean_batch = dataset.train_size / schedule.iterations_per_epoch
     return lambda: count * mean_batch * iterations / seconds(iterations)
+
+
+def workload(
+    setting: str, count: int, device: str
+) -> tuple[list[nn.Module], list[masks.Mask], datasets.Dataset, Schedule]:
+    """What is trained to measure a setting: `count` networks, half of their weights masked at
+    random, on noise, by a schedule without end; on a CPU large networks in smaller batches."""
+    chosen = settings.get(setting)
+    batch = chosen.batch_size
+    if device == "cpu":
+        batch = max(1, min(batch, int(LARGEST / networks.flops(chosen.network))))
+    dataset = _synthetic(chosen, batch).to(device)
+    schedule = replace(
+        settings.schedule(setting, "paper"),
+        iterations=10**9,
+        test_examples=1,
+        iterations_per_epoch=-(-dataset.train_size // batch),
+        batch_size=batch,
+    )
+    models = [networks.build(chosen.network, k).to(device) for k in range(count)]
+    mask = [masks.prune(m, "random", 0.5, seed=k) for k, m in enumerate(models)]
+    return models, mask, dataset, schedule
 
 
 def _synthetic(setting, batch):
