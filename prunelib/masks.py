@@ -118,18 +118,16 @@ def prune(
     """Prune a network: score and remove, in one shot or iteratively (Section 3).
 
     Over N iterations the density after iteration n is d0^(1 - n/N) * d^(n/N), d0 the density of
-    `mask` (1 without one) and d = 1 - sparsity. (The paper writes s^(n/N) of the sparsity, which
-    only makes sense for the density.) Every iteration scores the network that is left; a method
-    that revives pruned weights scores the whole one, and they may come back.
+    `mask` (1 without one) and d = 1 - sparsity. (The paper's s^(n/N) only makes sense for it.)
+    Every iteration scores the network that is left; a method that revives pruned weights scores the
+    whole one, and they may come back.
 
     Args:
         model: the network; not changed.
-        method: a registered method name.
-        sparsity: in [0, 1).
+        method: a registered method name. sparsity: in [0, 1).
         batch: the scoring batch, (inputs, targets), for methods that need data; a list of training
             batches for those that ask for them.
-        mask: prune further from here.
-        iterations: N; the method's own by default.
+        mask: prune further from here. iterations: N; the method's own by default.
         invert: prune the weights the method would keep (Section 5, "Inversion").
         seed: the replicate, for methods that draw and for equal scores.
 
@@ -150,14 +148,12 @@ def prune(
         plain = mask is None and steps == 1 and not invert
         return _whole(model, chosen, sparsity, batch, seed, plain)
     mask = full(model) if mask is None else mask
-    start = 1 - sparsity_of(mask)
     if chosen.revives and _count(mask, sparsity) > kept(mask):
         raise BadValueError(
             f"sparsity {sparsity} is below the mask's own ({sparsity_of(mask):.6f}): a mask is "
             "pruned further, never less"
         )
-    densities = [start ** (1 - n / steps) * (1 - sparsity) ** (n / steps) for n in range(1, steps)]
-    goals = [*(max(0.0, 1 - density) for density in densities), sparsity]
+    goals = _goals(1 - sparsity_of(mask), sparsity, steps)
     if chosen.function is _scores.synflow and not invert and hasattr(model, "input_shape"):
         left = [_count(mask, goal) for goal in goals]
         if left[0] <= kept(mask):
@@ -169,6 +165,12 @@ def prune(
         ranking = rank(work, method, batch, invert, seed, goal, mask)
         mask = remove(ranking, goal, None if chosen.revives else mask, seed)
     return mask
+
+
+def _goals(start, sparsity, steps):
+    """The sparsity after each iteration, from a density of `start`."""
+    densities = [start ** (1 - n / steps) * (1 - sparsity) ** (n / steps) for n in range(1, steps)]
+    return [*(max(0.0, 1 - density) for density in densities), sparsity]
 
 
 def rank(
