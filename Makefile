@@ -36,7 +36,7 @@ test: $(ENV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest --nbval --nbval-current-env notebooks
+	$(BIN)/python -m pytest --nbval --nbval-current-env -n 2 --dist loadscope notebooks
 
 # Refresh the committed notebooks, figures and the page of results from the committed results.
 notebooks: $(ENV)
