@@ -42,17 +42,21 @@ def figures(
     in_place: Annotated[
         bool, typer.Option(help="refresh the notebooks themselves, with default parameters")
     ] = False,
+    file: Files = None,
 ) -> None:
     """Execute notebooks with papermill; their figures go to figures/ (or PRUNELIB_FIGURES)."""
     values = dict(_parameter(text) for text in parameter or [])
-    if in_place and (values or setting):
-        raise BadValueError("--in-place takes no parameters: committed notebooks show the defaults")
+    if in_place and (values or setting or file):
+        raise BadValueError(
+            "--in-place takes no parameters and no file: committed notebooks show the defaults"
+        )
     folder = executed.resolve()
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     if not in_place and not existing.is_dir():
         raise BadValueError(f"--executed {executed}: {existing} is a file; give a folder")
     if workers < 1:
         raise BadValueError(f"--workers {workers}: give a whole number from 1")
+    load(file)  # here only to say what is wrong with it before any kernel starts
     from prunelib.pages import notebooks
 
     chosen = [notebooks.find(n) for n in notebook] if notebook else notebooks.paths().values()
@@ -63,7 +67,7 @@ def figures(
             for path, output, given in jobs
             for name in setting
         ]
-    notebooks.execute_all(jobs, workers)
+    notebooks.execute_all(jobs, workers, file or ())
 
 
 def _parameter(text: str) -> tuple[str, str | int | bool]:
