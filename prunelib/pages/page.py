@@ -16,7 +16,7 @@ from prunelib import engine, grids, scores, settings
 from prunelib.errors import BadValueError, check_name
 from prunelib.findings import claims, curves, introduction, ledger, statistics
 from prunelib.findings.measures import Results
-from prunelib.pages import draw, draw_masks, style, verdicts
+from prunelib.pages import draw, draw_masks, shown, style, verdicts
 from prunelib.pages.evidence import Evidence, basis
 from prunelib.paths import data_root
 from prunelib.results.records import END, MASK, START, TRAINED, Kind
@@ -328,7 +328,8 @@ def in_words(fig: Figure) -> Figure:
 
 
 def enter_notebook(names: Sequence[str] = PARAMETERS) -> None:
-    """In a notebook, refuse injected parameters that it does not have, and show texts whole.
+    """In a notebook, refuse injected parameters that it does not have, show texts whole, and fold
+    long tables.
 
     papermill only warns of such parameters. It puts what it is given into a cell that begins with
     "# Parameters".
@@ -336,6 +337,7 @@ def enter_notebook(names: Sequence[str] = PARAMETERS) -> None:
     cells = getattr(sys.modules["__main__"], "In", None)
     if cells is not None:
         pd.set_option("display.max_colwidth", None)  # claims are whole sentences
+        shown.in_notebook(get_ipython())
         injected = "".join(source for source in cells if source.startswith("# Parameters\n"))
         for name in re.findall(r"^(\w+) = ", injected, re.MULTILINE):
             check_name("notebook parameter", name, names)
