@@ -44,10 +44,19 @@ def html(table: pd.DataFrame) -> str:
     first = fitting(table)
     with pd.option_context("display.max_rows", None, "display.max_columns", None):
         if first == len(table):
-            return table._repr_html_()
-        head, rest = (part._repr_html_() for part in (table[:first], table[first:]))
+            return _plain(table)
+        head, rest = _plain(table[:first]), _plain(table[first:])
     summary = f"<summary>The other {len(table) - first} of {len(table)} rows</summary>"
     return f"{head}\n<details>{summary}\n{rest}\n</details>"
+
+
+def _plain(table):
+    """What pandas makes of a table, with room for the sentences of one of claims."""
+    if "claim" not in table:
+        return table._repr_html_()
+    column = "min-width:18em;text-align:left"
+    css = f"<style>.claims td:nth-child(3), .claims th:nth-child(3) {{{column}}}</style>"
+    return f'{css}<div class="claims">{table._repr_html_()}</div>'
 
 
 def fitting(table: pd.DataFrame) -> int:
