@@ -213,8 +213,9 @@ class Page:
         print("Unpruned:", f"{unpruned.iloc[0]:.1f} %" if len(unpruned) else "not run")
         lines = data[data["line"] != "Unpruned"]
         keys = ["panel", "line"] if lines["panel"].any() else ["line"]
-        along = "step" if "step" in lines else "sparsity"
+        along, unit = ("step", "iterations") if "step" in lines else ("sparsity", "%")
         table = lines.pivot(index=keys, columns=along, values="accuracy").round(1)
+        table = table.rename_axis(columns=f"{along} ({unit})")
         return table.loc[lines.set_index(keys).index.unique()].astype(object).fillna("")
 
     def _not_run(self) -> bool:
