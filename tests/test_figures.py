@@ -247,7 +247,7 @@ def test_claims_about_what_was_not_run(results, capsys):
     everywhere = page.claims("4", everywhere=True)
     assert set(everywhere["setting"]) >= {"resnet20_cifar10", "vgg16_cifar10"}
     capsys.readouterr()
-    assert page.claims("4").empty
+    assert page.claims("4") is None
     assert capsys.readouterr().out == "What is claimed there is not about lenet_mnist.\n"
 
 

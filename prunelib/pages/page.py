@@ -253,8 +253,9 @@ class Page:
         chosen = table[table["quantity"] == quantity].drop(columns="quantity")
         return chosen.set_index("setting").reset_index()
 
-    def claims(self, *sections: str | int, everywhere: bool = False) -> pd.DataFrame:
-        """The claims of sections of the paper with their verdicts, see `verdicts.table`.
+    def claims(self, *sections: str | int, everywhere: bool = False) -> pd.DataFrame | None:
+        """The claims of sections of the paper with their verdicts, see `verdicts.table`; None where
+        there are none, which is then printed.
 
         Args:
             sections: as in claims.csv, "4" or "J"; a number is a figure, wherever it is spoken of.
@@ -264,6 +265,7 @@ class Page:
         here = [e for e in found if everywhere or verdicts.here(e, self.setting, self.profile)]
         if not here:
             print(f"What is claimed there is not about {self.setting}.")
+            return None
         table = verdicts.table(here)
         return table if everywhere else table.drop(columns=["setting", "profile"])
 
