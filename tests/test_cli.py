@@ -75,6 +75,8 @@ def prunelib(monkeypatch, capsys, tmp_path):
         (["bench", "--workers", "two"], "--workers 'two'", "not a whole number"),
         (["figures", "04", "--executed", __file__], __file__, "give a folder"),
         (["figures", "04", "--executed", f"{__file__}/out"], __file__, "give a folder"),
+        (["figures", "04", "--file", "nowhere.py"], "nowhere.py", "give a Python file"),
+        (["figures", "04", "--in-place", "--file", __file__], "--in-place", "show the defaults"),
         (["run", "-f", "3", "--records", __file__], __file__, "folder"),
     ],
 )

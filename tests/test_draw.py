@@ -1,5 +1,6 @@
 """What is drawn: limits, bands, legends, and the values that the paper prints."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import trained
@@ -183,3 +184,22 @@ def test_figure_1_says_how_many_replicates_are_there():
     fig = draw.introduction(pd.DataFrame(rows, columns=columns), "Figure 1", 3)
     (legend,) = fig.legends
     assert [t.get_text() for t in legend.get_texts()] == ["Random: 20.0 % pruned (n = 1 of 3)"]
+
+
+def test_histograms_have_a_panel_a_method_and_layer_and_the_distance_under_shuffling():
+    """SNIP's weights lie above all of the shuffled ones, in the output above three quarters."""
+    low, high = np.linspace(-1, -0.5, 100), np.linspace(0.5, 1, 100)
+    mixed = np.concatenate([low[:75], high[:25]])
+    samples = {
+        "snip": {"none": [high, high], "shuffle": [low, mixed], "reinit": [low, high]},
+        "random": {"none": [low, high], "shuffle": [low, high], "reinit": [low, high]},
+    }
+    fig = draw_masks.histograms(samples, ["all layers", "output"], "Weights")
+    assert [axis.get_title(loc="right") for axis in fig.axes] == [
+        "KS 1.00", "KS 0.00", "KS 0.75", "KS 0.00",
+    ]  # fmt: skip
+    assert [axis.get_ylabel() for axis in fig.axes] == ["all layers", "", "output", ""]
+    assert [axis.texts[0].get_text() for axis in fig.axes[:2]] == ["SNIP", "Random"]
+    (legend,) = fig.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["Unmodified", "Shuffled", "Reinitialised"]

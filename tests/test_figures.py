@@ -66,6 +66,7 @@ def test_a_table_of_accuracies_has_a_row_a_line(data, capsys):
     assert capsys.readouterr().out == "Unpruned: 89.5 %\n"
     assert list(table.index)[:2] == ["Magnitude after training", "Magnitude"]
     assert table.loc["SNIP", 48.8] == 84.6
+    assert table.columns.name == "sparsity (%)"
 
 
 def test_a_table_of_accuracies_is_empty_where_a_line_was_not_run():
@@ -246,7 +247,7 @@ def test_claims_about_what_was_not_run(results, capsys):
     everywhere = page.claims("4", everywhere=True)
     assert set(everywhere["setting"]) >= {"resnet20_cifar10", "vgg16_cifar10"}
     capsys.readouterr()
-    assert page.claims("4").empty
+    assert page.claims("4") is None
     assert capsys.readouterr().out == "What is claimed there is not about lenet_mnist.\n"
 
 

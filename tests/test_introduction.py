@@ -62,7 +62,7 @@ def test_methods_that_were_not_run_are_absent(table):
 def test_the_area_under_a_line_by_hand(table):
     """Lottery tickets: all weights for 21 of 840 iterations, 21.0 % of them for the others."""
     found = introduction.trained_with(introduction.remaining(table, *ABOUT, label, 2))
-    area = found["mean weights in training"]
+    area = found["mean weights in training (%)"]
     assert area["magnitude end"] == 100
     assert area["magnitude rewind"] == round((21 * 100 + 819 * 100 * 0.8**7) / 840, 1) == 22.9
     # the cubic takes three quarters of the pruned share away over the half that it lasts, and all

@@ -13,7 +13,9 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from prunelib import cli
 from prunelib.errors import PrunelibError, StoreError, UnknownNameError
 from prunelib.pages import notebooks
 from prunelib.pages.page import JUDGED, PARAMETERS, Page
@@ -165,6 +167,24 @@ def test_papermill_trains_and_draws(tmp_path, monkeypatch):
     assert "13 of 13 trained networks" in text
     with pytest.raises(PrunelibError, match="unknown setting 'nothing'"):
         notebooks.execute(PATHS[FOUR], tmp_path / "out2.ipynb", {"setting": "nothing"})
+
+
+@pytest.mark.usefixtures("registry")
+def test_the_command_line_runs_notebooks_with_a_file_of_ones_own(tmp_path, monkeypatch):
+    """Its setting and its method can be named there, from a path with a space; two files."""
+    shutil.copy(Path(__file__).with_name("own_file.py"), tmp_path / "own file.py")
+    second = "from prunelib import scores\nscores.register('second')(lambda model, batch: {})\n"
+    (tmp_path / "second.py").write_text(second)
+    asks = "from prunelib import scores, settings\n"
+    asks += "print(settings.get('own_setting').epochs, scores.get('second').label)"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(asks)])
+    nbformat.write(notebook, tmp_path / "asking.ipynb")
+    monkeypatch.setattr(notebooks, "paths", lambda: {"asking": tmp_path / "asking.ipynb"})
+    files = ["--file", str(tmp_path / "own file.py"), "--file", str(tmp_path / "second.py")]
+    command = ["figures", "asking", *files, "--executed", str(tmp_path / "out")]
+    CliRunner().invoke(cli.app, command, catch_exceptions=False)
+    executed = nbformat.read(tmp_path / "out" / "asking.ipynb", as_version=4)
+    assert executed.cells[-1].outputs[0]["text"] == "10 second\n"
 
 
 def test_train_false_leaves_out_and_says_so(tmp_path, monkeypatch, capsys):

@@ -95,7 +95,7 @@ def trained_with(data: pd.DataFrame) -> pd.DataFrame:
         mean = (points["remaining"] * lengths).sum() / lengths.sum()
         first = points.iloc[0]
         rows[line] = (first["sparsity"], first["accuracy"], mean, first["n"])
-    columns = ["sparsity", "accuracy", "mean weights in training", "n"]
+    columns = ["sparsity (%)", "accuracy (%)", "mean weights in training (%)", "n"]
     found = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
     return found.round(1).astype({"n": int})
 

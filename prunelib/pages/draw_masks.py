@@ -1,16 +1,20 @@
 """Figures of what masks and their weights show, without accuracy: neuron collapse (5), layers (15),
-the ratio of effective weights (16), and how far unpruned weights move.
+the ratio of effective weights (16), how far unpruned weights move, and what they are.
 
 Each takes the numbers that `findings.curves` computes, a title, whose second line says what they
 rest on, and how many replicates were asked for: a line of fewer says so in the legend. What the
 paper prints of the setting is drawn as open markers.
 """
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from prunelib import settings
+from prunelib.analysis import Samples, distances
 from prunelib.findings import curves, statistics
 from prunelib.pages import style
 from prunelib.pages.axes import (
@@ -205,6 +209,39 @@ def _bars(axis: Axes, rows: pd.DataFrame, methods: list[str], counts: dict[str, 
         axis.axhline(value, color="black", linewidth=1.2, linestyle=dash, label=label)
     names = [style.method(method).label.replace(" ", "\n") for method in methods]
     axis.set_xticks(range(len(methods)), names, fontsize=6.5)
+
+
+def histograms(
+    samples: Mapping[str, Mapping[str, Samples]], layers: Sequence[str], title: str
+) -> Figure:
+    """The unpruned weights themselves: a column of panels a method, a row all layers together and
+    each of them; densities of the unmodified, shuffled and reinitialised network.
+
+    Args:
+        samples: by method and ablation, "none" first, what `analysis.unpruned` gives.
+        layers: names of the rows.
+    """
+    shape, size = (len(layers), len(samples)), (WIDTH, 1.2 + 1.2 * len(layers))
+    with panels(title, size, shape, sharex="row") as (fig, axes):
+        for row, (name, line) in enumerate(zip(layers, axes, strict=True)):
+            own = {method: {a: s[row] for a, s in of.items()} for method, of in samples.items()}
+            every = np.concatenate([x for of in own.values() for x in of.values()])
+            bins = np.linspace(-1, 1, 61) * np.quantile(np.abs(every), 0.999)
+            for axis, (method, of) in zip(line, own.items(), strict=True):
+                for ablation, values in of.items():
+                    look = VARIANTS[ablation]
+                    about = {"label": look.label, "color": look.colour, "linestyle": look.dash}
+                    axis.hist(values, bins, density=True, histtype="step", **about)
+                moved = distances([of["none"]], [of["shuffle"]])["ks"][0]
+                axis.set_title(f"KS {moved:.2f}", fontsize=7.5, loc="right", pad=2)
+                axis.set_yticks([])
+                axis.tick_params(labelsize=7)
+                if row == 0:
+                    words = style.method(method).label.replace(" after", "\nafter")
+                    axis.annotate(words, (0.5, 1.25), xycoords="axes fraction", ha="center")
+            line[0].set_ylabel(name)
+        legend(fig)
+    return fig
 
 
 def _spread(axis: Axes, x, y, std, look: style.Look, label: str = "", dash="") -> None:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
 
@@ -38,13 +39,16 @@ def find(name: str) -> Path:
     return known[matching[0]]
 
 
-def execute(path: Path, output: Path, parameters: dict | None = None) -> None:
+def execute(
+    path: Path, output: Path, parameters: dict | None = None, files: Sequence[Path] = ()
+) -> None:
     """Execute a notebook with papermill.
 
     Args:
         path: of the notebook.
         output: where the executed one goes; its folder is made.
         parameters: values by name; the notebook's own otherwise.
+        files: of the user's own, which its kernel runs first; what they register can be named.
 
     Raises:
         UnknownNameError: a parameter that notebooks do not have.
@@ -73,19 +77,27 @@ def execute(path: Path, output: Path, parameters: dict | None = None) -> None:
             cwd=project_root(),
             kernel_name="python3",
             # A kernel logs being stopped, as every one is in the end, as an error.
-            extra_arguments=["--log-level=CRITICAL"],
+            extra_arguments=["--log-level=CRITICAL", *map(_loading, files)],
         )
     except PapermillExecutionError as error:
         raise PrunelibError(f"{path.name}, cell {error.exec_count}: {error.evalue}") from None
 
 
-def execute_all(jobs: list[tuple[Path, Path | None, dict]], workers: int) -> None:
+def _loading(file: Path) -> str:
+    """An argument of a kernel, by which it runs a user's file before anything else."""
+    code = f"import prunelib.own; prunelib.own.load({str(file.expanduser().absolute())!r})"
+    return f"--IPKernelApp.exec_lines={code}"
+
+
+def execute_all(
+    jobs: list[tuple[Path, Path | None, dict]], workers: int, files: Sequence[Path] = ()
+) -> None:
     """Execute notebooks in processes beside each other; all of them, whichever fail.
 
     Args:
         jobs: of each the notebook, the output as in `execute` (None refreshes it in place), and
             the parameters.
-        workers: how many at a time.
+        workers: how many at a time. files: as in `execute`, for notebooks not in place.
 
     Raises:
         PrunelibError: some failed; the sentences say which and why.
@@ -95,7 +107,7 @@ def execute_all(jobs: list[tuple[Path, Path | None, dict]], workers: int) -> Non
     # kernels beside each other with threads of their own would wait for each other's
     threads = {"OMP_NUM_THREADS": str(max(1, os.cpu_count() // workers))}
     with loky.ProcessPoolExecutor(workers, env=threads) as pool, bar:
-        begun = {pool.submit(_one, *job): job for job in jobs}
+        begun = {pool.submit(_one, *job, files): job for job in jobs}
         for done in as_completed(begun):
             path, output, _ = begun[done]
             try:
@@ -109,9 +121,9 @@ def execute_all(jobs: list[tuple[Path, Path | None, dict]], workers: int) -> Non
         raise PrunelibError("\n".join([*head, *failed]))
 
 
-def _one(path, output, parameters):
+def _one(path, output, parameters, files):
     if output:
-        execute(path, output, parameters)
+        execute(path, output, parameters, files)
     else:
         refresh(path)
 

@@ -16,7 +16,7 @@ from prunelib import engine, grids, scores, settings
 from prunelib.errors import BadValueError, check_name
 from prunelib.findings import claims, curves, introduction, ledger, statistics
 from prunelib.findings.measures import Results
-from prunelib.pages import draw, draw_masks, style, verdicts
+from prunelib.pages import draw, draw_masks, shown, style, verdicts
 from prunelib.pages.evidence import Evidence, basis
 from prunelib.paths import data_root
 from prunelib.results.records import END, MASK, START, TRAINED, Kind
@@ -213,8 +213,9 @@ class Page:
         print("Unpruned:", f"{unpruned.iloc[0]:.1f} %" if len(unpruned) else "not run")
         lines = data[data["line"] != "Unpruned"]
         keys = ["panel", "line"] if lines["panel"].any() else ["line"]
-        along = "step" if "step" in lines else "sparsity"
+        along, unit = ("step", "iterations") if "step" in lines else ("sparsity", "%")
         table = lines.pivot(index=keys, columns=along, values="accuracy").round(1)
+        table = table.rename_axis(columns=f"{along} ({unit})")
         return table.loc[lines.set_index(keys).index.unique()].astype(object).fillna("")
 
     def _not_run(self) -> bool:
@@ -252,8 +253,9 @@ class Page:
         chosen = table[table["quantity"] == quantity].drop(columns="quantity")
         return chosen.set_index("setting").reset_index()
 
-    def claims(self, *sections: str | int, everywhere: bool = False) -> pd.DataFrame:
-        """The claims of sections of the paper with their verdicts, see `verdicts.table`.
+    def claims(self, *sections: str | int, everywhere: bool = False) -> pd.DataFrame | None:
+        """The claims of sections of the paper with their verdicts, see `verdicts.table`; None where
+        there are none, which is then printed.
 
         Args:
             sections: as in claims.csv, "4" or "J"; a number is a figure, wherever it is spoken of.
@@ -263,6 +265,7 @@ class Page:
         here = [e for e in found if everywhere or verdicts.here(e, self.setting, self.profile)]
         if not here:
             print(f"What is claimed there is not about {self.setting}.")
+            return None
         table = verdicts.table(here)
         return table if everywhere else table.drop(columns=["setting", "profile"])
 
@@ -328,7 +331,8 @@ def in_words(fig: Figure) -> Figure:
 
 
 def enter_notebook(names: Sequence[str] = PARAMETERS) -> None:
-    """In a notebook, refuse injected parameters that it does not have, and show texts whole.
+    """In a notebook, refuse injected parameters that it does not have, show texts whole, and fold
+    long tables.
 
     papermill only warns of such parameters. It puts what it is given into a cell that begins with
     "# Parameters".
@@ -336,6 +340,7 @@ def enter_notebook(names: Sequence[str] = PARAMETERS) -> None:
     cells = getattr(sys.modules["__main__"], "In", None)
     if cells is not None:
         pd.set_option("display.max_colwidth", None)  # claims are whole sentences
+        shown.in_notebook(get_ipython())
         injected = "".join(source for source in cells if source.startswith("# Parameters\n"))
         for name in re.findall(r"^(\w+) = ", injected, re.MULTILINE):
             check_name("notebook parameter", name, names)

@@ -82,8 +82,10 @@ class TablePage(Page):
         return Markdown("\n\n".join([super().answer(*sections).data, *lines]))
 
     def comparison(self, table: int) -> pd.DataFrame:
-        """A table of the paper with ours beside it; see `printed.comparison`."""
-        return printed.comparison(table, self.store, self.profile)
+        """A table of the paper with ours beside it, see `printed.comparison`, units in its head."""
+        found = printed.comparison(table, self.store, self.profile)
+        percent = ("sparsity", "reported", "paper", "ours")
+        return found.rename(columns={name: f"{name} (%)" for name in percent})
 
     def draw(self) -> Figure:
         """Draw what pruning changes, as reported, in the paper and here; save it with its

@@ -85,19 +85,6 @@ COLUMNS = (
 WRAP = 18  # marks in a line of the picture
 
 
-class Table(pd.DataFrame):
-    """A data frame whose second column, of sentences, is wide enough to be read in a notebook."""
-
-    @property
-    def _constructor(self):
-        return Table
-
-    def _repr_html_(self):
-        style = "min-width:18em;text-align:left"
-        css = f"<style>.claims td:nth-child(3), .claims th:nth-child(3) {{{style}}}</style>"
-        return f'{css}<div class="claims">{super()._repr_html_()}</div>'
-
-
 def table(entries: Iterable[Entry]) -> pd.DataFrame:
     """Entries of the ledger, as a notebook shows them.
 
@@ -124,7 +111,7 @@ def table(entries: Iterable[Entry]) -> pd.DataFrame:
         }
         for e in entries
     ]
-    return Table(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _number(value):

@@ -1,0 +1,54 @@
+"""The command line: prunelib plan, run, merge, bench, figures, report, claims, judge, data.
+
+What the commands need is imported inside them, since PyTorch takes seconds to import and help and
+a mistyped option need none of it.
+"""
+
+import sys
+
+import typer
+
+from prunelib.cli import showing, training
+from prunelib.errors import PrunelibError, UserCodeError
+
+INTERRUPTED = 130  # the status after Ctrl-C
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Prune and train networks as in 'Pruning Neural Networks at Initialization: Why Are We "
+    "Missing the Mark?'. Results go to results/ (or PRUNELIB_RESULTS), data are read from data/ "
+    "(or PRUNELIB_DATA).",
+)
+for _command in (
+    training.plan,
+    training.run,
+    training.merge,
+    training.bench,
+    showing.figures,
+    showing.report,
+    showing.claims,
+    showing.judge,
+    training.data,
+):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Run the command line; bad input ends with one sentence and status 2, below the traceback of
+    the user's own code if that is what failed, never with one of this package."""
+    try:
+        app()
+    except PrunelibError as error:
+        if isinstance(error, UserCodeError):
+            print(error.traceback, file=sys.stderr)
+        print(f"prunelib: {error}", file=sys.stderr)
+        sys.exit(2)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # Typer ends so on Ctrl-C, and says nothing
+            print(
+                "prunelib: interrupted; finished runs are kept, the same command goes on",
+                file=sys.stderr,
+            )
+        raise

@@ -1,0 +1,207 @@
+"""The commands that fill the store: plan, run, merge, bench and data."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from prunelib.cli.options import (
+    Ablation,
+    Cluster,
+    Device,
+    Figures,
+    Files,
+    Method,
+    Minutes,
+    Precision,
+    ProfileName,
+    Replicates,
+    Setting,
+    Sparsity,
+    Tables,
+    Workers,
+    load,
+    number,
+)
+from prunelib.errors import BadValueError
+
+if TYPE_CHECKING:
+    from prunelib.runs import Run
+
+
+def _chosen(
+    setting: str,
+    profile: str,
+    figures: list[int] | None,
+    tables: list[int] | None,
+    method: str | None,
+    sparsity: float | None,
+    ablation: str,
+    replicates: int | None,
+) -> list["Run"]:
+    """The Runs that the options of `plan` and `run` ask for, one replicate after the other."""
+    if bool(figures or tables) == bool(method):
+        raise BadValueError("say what to run: --figure or --table (or both), or --method")
+    if not method and (sparsity is not None or ablation != "none"):
+        raise BadValueError(
+            "--sparsity and --ablation go with --method, not with figures or tables"
+        )
+    from prunelib import grids, provenance, runs, scores
+
+    if method:
+        known = (*provenance.labels(scores.METHODS), *scores.METHODS, "gradual")
+        if sparsity is None and method in known:
+            raise BadValueError(f"--method {method}: say how much to prune, as --sparsity 0.9")
+        count = 1 if replicates is None else replicates
+        if count < 1:
+            raise BadValueError(f"replicates {count!r} is not a whole number from 1")
+        return [
+            runs.Run(setting, profile, method, sparsity or 0.0, ablation, replicate=r)
+            for r in range(count)
+        ]
+    found = [r for f in figures or () for r in grids.figure_runs(f, setting, profile, replicates)]
+    found += [r for t in tables or () for r in grids.table_runs(t, setting, profile, replicates)]
+    return sorted(dict.fromkeys(found), key=lambda run: run.replicate)
+
+
+def plan(
+    setting: Setting = "lenet_digits",
+    profile: ProfileName = "paper",
+    figure: Figures = None,
+    table: Tables = None,
+    method: Method = None,
+    sparsity: Sparsity = None,
+    ablation: Ablation = "none",
+    replicates: Replicates = None,
+    device: Device = None,
+    precision: Precision = None,
+    file: Files = None,
+) -> None:
+    """Say what a figure or a run needs, what is done, and how long the rest will take."""
+    load(file)
+    chosen = _chosen(setting, profile, figure, table, method, sparsity, ablation, replicates)
+    from prunelib import engine
+    from prunelib.results.store import Store
+
+    print(engine.plan(chosen, Store(), device, precision))
+
+
+def run(
+    setting: Setting = "lenet_digits",
+    profile: ProfileName = "paper",
+    figure: Figures = None,
+    table: Tables = None,
+    method: Method = None,
+    sparsity: Sparsity = None,
+    ablation: Ablation = "none",
+    replicates: Replicates = None,
+    workers: Workers = None,
+    device: Device = None,
+    precision: Precision = None,
+    minutes: Minutes = None,
+    records: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="gets the new records too, for merge elsewhere"),
+    ] = None,
+    cluster: Cluster = None,
+    file: Files = None,
+    compact: Annotated[
+        bool,
+        typer.Option(
+            "--compact", help="train masked networks without their dead channels, where that pays"
+        ),
+    ] = False,
+) -> None:
+    """Train what the store misses. Stopped at any moment, the same command goes on."""
+    load(file)
+    chosen = _chosen(setting, profile, figure, table, method, sparsity, ablation, replicates)
+    from prunelib import engine
+    from prunelib.results.store import Store
+
+    store = Store()
+    missing = len(store.missing(chosen))
+    print(f"{setting}, profile {profile}: {missing} of {len(chosen)} runs to train.", flush=True)
+    trained = engine.train(
+        chosen,
+        store,
+        workers,
+        device,
+        precision=precision,
+        minutes=minutes,
+        output=records,
+        cluster=cluster,
+        compact=compact,
+    )
+    print(f"Trained {trained} runs; results in {store.path(setting, profile)}")
+    if left := len(store.missing(chosen)):
+        print(f"{left} runs are left: the same command goes on.")
+
+
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="as run --records writes them")],
+) -> None:
+    """Add records from elsewhere to the store; those it has already are left as they are."""
+    from prunelib.results.records import KINDS
+    from prunelib.results.store import Store
+
+    def waiting(sentence: str) -> None:
+        print(f"prunelib: {sentence}", file=sys.stderr)
+
+    for folder in folders:
+        if not folder.is_dir():
+            raise BadValueError(f"{folder} is not a folder: give what run --records was given")
+        added = sum(Store(kind=kind).merge(folder, waiting) for kind in KINDS)
+        print(f"{folder}: {added} new records")
+
+
+def bench(
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--setting",
+            "-s",
+            help="repeat for several; two small ones and ResNet-20 by default",
+        ),
+    ] = None,
+    count: Annotated[
+        int | None,
+        number(int, "--count", help="networks a program; by default as many as run has in one"),
+    ] = None,
+    device: Device = None,
+    precision: Precision = None,
+    workers: Workers = None,
+    repetitions: Annotated[
+        int, number(int, "--repetitions", help="the median of so many is printed")
+    ] = 7,
+) -> None:
+    """Measure how fast this machine trains: the engine beside the loops that one would write.
+
+    The plain loop runs in one process, in fp32; the same with channels last in the engine's
+    precision, and compiled, in as many processes as the engine. The peak is that of square matrix
+    products.
+    """
+    from prunelib import engine
+
+    print(f"Model-images a second; medians of {repetitions} interleaved repetitions.")
+    columns = "{:30} {:>8} {:>9} {:>10} {:>13} {:>10} {:>10} {:>13} {:>8} {:>8}"
+    heads = ("plain loop", "channels last", "compiled", "engine", "ratio to best", "TFLOP/s")
+    print(columns.format("setting", "networks", "precision", *heads, "of peak"))
+    for name in setting or ("lenet_mnist", "resnet8_digits", "resnet20_cifar10"):
+        s = engine.bench(name, count, device, precision, workers, repetitions)
+        loops = [f"{s.loops[n]:,.0f}" if n in s.loops else "no compiler" for n in heads[:3]]
+        found = (
+            f"{s.engine:,.0f}",
+            f"{s.ratio:.2f}",
+            f"{s.tflops:.3f}",
+            f"{s.tflops / s.peak:.0%}",
+        )
+        print(columns.format(s.setting, s.count, s.precision, *loops, *found), flush=True)
+
+
+def data(names: Annotated[list[str], typer.Argument(help="mnist, cifar10, tinyimagenet")]) -> None:
+    """Download datasets into the data root, every file checked against its known digest."""
+    from prunelib import datasets
+
+    for name in names:
+        print(f"{name}: in {datasets.download(name)}")

@@ -1,0 +1,78 @@
+"""Tables as notebooks show them: in the words and the order of the paper, and no longer than a
+screen, what comes after folded away."""
+
+import pandas as pd
+
+from prunelib.pages import style
+
+ROWS = 25  # a table of no more is shown whole; of a longer one, what fits into so many lines
+WIDTH = 30  # characters of a cell that stand in a line
+
+
+def readable(data: pd.DataFrame) -> pd.DataFrame:
+    """A data frame with its methods and ablations named and ordered as in figures, and sparsities
+    in [0, 1) as the paper prints them; grouped by, they keep this order.
+
+    Args:
+        data: of its columns method, ablation, sparsity and when are changed, where it has them.
+    """
+    columns = {
+        "method": (style.ordered, lambda method: style.method(method).label),
+        "ablation": (lambda own: [a for a in style.VARIANTS if a in own], _variant),
+        "sparsity": (sorted, lambda sparsity: f"{100 * sparsity:.1f} %"),
+        "when": (list, str),
+    }
+    made = {}
+    for name in columns.keys() & set(data.columns):
+        order, word = columns[name]
+        words = [word(key) for key in order(list(data[name].unique()))]
+        made[name] = pd.Categorical(data[name].map(word), words)
+    return data.assign(**made)
+
+
+def _variant(ablation):
+    return style.VARIANTS[ablation].label
+
+
+def html(table: pd.DataFrame) -> str:
+    """A table as pandas shows it, a long one in two parts, the second one folded. No row and no
+    column is left out.
+
+    Args:
+        table: in the order in which it is to be read; the rows that come first are those shown.
+    """
+    first = fitting(table)
+    with pd.option_context("display.max_rows", None, "display.max_columns", None):
+        if first == len(table):
+            return _plain(table)
+        head, rest = _plain(table[:first]), _plain(table[first:])
+    summary = f"<summary>The other {len(table) - first} of {len(table)} rows</summary>"
+    return f"{head}\n<details>{summary}\n{rest}\n</details>"
+
+
+def _plain(table):
+    """What pandas makes of a table, with room for the sentences of one of claims."""
+    if "claim" not in table:
+        return table._repr_html_()
+    column = "min-width:18em;text-align:left"
+    css = f"<style>.claims td:nth-child(3), .claims th:nth-child(3) {{{column}}}</style>"
+    return f'{css}<div class="claims">{table._repr_html_()}</div>'
+
+
+def fitting(table: pd.DataFrame) -> int:
+    """How many rows of a table are not folded: all where they are few, else what fits a screen,
+    one at the least."""
+    if len(table) <= ROWS:
+        return len(table)
+    lengths = table.astype(str).map(len)
+    lines = (1 + (lengths - 1).clip(lower=0) // WIDTH).max(axis=1)
+    return max(1, int((lines.cumsum() <= ROWS).sum()))
+
+
+def in_notebook(shell) -> None:
+    """Have a notebook show every data frame so.
+
+    Args:
+        shell: IPython's, of the notebook.
+    """
+    shell.display_formatter.formatters["text/html"].for_type(pd.DataFrame, html)
