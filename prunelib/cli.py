@@ -63,9 +63,13 @@ ProfileName = Annotated[
     ),
 ]
 Figures = Annotated[
-    list[int] | None,
-    _number(
-        int, "--figure", "-f", help="repeat for several: 1, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14"
+    list[str] | None,
+    typer.Option(
+        "--figure",
+        "-f",
+        metavar="FIGURE",
+        help="repeat for several: 1, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, Y (the ablations of "
+        "later methods)",
     ),
 ]
 Tables = Annotated[
@@ -136,7 +140,7 @@ def _load(files: list[Path] | None) -> None:
 def _chosen(
     setting: str,
     profile: str,
-    figures: list[int] | None,
+    figures: list[str] | None,
     tables: list[int] | None,
     method: str | None,
     sparsity: float | None,
@@ -163,7 +167,8 @@ def _chosen(
             runs.Run(setting, profile, method, sparsity or 0.0, ablation, replicate=r)
             for r in range(count)
         ]
-    found = [r for f in figures or () for r in grids.figure_runs(f, setting, profile, replicates)]
+    numbers = [int(name) if name.isdecimal() else name for name in figures or ()]
+    found = [r for f in numbers for r in grids.figure_runs(f, setting, profile, replicates)]
     found += [r for t in tables or () for r in grids.table_runs(t, setting, profile, replicates)]
     return sorted(dict.fromkeys(found), key=lambda run: run.replicate)
 

@@ -3,6 +3,9 @@
 import base64
 import json
 import re
+import subprocess
+import sys
+import time
 
 import pytest
 from conftest import trained
@@ -179,3 +182,54 @@ def test_a_method_that_changes_its_mind_is_not_trained(results, registry, tmp_pa
         pages.report("fickle", *SMALL, folder=tmp_path)
     assert not list(tmp_path.glob("*.html"))
     assert not grids._own
+
+
+def test_figures_are_said_in_words(results, halved, tmp_path):
+    """As the page's images have it: what each is about, what it rests on and which lines it has."""
+    made = pages.report("halved", *SMALL, folder=tmp_path, progress=False)
+    said = dict(re.findall(r'<img alt="([^(]+) \(Figure \d+\)\. ([^"]+)"', made.path.read_text()))
+    assert len(said) == len(made.drawings)
+    accuracy = said["Accuracy against sparsity"]
+    assert accuracy.startswith("LeNet-300-100 on digits")
+    assert "Profile smoke; 1 replicate" in accuracy
+    assert accuracy.endswith("halved (n = 1); Random (n = 1)")
+
+
+def test_a_method_that_takes_longer_than_the_budget_is_stopped(results, registry, tmp_path):
+    @scores.register("asleep", needs_data=False)
+    def asleep(model, batch):
+        time.sleep(600)
+
+    began = time.monotonic()
+    with pytest.raises(BadValueError, match="'asleep' had not pruned a network twice when the"):
+        pages.report("asleep", *SMALL, folder=tmp_path, minutes=0.01)
+    assert time.monotonic() - began < 300
+    assert not list(tmp_path.glob("*.html"))
+
+
+def test_train_and_measure_share_one_budget(results, halved, monkeypatch):
+    given = []
+    monkeypatch.setattr(pages.engine, "train", lambda *a, minutes, **o: given.append(minutes))
+    monkeypatch.setattr(pages.engine, "measure", lambda *a, minutes, **o: given.append(minutes))
+    clock = iter([0.0, 60.0, 240.0])
+    monkeypatch.setattr(pages.time, "monotonic", lambda: next(clock))
+    pages.report("halved", *SMALL, minutes=3)
+    assert given == [2.0, 0.01]  # a minute for the check, three for the training
+
+
+def test_a_file_may_be_the_first_to_need_the_later_methods(tmp_path):
+    """In a process that has not imported them: they are not taken for the file's own."""
+    (tmp_path / "mine.py").write_text(
+        "from prunelib import scores\n"
+        "@scores.register('mine', needs_data=False)\n"
+        "def mine(model, batch):\n    return {}\n"
+    )
+    code = (
+        "from prunelib import own\n"
+        f"print(*own.load({str(tmp_path / 'mine.py')!r}).methods)\n"
+        "from prunelib import scores\nprint(scores.get('erk').name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    mine, erk = done.stdout.split()
+    assert mine.startswith("mine_")
+    assert erk == "erk"
