@@ -12,10 +12,12 @@ from conftest import trained
 
 from prunelib import grids, masks, networks, runs, scores, settings
 from prunelib.errors import BadValueError
-from prunelib.findings import claims, judge
+from prunelib.findings import claims, judge, later
 from prunelib.findings.measures import Results
 from prunelib.grids import FIGURES
 from prunelib.pages import judge as pages
+from prunelib.pages import later as page_of_later
+from prunelib.pages.page import Page
 from prunelib.results.store import Store
 from prunelib.runs import EARLY_METHODS, Curve
 
@@ -141,6 +143,83 @@ def test_a_methods_figures(halved):
     assert grids.compared() == (*EARLY_METHODS, halved, "random")
     with pytest.raises(BadValueError, match="'snip' is one that the paper's figures show"):
         grids.include("snip")
+
+
+def test_the_later_methods_are_the_figure_of_their_notebook():
+    """What `include` would give each of them, and so the Runs that judging it trains."""
+    for method in grids.LATER:
+        assert grids.include(method) == method
+        assert FIGURES[method].panels[method] == FIGURES["Y"].panels[method]
+    needed = set(grids.figure_runs("Y", *SMALL))
+    assert needed == {r for m in grids.LATER for r in grids.figure_runs(m, *SMALL)}
+    assert {r.method for r in needed if r.ablation == "invert"} == set(grids.LATER[4:])
+
+
+def _later(**accuracies):
+    """Records of two later methods and of the paper's, and what is answered."""
+    plain = {Curve(m): a for m, a in accuracies.items()}
+    moved = {
+        Curve(m, ablation): a - loss
+        for m, a in accuracies.items()
+        for ablation, loss in (("shuffle", 0.02 * (m == "phew")), ("reinit", 0.03 * (m == "phew")))
+    }
+    early = {Curve("snip", "shuffle"): 0.95, Curve("snip", "reinit"): 0.92}
+    _record("phew", PAPER | early | plain | moved)
+    about = (Results(), "resnet8_digits", "quick")
+    return later.answers(later.entries(*about), *about, str.upper)
+
+
+def test_the_agenda_is_answered_over_all_later_methods(results):
+    first, second, third = _later(phew=0.97, erk=0.93)
+    rest = "not run: SMART_RATIOS, IGQ, SYNFLOW_L2, FORCE, PROSPR, NTK_SAP"
+    assert "**Weights, so that both matter: PHEW (-2.0 shuffled, -3.0 reinitialised)**" in first
+    neither = "; layers, so that neither matters: ERK (+0.0 shuffled, +0.0 reinitialised)"
+    assert f"{neither}; {rest}." in first
+    assert first.endswith("of the paper's own: layers and their initial values: SNIP.")
+    assert "**Yes: PHEW (+2.0)**; no: ERK (" in second
+    assert second.endswith(f"{rest}. By the same checks, of the paper's own: no: SNIP.")
+    assert (
+        "At 86.6 % sparsity (the highest matching sparsity) **PHEW comes nearest, -1.0 points"
+        in third
+    )
+    assert re.search(
+        r"n = 3: 97\.[01] % against 98\.[01] %\); of the paper's own \w+ does, -3", third
+    )
+    assert third.endswith(f"{rest}.")
+
+
+def test_the_agenda_is_not_answered_by_what_chooses_layers(results):
+    first, second, _ = _later(erk=0.93)
+    assert "**None is shown to choose weights**" in first
+    assert "? **None is shown to**; no: ERK (" in second
+
+
+def test_the_agenda_of_nothing(results):
+    about = (Results(), "resnet8_digits", "quick")
+    said = later.answers(later.entries(*about), *about, str.upper)
+    assert all("not run" in sentence for sentence in said)
+
+
+def test_a_table_has_a_row_for_each_check_of_which_anything_was_run(results):
+    page = Page("resnet8_digits", "quick", train=False, figure="Y")
+    assert page_of_later.table(page).data == "<p>Not run.</p>"
+    assert "Nothing of these methods was run elsewhere" in page_of_later.elsewhere(page).data
+    _later(phew=0.97, erk=0.93)
+    page = Page("resnet8_digits", "quick", train=False, figure="Y")
+    shown = page_of_later.table(page).data
+    checks = re.findall(r"<tr><td>([^<]+)</td><th>([^<]+)</th>", shown)
+    assert (
+        "5.03",
+        "The method maintains or improves its accuracy when shuffled within layers",
+    ) in checks
+    assert "6.05" not in dict(checks)  # Figure 6, of which nothing was run
+    cells = re.search(r"<tr><td>5.03.*?</tr>", shown)[0]
+    assert cells.count("<small>not run</small>") == 6
+    assert cells.count(">-2<br><small>differs</small>") == 1
+    other = Page("resnet8_digits", "paper", train=False, figure="Y")
+    folded = page_of_later.elsewhere(other).data
+    assert folded.count("<details>") == 1
+    assert "<b>Weights, so that both matter: PHEW" in folded
 
 
 def test_a_report_from_nothing(results, halved, tmp_path):

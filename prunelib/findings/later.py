@@ -13,7 +13,7 @@ from prunelib.grids import LATER
 from prunelib.runs import AFTER, EARLY_METHODS, Curve
 
 NOT_RUN = "not run"
-UNSURE = "it cannot be told"
+UNSURE, YET = "it cannot be told", "It cannot be told yet"
 # Whether shuffling its mask within layers harms a method, and drawing the weights anew changes it,
 # by what it chooses.
 _MEANS = {
@@ -61,7 +61,8 @@ def _entry(own, check):
 def _effects(found, check):
     """Of each method of which a check was run, its effect in points."""
     own = {name: _entry(entries, check).effect for name, entries in found.items()}
-    return {name: f"{effect:+.1f}" for name, effect in own.items() if effect is not None}
+    # 0.0 is added so that nothing reads -0.0
+    return {name: f"{round(e, 1) + 0.0:+.1f}" for name, e in own.items() if e is not None}
 
 
 def _chosen(found, early, label):
@@ -70,7 +71,9 @@ def _chosen(found, early, label):
     kinds = {n: judge.choice(found[n]) or UNSURE for n in said}
     choosing = [n for n in kinds if kinds[n] == WEIGHTS]
     parts = ["**None is shown to choose weights**, so that both shuffling and new weights matter"]
-    if choosing:
+    if not kinds:
+        parts = [YET]
+    elif choosing:
         parts = [f"**Weights, so that both matter: {_listed(choosing, label, said)}**"]
     for word, meaning in (_MEANS | {UNSURE: UNSURE}).items():
         own = [n for n in kinds if kinds[n] == word]
@@ -89,7 +92,7 @@ def _beating(found, early, label):
         return said, {n: words[judge.holds(_entry(methods[n], judge.PROPORTIONS))] for n in said}
 
     said, verdicts = told(found)
-    parts = [] if "yes" in verdicts.values() else ["**None is shown to**"]
+    parts = [] if "yes" in verdicts.values() else ["**None is shown to**" if verdicts else YET]
     for word in words.values():
         own = _listed([n for n in verdicts if verdicts[n] == word], label, said)
         parts += [f"**Yes: {own}**" if word == "yes" else f"{word}: {own}"] if own else []
@@ -126,7 +129,7 @@ def _nearest(results, setting, profile, label):
 
     ours, theirs = (effects(names, str(AFTER)) for names in (LATER, EARLY_METHODS))
     if not ours:
-        return f"{at} that cannot be told yet: {NOT_RUN}."
+        return f"{YET}."
     best = max(ours, key=lambda n: ours[n].mean)
     low, high = ours[best].interval()
     reached = effects([best], None)[best].mean

@@ -85,7 +85,7 @@ def _cell(entry):
     if entry is None:
         return "<td>no ranking to invert</td>"
     colour = verdicts.LOOKS[entry.verdict][0]
-    value = "" if entry.effect is None else f"{entry.effect:+.3g}<br>"
+    value = "" if entry.effect is None else f"{entry.effect + 0.0:+.3g}<br>"
     ends = "" if entry.low is None else f"{entry.low:+.3g} to {entry.high:+.3g}, "
     return (
         f'<td style="border-left:6px solid {colour}" title="{ends}n = {entry.replicates}">'
@@ -146,7 +146,7 @@ def _panel(axis: Axes, data: pd.DataFrame, looks: Sequence[style.Look], asked: i
     early = data[data["line"].isin([label(name) for name in EARLY_METHODS])]
     if len(early):
         ends = early.groupby("remaining")["accuracy"].agg(["min", "max"])
-        hatched = {"facecolor": "none", "edgecolor": "#8a8a8a", "hatch": "////", "linewidth": 0.4}
+        hatched = {"facecolor": "none", "edgecolor": "#a9a9a9", "hatch": "////", "linewidth": 0.4}
         axis.fill_between(ends.index, ends["min"], ends["max"], **hatched, label=BAND)
     for look in looks:
         rows = data[data["line"] == look.label]
