@@ -102,7 +102,7 @@ def _bold(text):
 
 _STYLE = """<style>
 .later {overflow-x: auto}
-.later td, .later th {text-align: left; vertical-align: top; padding: .3em .5em}
+.later table td, .later table th {text-align: left !important; vertical-align: top}
 .later tbody th {min-width: 15em; font-weight: normal}
 </style>"""
 
