@@ -197,7 +197,7 @@ def test_the_agenda_is_not_answered_by_what_chooses_layers(results):
 def test_the_agenda_of_nothing(results):
     about = (Results(), "resnet8_digits", "quick")
     said = later.answers(later.entries(*about), *about, str.upper)
-    assert all("not run" in sentence for sentence in said)
+    assert all("? It cannot be told yet" in sentence for sentence in said)
 
 
 def test_a_table_has_a_row_for_each_check_of_which_anything_was_run(results):
@@ -246,6 +246,14 @@ def test_a_report_without_training_says_what_is_missing(results, halved, tmp_pat
     text = made.path.read_text()
     assert "of the networks and masks that these checks take are not there" in text
     assert text.count("<p>Not run.</p>") == len(made.drawings)
+
+
+def test_a_method_of_this_package_needs_no_file(results, tmp_path):
+    made = pages.report("erk", *SMALL, folder=tmp_path, train=False)
+    assert made.path.name == "erk-lenet_digits-smoke.html"
+    assert made.judgement.source == ""
+    assert made.judgement.missing
+    assert "a digest of its source" not in made.path.read_text()
 
 
 def test_a_method_that_changes_its_mind_is_not_trained(results, registry, tmp_path):

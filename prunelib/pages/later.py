@@ -157,6 +157,17 @@ def _panel(axis: Axes, data: pd.DataFrame, looks: Sequence[style.Look], asked: i
     sparsity_axis(axis, ticks, width(axis))
 
 
+def accuracies(page: Page, beside: Page) -> pd.DataFrame | None:
+    """The mean accuracies of `lines` in percent, a row a line, a column a sparsity; None where
+    nothing was run, which is then printed."""
+    data = lines(page, beside)
+    if data.empty:
+        print(f"{page.setting}, profile {page.profile}: {later.NOT_RUN}.")
+        return None
+    table = data.pivot(index="line", columns="sparsity", values="accuracy").round(1)
+    return table.loc[data["line"].unique()].astype(object).fillna("")
+
+
 def lines(page: Page, beside: Page) -> pd.DataFrame:
     """The numbers of `draw_lines`, as `curves.accuracy_data` has them: Figure 3, and each later
     method unmodified."""
