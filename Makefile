@@ -30,7 +30,7 @@ figures: $(ENV)
 
 CORE := 04 05 06 J M
 LENET := K
-OTHERS := 00 01 03 A B C D E F G H I L S X Z
+OTHERS := 00 01 03 A B C D E F G H I L S X Y Z
 
 test: $(ENV)
 	$(BIN)/ruff check .

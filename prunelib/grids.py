@@ -147,6 +147,19 @@ TABLES = {
 }
 
 
+# The methods after the paper, those that give whole masks first. What the paper's checks on them
+# take besides Figure 3 is a figure of its own, of the notebook Y_later_methods.
+LATER = ("erk", "smart_ratios", "igq", "phew", "synflow_l2", "force", "prospr", "ntk_sap")
+
+
+def _ablated(name):
+    """A method's part of Figure 4: a whole mask has no ranking that could be inverted."""
+    ablations = _RANDOMISED if scores.get(name).kind == "mask" else (*_RANDOMISED, "invert")
+    return (*_variants(name, ablations), Curve(name, init="fixed_variance"))
+
+
+FIGURES["Y"] = Grid({name: _ablated(name) for name in LATER})
+
 _own: list[str] = []  # methods that `include` was called with
 
 
@@ -178,9 +191,7 @@ def include(method: str) -> str:
         lines = FIGURES[figure].panels[""]
         panels = {"": (*lines[:-1], Curve(chosen.name, **steps), lines[-1])}
         FIGURES[figure] = replace(FIGURES[figure], panels=panels)
-    ablations = _RANDOMISED if chosen.kind == "mask" else (*_RANDOMISED, "invert")
-    variants = (*_variants(chosen.name, ablations), Curve(chosen.name, init="fixed_variance"))
-    FIGURES[chosen.name] = Grid({chosen.name: variants})
+    FIGURES[chosen.name] = Grid({chosen.name: _ablated(chosen.name)})
     return chosen.name
 
 

@@ -45,11 +45,13 @@ def record(kind: str, name: str, function: Any = None, *options: Any) -> str:
         options: how it is registered, which belongs to what it is.
     """
     file = _file.get()
-    if file:
+    if is_ours(function):  # also where a user's file is the first to need it
+        key = name
+    elif file:
         key = f"{name}_{file[0]}"
         file[1].append((kind, key))
     else:
-        key = name if is_ours(function) else f"{name}_{digest(function, *options)}"
+        key = f"{name}_{digest(function, *options)}"
     _newest[kind, name] = key
     return key
 
@@ -107,7 +109,7 @@ def source_digest(source: str, path: str) -> str:
     Raises:
         SyntaxError, ValueError: it is none.
     """
-    return _short(_form(ast.parse(source, path)))
+    return _short(_form(compile(source, path, "exec", ast.PyCF_ONLY_AST)))
 
 
 def digest(function: Any, *options: Any) -> str:

@@ -3,16 +3,21 @@
 import base64
 import json
 import re
+import subprocess
+import sys
+import time
 
 import pytest
 from conftest import trained
 
 from prunelib import grids, masks, networks, runs, scores, settings
 from prunelib.errors import BadValueError
-from prunelib.findings import claims, judge
+from prunelib.findings import claims, judge, later
 from prunelib.findings.measures import Results
 from prunelib.grids import FIGURES
 from prunelib.pages import judge as pages
+from prunelib.pages import later as page_of_later
+from prunelib.pages.page import Page
 from prunelib.results.store import Store
 from prunelib.runs import EARLY_METHODS, Curve
 
@@ -140,6 +145,83 @@ def test_a_methods_figures(halved):
         grids.include("snip")
 
 
+def test_the_later_methods_are_the_figure_of_their_notebook():
+    """What `include` would give each of them, and so the Runs that judging it trains."""
+    for method in grids.LATER:
+        assert grids.include(method) == method
+        assert FIGURES[method].panels[method] == FIGURES["Y"].panels[method]
+    needed = set(grids.figure_runs("Y", *SMALL))
+    assert needed == {r for m in grids.LATER for r in grids.figure_runs(m, *SMALL)}
+    assert {r.method for r in needed if r.ablation == "invert"} == set(grids.LATER[4:])
+
+
+def _later(**accuracies):
+    """Records of two later methods and of the paper's, and what is answered."""
+    plain = {Curve(m): a for m, a in accuracies.items()}
+    moved = {
+        Curve(m, ablation): a - loss
+        for m, a in accuracies.items()
+        for ablation, loss in (("shuffle", 0.02 * (m == "phew")), ("reinit", 0.03 * (m == "phew")))
+    }
+    early = {Curve("snip", "shuffle"): 0.95, Curve("snip", "reinit"): 0.92}
+    _record("phew", PAPER | early | plain | moved)
+    about = (Results(), "resnet8_digits", "quick")
+    return later.answers(later.entries(*about), *about, str.upper)
+
+
+def test_the_agenda_is_answered_over_all_later_methods(results):
+    first, second, third = _later(phew=0.97, erk=0.93)
+    rest = "not run: SMART_RATIOS, IGQ, SYNFLOW_L2, FORCE, PROSPR, NTK_SAP"
+    assert "**Weights, so that both matter: PHEW (-2.0 shuffled, -3.0 reinitialised)**" in first
+    neither = "; layers, so that neither matters: ERK (+0.0 shuffled, +0.0 reinitialised)"
+    assert f"{neither}; {rest}." in first
+    assert first.endswith("of the paper's own: layers and their initial values: SNIP.")
+    assert "**Yes: PHEW (+2.0)**; no: ERK (" in second
+    assert second.endswith(f"{rest}. By the same checks, of the paper's own: no: SNIP.")
+    assert (
+        "At 86.6 % sparsity (the highest matching sparsity) **PHEW comes nearest, -1.0 points"
+        in third
+    )
+    assert re.search(
+        r"n = 3: 97\.[01] % against 98\.[01] %\); of the paper's own \w+ does, -3", third
+    )
+    assert third.endswith(f"{rest}.")
+
+
+def test_the_agenda_is_not_answered_by_what_chooses_layers(results):
+    first, second, _ = _later(erk=0.93)
+    assert "**None is shown to choose weights**" in first
+    assert "? **None is shown to**; no: ERK (" in second
+
+
+def test_the_agenda_of_nothing(results):
+    about = (Results(), "resnet8_digits", "quick")
+    said = later.answers(later.entries(*about), *about, str.upper)
+    assert all("? It cannot be told yet" in sentence for sentence in said)
+
+
+def test_a_table_has_a_row_for_each_check_of_which_anything_was_run(results):
+    page = Page("resnet8_digits", "quick", train=False, figure="Y")
+    assert page_of_later.table(page).data == "<p>Not run.</p>"
+    assert "Nothing of these methods was run elsewhere" in page_of_later.elsewhere(page).data
+    _later(phew=0.97, erk=0.93)
+    page = Page("resnet8_digits", "quick", train=False, figure="Y")
+    shown = page_of_later.table(page).data
+    checks = re.findall(r"<tr><td>([^<]+)</td><th>([^<]+)</th>", shown)
+    assert (
+        "5.03",
+        "The method maintains or improves its accuracy when shuffled within layers",
+    ) in checks
+    assert "6.05" not in dict(checks)  # Figure 6, of which nothing was run
+    cells = re.search(r"<tr><td>5.03.*?</tr>", shown)[0]
+    assert cells.count("<small>not run</small>") == 6
+    assert cells.count(">-2<br><small>differs</small>") == 1
+    other = Page("resnet8_digits", "paper", train=False, figure="Y")
+    folded = page_of_later.elsewhere(other).data
+    assert folded.count("<details>") == 1
+    assert "<b>Weights, so that both matter: PHEW" in folded
+
+
 def test_a_report_from_nothing(results, halved, tmp_path):
     made = pages.report("halved", *SMALL, folder=tmp_path, progress=False)
     assert made.judgement.missing == 0
@@ -166,6 +248,14 @@ def test_a_report_without_training_says_what_is_missing(results, halved, tmp_pat
     assert text.count("<p>Not run.</p>") == len(made.drawings)
 
 
+def test_a_method_of_this_package_needs_no_file(results, tmp_path):
+    made = pages.report("erk", *SMALL, folder=tmp_path, train=False)
+    assert made.path.name == "erk-lenet_digits-smoke.html"
+    assert made.judgement.source == ""
+    assert made.judgement.missing
+    assert "a digest of its source" not in made.path.read_text()
+
+
 def test_a_method_that_changes_its_mind_is_not_trained(results, registry, tmp_path):
     calls = []
 
@@ -179,3 +269,54 @@ def test_a_method_that_changes_its_mind_is_not_trained(results, registry, tmp_pa
         pages.report("fickle", *SMALL, folder=tmp_path)
     assert not list(tmp_path.glob("*.html"))
     assert not grids._own
+
+
+def test_figures_are_said_in_words(results, halved, tmp_path):
+    """As the page's images have it: what each is about, what it rests on and which lines it has."""
+    made = pages.report("halved", *SMALL, folder=tmp_path, progress=False)
+    said = dict(re.findall(r'<img alt="([^(]+) \(Figure \d+\)\. ([^"]+)"', made.path.read_text()))
+    assert len(said) == len(made.drawings)
+    accuracy = said["Accuracy against sparsity"]
+    assert accuracy.startswith("LeNet-300-100 on digits")
+    assert "Profile smoke; 1 replicate" in accuracy
+    assert accuracy.endswith("halved (n = 1); Random (n = 1)")
+
+
+def test_a_method_that_takes_longer_than_the_budget_is_stopped(results, registry, tmp_path):
+    @scores.register("asleep", needs_data=False)
+    def asleep(model, batch):
+        time.sleep(600)
+
+    began = time.monotonic()
+    with pytest.raises(BadValueError, match="'asleep' had not pruned a network twice when the"):
+        pages.report("asleep", *SMALL, folder=tmp_path, minutes=0.01)
+    assert time.monotonic() - began < 300
+    assert not list(tmp_path.glob("*.html"))
+
+
+def test_train_and_measure_share_one_budget(results, halved, monkeypatch):
+    given = []
+    monkeypatch.setattr(pages.engine, "train", lambda *a, minutes, **o: given.append(minutes))
+    monkeypatch.setattr(pages.engine, "measure", lambda *a, minutes, **o: given.append(minutes))
+    clock = iter([0.0, 60.0, 240.0])
+    monkeypatch.setattr(pages.time, "monotonic", lambda: next(clock))
+    pages.report("halved", *SMALL, minutes=3)
+    assert given == [2.0, 0.01]  # a minute for the check, three for the training
+
+
+def test_a_file_may_be_the_first_to_need_the_later_methods(tmp_path):
+    """In a process that has not imported them: they are not taken for the file's own."""
+    (tmp_path / "mine.py").write_text(
+        "from prunelib import scores\n"
+        "@scores.register('mine', needs_data=False)\n"
+        "def mine(model, batch):\n    return {}\n"
+    )
+    code = (
+        "from prunelib import own\n"
+        f"print(*own.load({str(tmp_path / 'mine.py')!r}).methods)\n"
+        "from prunelib import scores\nprint(scores.get('erk').name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    mine, erk = done.stdout.split()
+    assert mine.startswith("mine_")
+    assert erk == "erk"

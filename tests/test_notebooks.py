@@ -86,7 +86,7 @@ def test_the_form_is_the_same(notebook):
         if line.startswith("## ")
     ]
     title = notebook.cells[0].source
-    if not title.startswith(("# Why", "# 3", "# A", "# Judge", "# Z")):
+    if not title.startswith(("# Why", "# 3", "# A", "# Judge", "# Y", "# Z")):
         assert "What the section claims" in title
         assert "The question here" in title
         wanted = ["Claims", "A miniature", "What was run, and what was not", "Try it yourself"]
@@ -200,7 +200,8 @@ def test_train_false_leaves_out_and_says_so(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", [FOUR, "06_after_initialization", "J_layerwise", "S_weight_distributions"]
+    "name",
+    [FOUR, "06_after_initialization", "J_layerwise", "S_weight_distributions", "Y_later_methods"],
 )
 def test_a_notebook_of_nothing_goes_on(name, tmp_path, monkeypatch):
     """To its last cell, saying of each figure and of each claim that it was not run; no table is
@@ -268,6 +269,7 @@ STORED = {
     "L_modified_resnet18": _of_mask("layers", "for figure, one in", _MODIFIED, sparsity="0.931281"),
     "M_effective_sparsity": _of_mask("effective_weights", "data ="),
     "X_your_method": _accuracy("report.table()", method="scaled_magnitude_442ca784"),
+    "Y_later_methods": _accuracy("later.accuracies(", method="random"),
     "Z_claims": _accuracy('print(f"{len(named)} claims in', "lenet_mnist/paper.csv", method="snip"),
     "S_weight_distributions": _of(_WEIGHTS, "ks", "data =", method="snip", ablation="shuffle"),
 }

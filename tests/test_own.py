@@ -118,6 +118,7 @@ def test_a_file_that_does_not_run_gets_one_sentence_and_its_own_traceback(
     assert traced in error.value.traceback
     assert "mine.py" in error.value.traceback
     assert f"{Path(own.__file__).parent}/" not in error.value.traceback
+    assert error.value.traceback.count("  File ") == error.value.traceback.count('mine.py", line')
     assert not any(getattr(m, "__file__", None) == str(path) for m in sys.modules.values())
 
 

@@ -43,9 +43,13 @@ ProfileName = Annotated[
     ),
 ]
 Figures = Annotated[
-    list[int] | None,
-    number(
-        int, "--figure", "-f", help="repeat for several: 1, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14"
+    list[str] | None,
+    typer.Option(
+        "--figure",
+        "-f",
+        metavar="FIGURE",
+        help="repeat for several: 1, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, Y (the ablations of "
+        "later methods)",
     ),
 ]
 Tables = Annotated[

@@ -153,7 +153,8 @@ def judge(
         Path, typer.Option(metavar="FOLDER", help="gets the page and its JSON")
     ] = Path("out"),
 ) -> None:
-    """Put a method of your own through the paper's sanity checks: one page, and its JSON.
+    """Put a method of your own through the paper's sanity checks: one page, and its JSON. One of
+    later papers, as --method erk, needs no file.
 
     What the checks need is trained first, the paper's methods included where the results have them
     not; stopped at any moment, the same command goes on.

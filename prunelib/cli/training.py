@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def _chosen(
     setting: str,
     profile: str,
-    figures: list[int] | None,
+    figures: list[str] | None,
     tables: list[int] | None,
     method: str | None,
     sparsity: float | None,
@@ -60,7 +60,8 @@ def _chosen(
             runs.Run(setting, profile, method, sparsity or 0.0, ablation, replicate=r)
             for r in range(count)
         ]
-    found = [r for f in figures or () for r in grids.figure_runs(f, setting, profile, replicates)]
+    numbers = [int(name) if name.isdecimal() else name for name in figures or ()]
+    found = [r for f in numbers for r in grids.figure_runs(f, setting, profile, replicates)]
     found += [r for t in tables or () for r in grids.table_runs(t, setting, profile, replicates)]
     return sorted(dict.fromkeys(found), key=lambda run: run.replicate)
 

@@ -31,6 +31,7 @@ class Check:
 
 SHUFFLED, REINITIALISED, MARK = "5.03", "5.60", "4.47"  # of SNIP, in claims.csv
 PROPORTIONS = "same proportions"  # the one check that the paper has in another form
+_OWN = "{} is more accurate than random pruning in its own proportions, which its shuffle is"
 CHECKS = (
     Check("4.43", "snip", "{} is more accurate than random pruning"),
     Check("1.07", "snip", "{} lies near the best of the paper's early methods, over sparsities"),
@@ -58,6 +59,17 @@ CHECKS = (
     Check("M.45", "snip", "Shuffling {} reconnects less than one weight in twenty"),
     Check("M.46", "snip", "The effective sparsity of {} rounds to the actual one"),
 )
+
+# What a method chooses, by whether it does without its own weights (shuffled) and without their
+# values (reinitialised).
+LAYERS, INITIAL = "layers", "layers and their initial values"
+WHATEVER, WEIGHTS = "weights, whatever their values", "weights"
+CHOICES = {
+    (True, True): LAYERS,
+    (True, False): INITIAL,
+    (False, True): WHATEVER,
+    (False, False): WEIGHTS,
+}
 
 
 class Judgement(BaseModel, frozen=True):
@@ -93,8 +105,7 @@ def checks(method: str, setting: str) -> tuple[Claim, ...]:
         replace(
             found[0],
             id=PROPORTIONS,
-            text=f"{chosen.label} is more accurate than random pruning in its own proportions, "
-            "which its shuffle is",
+            text=_OWN.format(chosen.label),
             reference=against,
             figure="4",
         ),
@@ -120,6 +131,20 @@ def _put(claim, check, method, setting):
     )
 
 
+def words() -> dict[str, str]:
+    """What each check says of "the method", by its id, in the order of `checks`."""
+    said = [(c.id, c.words) for c in CHECKS]
+    said.insert(1, (PROPORTIONS, _OWN))
+    said = [(key, text.format("the method")) for key, text in said]
+    return {key: text[0].upper() + text[1:] for key, text in said}
+
+
+def choice(found: Sequence[Entry]) -> str:
+    """What a method chooses, one of `CHOICES`; "" where that cannot be told."""
+    by = {e.id: e for e in found}
+    return CHOICES.get((holds(by[SHUFFLED]), holds(by[REINITIALISED])), "")
+
+
 def entries(method: str, results: Results, setting: str, profile: str) -> list[Entry]:
     """Every check of a method with its verdict, in the order of `CHECKS`."""
     return [ledger.entry(c, results, [setting], profile) for c in checks(method, setting)]
@@ -135,34 +160,35 @@ def answers(found: Sequence[Entry], label: str) -> list[str]:
     by = {e.id: e for e in found}
     shuffled, reinitialised = by[SHUFFLED], by[REINITIALISED]
     chooses = {
-        (True, True): f"**Layers**, as the paper's methods do: {label} loses nothing when its mask "
+        LAYERS: f"**Layers**, as the paper's methods do: {label} loses nothing when its mask "
         "is shuffled within layers, nor when the weights are drawn anew",
-        (True, False): f"**Layers, and their initial values**: {label} loses nothing when its mask "
+        INITIAL: f"**Layers, and their initial values**: {label} loses nothing when its mask "
         "is shuffled within layers, but drawing the weights anew changes it",
-        (False, True): f"**Weights, whatever their values**: shuffling its mask within layers "
+        WHATEVER: f"**Weights, whatever their values**: shuffling its mask within layers "
         f"costs {label} accuracy, drawing the weights anew does not",
-        (False, False): f"**Weights**: {label} loses accuracy when its mask is shuffled within "
+        WEIGHTS: f"**Weights**: {label} loses accuracy when its mask is shuffled within "
         "layers, and drawing the weights anew changes it",
-    }.get((_holds(shuffled), _holds(reinitialised)), "It cannot be told yet")
+    }.get(choice(found), "It cannot be told yet")
     same, mark = by[PROPORTIONS], by[MARK]
-    beats = {True: "**Yes**", False: "**No**"}.get(_holds(same), "It cannot be told yet")
+    beats = {True: "**Yes**", False: "**No**"}.get(holds(same), "It cannot be told yet")
 
     return [
-        f"Does it choose weights or layers? {chooses} (shuffled {_said(shuffled)}; reinitialised "
-        f"{_said(reinitialised)}).",
+        f"Does it choose weights or layers? {chooses} (shuffled {effect(shuffled)}; reinitialised "
+        f"{effect(reinitialised)}).",
         f"Does it beat random pruning in the same proportions? {beats} (unmodified less shuffled "
-        f"{_said(same)}).",
+        f"{effect(same)}).",
         f"How far is it from the mark? {_distance(mark)}.",
     ]
 
 
-def _holds(entry):
+def holds(entry: Entry) -> bool | None:
     """Whether a check is true; None where that is not decided."""
-    words = {"supported": True, "not supported": False}
-    return (words | {ELSEWHERE[word]: holds for word, holds in words.items()}).get(entry.verdict)
+    said = {"supported": True, "not supported": False}
+    return (said | {ELSEWHERE[word]: true for word, true in said.items()}).get(entry.verdict)
 
 
-def _said(entry):
+def effect(entry: Entry) -> str:
+    """The effect that decides, in points, with its interval; the verdict where there is none."""
     if entry.effect is None or entry.low is None:
         return entry.verdict
     return f"{entry.effect:+.1f} points, {entry.low:+.1f} to {entry.high:+.1f}"

@@ -8,6 +8,7 @@ as open markers, where it prints anything for the setting.
 import hashlib
 import io
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,8 @@ from prunelib.pages.axes import panels as _axes
 from prunelib.pages.axes import unpruned as _unpruned
 from prunelib.paths import figures_root, write_atomically
 
+MOST = 5  # panels in a row
+
 
 def accuracy(
     data: pd.DataFrame,
@@ -60,7 +63,7 @@ def accuracy(
     grid = FIGURES[figure]
     names, ticks = list(grid.panels), [s for s, _ in grid.points(setting, profile)]
     asked = replicates or grid.count(setting, profile)
-    labels = {line: _counted(data, line, asked, len(ticks)) for line in data["line"].unique()}
+    labels = {line: counted(data, line, asked, len(ticks)) for line in data["line"].unique()}
     low, high = enlarged(data)
     both = data["accuracy"].min() < low - 0.3 * (high - low)
     low = low if both else min(low, data["accuracy"].min() - 0.05 * (high - low))
@@ -71,7 +74,8 @@ def accuracy(
             title, "at so short a schedule, pruning after training gains by training twice"
         )
     with _axes(title, size, shape, **ratios) as (fig, axes):
-        for column, panel in zip(axes.reshape(1 + both, -1).T, names, strict=True):
+        columns = _columns(axes, len(names), both)
+        for column, panel in zip(columns, names, strict=True):
             rows = data[data["panel"] == panel]
             for axis, lowest in zip(column, [-1, low][not both :], strict=True):
                 _unpruned(axis, rows[rows["line"] == "Unpruned"], labels.get("Unpruned", ""))
@@ -91,7 +95,7 @@ def accuracy(
             _printed_marks(column[-1], figure, panel, setting)
         _name_axes(axes, [style.panel_title(figure, panel) for panel in names], both)
         if both:
-            for whole, top in axes.reshape(2, -1).T:
+            for whole, top in columns:
                 whole.axhspan(low, high, color=TINT, zorder=0)
                 top.set_facecolor(TINT)
         legend(fig)
@@ -120,7 +124,7 @@ def steps(
     grid, schedule = FIGURES[figure], settings.schedule(setting, profile)
     names, there = list(grid.panels), settings.steps(setting, profile)
     asked = replicates or grid.count(setting, profile)
-    labels = {line: _counted(data, line, asked, len(there)) for line in data["line"].unique()}
+    labels = {line: counted(data, line, asked, len(there)) for line in data["line"].unique()}
     shape, size, _ = _layout(len(names), False)
     title = noted(title, "bands: one standard deviation")
     with _axes(title, size, shape, sharex=True, sharey=True) as (fig, axes):
@@ -183,29 +187,40 @@ def _step_axis(axis: Axes, steps: Sequence[int | str], last: int) -> None:
 
 def _layout(panels: int, both: bool) -> tuple[tuple[int, int], tuple[float, float], dict]:
     """Rows and columns, inches, and ratios of the panels of accuracies: whole and enlarged ones
-    side by side where there is one of each, otherwise in a row of each."""
+    side by side where there is one of each, otherwise in a row of each, twice so where there are
+    too many panels for one."""
     if panels == 1:
         return (1, 1 + both), (WIDTH, 4.6), {"width_ratios": [1, 2][not both :]}
-    shared = {"sharey": "row", "height_ratios": [1, 2][not both :]}
-    return (1 + both, panels), (WIDTH, 7.0 if both else 4.2), shared
+    rows = 1 + (panels > MOST)
+    shared = {"sharey": "row", "height_ratios": rows * [1, 2][not both :]}
+    height = 0.8 + (6.2 if both else 3.4) * [1, 1.5][rows - 1]
+    return (rows * (1 + both), math.ceil(panels / rows)), (WIDTH, height), shared
+
+
+def _columns(axes, panels, both):
+    """The axes of each panel, an array of one or of two, the whole and the enlarged."""
+    rows = 1 + (panels > MOST)
+    return axes.reshape(rows, 1 + both, -1).transpose(0, 2, 1).reshape(-1, 1 + both)[:panels]
 
 
 def _name_axes(axes, titles, both):
     """Name panels and the axes of accuracies."""
-    narrow = len(titles) > 4
-    for axis, title in zip(axes[0], titles, strict=False):
-        axis.set_title(title.replace(" after", "\nafter") if narrow else title)
     for axis in axes[:, 0]:
         axis.set_ylabel("Test accuracy (%)")
     if both and len(titles) == 1:
         axes[0, 0].set_title("All accuracies")
         axes[0, 1].set_title("Enlarged: the tinted part")
-    elif both:
-        axes[0, 0].set_ylabel("Test accuracy (%),\nall of it")
-        axes[1, 0].set_ylabel("Test accuracy (%),\nenlarged: the tinted part")
-        for axis in axes[0]:
-            axis.set_xlabel("")
-            axis.tick_params(labelbottom=False)
+        return
+    narrow = axes.shape[1] > 4
+    for column, title in zip(_columns(axes, len(titles), both), titles, strict=True):
+        column[0].set_title(title.replace(" after", "\nafter") if narrow else title)
+    if both:
+        for whole, top in zip(axes[::2], axes[1::2], strict=True):
+            whole[0].set_ylabel("Test accuracy (%),\nall of it")
+            top[0].set_ylabel("Test accuracy (%),\nenlarged: the tinted part")
+            for axis in whole:
+                axis.set_xlabel("")
+                axis.tick_params(labelbottom=False)
 
 
 def _pruned_late(data, figure):
@@ -218,7 +233,7 @@ def _pruned_late(data, figure):
     )
 
 
-def _counted(data, line, asked, points):
+def counted(data, line, asked, points):
     """The name of a line with its number of replicates, and what it lacks."""
     rows, along = data[data["line"] == line], "step" if "step" in data else "sparsity"
     there = rows.groupby("panel")[along].nunique().min()
@@ -272,9 +287,13 @@ def save(fig: Figure, name: str, data: pd.DataFrame, provenance: dict) -> Path:
 
 
 def described(fig: Figure) -> str:
-    """What a figure says to those who do not see it: its title, and where `save` put it."""
-    name = fig.get_label()
-    return f"{fig.get_suptitle().strip()} (figures/{name})" if name else repr(fig)
+    """What a figure says to those who do not see it: its title, and where `save` put it; of one
+    that was not saved all that is written outside of its axes, the lines of its legend last."""
+    if name := fig.get_label():
+        return f"{fig.get_suptitle().strip()} (figures/{name})"
+    legends = [text.get_text() for made in fig.legends for text in made.get_texts()]
+    said = [text.get_text() for text in fig.texts] + ["; ".join(legends)]
+    return ". ".join(" ".join(text.split()) for text in said if text.strip()) or repr(fig)
 
 
 def named(description: str) -> str:

@@ -61,8 +61,10 @@ def collapse(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure
         axis.set(xlabel="s: at least this share of a neuron's incoming weights is pruned (%)")
         axis.set(ylabel="Neurons (%)")
         last.set(title="Pruned entirely: s = 100 %", ylabel="Neurons (%)")
-        names = [style.method(name).label.replace(", ", ",\n") for name in places]
-        last.set_xticks(range(len(names)), names, rotation=40, ha="right")
+        names, few = [style.method(name).label for name in places], len(places) < 8
+        names = [name.replace(", ", ",\n") if few else name for name in names]
+        turned = {"rotation": 40, "ha": "right"} if few else {"rotation": 90}
+        last.set_xticks(range(len(names)), names, **turned)
         last.set_ylim(min(-0.03 * last.get_ylim()[1], -0.1), None)
         legend(fig)
     return fig

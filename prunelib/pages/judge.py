@@ -8,6 +8,9 @@ figures with the method in them, and writes a page that needs nothing beside it,
 import base64
 import io
 import re
+import signal
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +23,13 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from prunelib import engine, grids, masks, networks, provenance, scores, settings
+from prunelib.errors import BadValueError
 from prunelib.findings import curves, judge
 from prunelib.findings.judge import Judgement
 from prunelib.findings.measures import Results
 from prunelib.pages import draw, draw_masks, style, verdicts
 from prunelib.pages.evidence import Evidence, basis
-from prunelib.pages.page import JUDGED, PARAMETERS, enter_notebook
+from prunelib.pages.page import JUDGED, PARAMETERS, enter_notebook, in_words
 from prunelib.paths import write_atomically
 from prunelib.results.records import MASK
 from prunelib.results.store import Store
@@ -64,7 +68,7 @@ class Report:
         """Show every figure under its heading, with what to see in it."""
         for drawing in self.drawings:
             display(Markdown(f"### {drawing.heading}\n\n{drawing.see}"))
-            display(drawing.figure or "Not run.")
+            display(in_words(drawing.figure) if drawing.figure else "Not run.")
             plt.close(drawing.figure)
 
 
@@ -116,22 +120,26 @@ def report(
         replicates: how many; the profile's own by default.
         folder: gets NAME-SETTING-PROFILE.html and .json; None writes nothing.
         train: whether to train what is missing; without, what there is gets judged.
-        how: as for `engine.train`: workers, device, precision, minutes, cluster, progress.
+        how: as for `engine.train`: workers, device, precision, minutes (of all that this does),
+            cluster, progress.
 
     Raises:
         PrunelibError: bad input, or a method that does not keep to what it promised; one sentence.
     """
     enter_notebook((*PARAMETERS, *JUDGED))
-    _check(method, setting)
+    began, minutes = time.monotonic(), how.pop("minutes", None)
+
+    def left() -> float | None:  # of one budget for all; a moment, where it is spent
+        return minutes and max(minutes - (time.monotonic() - began) / 60, 0.01)
+
+    _check(method, setting, minutes)
     runs = trained_runs(method, setting, profile, replicates)
     read = mask_runs(method, setting, profile, replicates)
     store = Store()
     if train:
-        engine.train(runs, store, **how)
-        shared = {
-            n: v for n, v in how.items() if n in ("workers", "minutes", "cluster", "progress")
-        }
-        engine.measure(read, store.root, **shared)
+        shared = {n: v for n, v in how.items() if n in ("workers", "cluster", "progress")}
+        engine.train(runs, store, minutes=left(), **how)
+        engine.measure(read, store.root, minutes=left(), **shared)
     found = _report(scores.get(method), setting, profile, replicates, runs, read)
     if folder is None:
         return found
@@ -142,10 +150,28 @@ def report(
     return replace(found, path=path)
 
 
-def _check(method, setting):
-    """That a method gives the same again, before hours of training rest on it."""
+def _check(method, setting, minutes):
+    """That a method gives the same again, before hours of training rest on it; and within a
+    budget, if there is one."""
+
+    def stop(*_):
+        raise BadValueError(
+            f"method {provenance.label(method)!r} had not pruned a network twice when the budget "
+            f"of {minutes:g} minutes was spent, and nothing was trained: give more minutes"
+        )
+
+    if minutes is not None and not minutes > 0:
+        raise BadValueError(f"minutes={minutes!r}: give a number above 0")
     model = networks.build(settings.get(setting).network, 0)
-    masks.check(model, method, scores.data(method, setting))
+    timed = minutes is not None and threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGALRM, stop) if timed else None
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 60 * minutes if timed else 0)
+        masks.check(model, method, scores.data(method, setting))
+    finally:
+        if timed:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
 
 def _report(method, setting, profile, replicates, runs, read):
@@ -241,7 +267,9 @@ def page(found: Report) -> str:
         looks={name: colour for name, (colour, _) in verdicts.LOOKS.items()},
         setting=style.title(found.judgement.setting),
         meaning=settings.get_profile(found.judgement.profile).meaning,
-        drawings=[(d, _image(d.figure)) for d in found.drawings],
+        drawings=[
+            (d, d.figure and draw.described(d.figure), _image(d.figure)) for d in found.drawings
+        ],
         evidence=found.evidence,
         code=found.code,
     )

@@ -39,10 +39,11 @@ class Form:
     draw: Callable[["Page", pd.DataFrame, str], Figure]
 
 
-def _of_masks(data, drawing, all_sparsities=False, after=False):
+def _of_masks(data, drawing, all_sparsities=False, after=False, of=()):
     def runs(page):
         levels = None if all_sparsities else settings.matching_level(page.setting)[:1]
-        return grids.mask_runs(page.setting, methods(page.setting), levels, page.replicates, after)
+        names = methods(page.setting, of)
+        return grids.mask_runs(page.setting, names, levels, page.replicates, after)
 
     def draw(page, numbers, title):
         return drawing(numbers, title, page.asked, page.setting)
@@ -85,14 +86,20 @@ FORMS: dict[int | str, Form] = {
         lambda p: curves.layer_data(p.table(), p.setting, p.sparsity), draw_masks.layers, after=True
     ),
     16: _of_masks(lambda p: curves.ratio_data(p.table()), draw_masks.ratio, all_sparsities=True),
+    "Y-collapse": _of_masks(
+        lambda p: curves.collapse_data(p.table(), p.sparsity),
+        draw_masks.collapse,
+        of=("synflow", "random", *grids.LATER),
+    ),
     "weights": _WEIGHTS,
 }
 
 
-def methods(setting: str) -> tuple[str, ...]:
-    """The methods whose masks are compared: those without data where ImageNet is not at hand."""
+def methods(setting: str, of: Sequence[str] = ()) -> tuple[str, ...]:
+    """The methods whose masks are compared, or those `of` them that can be: those without data
+    where ImageNet is not at hand."""
     known = settings.get(setting).dataset != "imagenet" or (data_root() / "imagenet").is_dir()
-    return tuple(m for m in grids.compared() if known or not scores.get(m).needs_data)
+    return tuple(m for m in (of or grids.compared()) if known or not scores.get(m).needs_data)
 
 
 class Page:
@@ -131,7 +138,7 @@ class Page:
         self.form = FORMS[check_name("figure", figure, FORMS)] if figure is not None else _ACCURACY
         self.setting, self.profile, self.figure = setting, profile, figure
         self.replicates, self.may_train = replicates or None, train
-        self.name = "unpruned weights" if figure == "weights" else f"figure {figure}"
+        self.name = "Unpruned weights" if figure == "weights" else f"Figure {figure}"
         self.stores = {kind: Store(kind=kind) for kind in self.form.kinds}
         self.sparsity = settings.sparsity(settings.matching_level(setting)[0])
 
@@ -224,7 +231,7 @@ class Page:
         pruned = any(run.method != "dense" for evidence in found for run in evidence.records)
         if pruned and not self.data().empty:
             return False
-        name = f"{self.name.capitalize()} of {self.setting}, profile {self.runs[0].profile}"
+        name = f"{self.name} of {self.setting}, profile {self.runs[0].profile}"
         costs = " and ".join(evidence.price for evidence in found)
         print(f"{name}, not run: {costs}; with train=True this notebook makes them.")
         return True
@@ -294,9 +301,10 @@ class Page:
         data = self.data()
         found = [self.evidence(kind) for kind in self.form.kinds]
         profile = "" if MASK in self.form.kinds else self.profile  # masks do not depend on it
-        title = f"{self.name.capitalize()}: {style.title(self.setting)}{self._at}"
+        title = f"{self.name}: {style.title(self.setting)}{self._at}"
         fig = self.form.draw(self, data, f"{title}\n{basis(found, profile)}")
-        name = "weights" if self.figure == "weights" else f"figure-{self.figure:02d}"
+        number = f"{self.figure:02d}" if isinstance(self.figure, int) else self.figure
+        name = number if number == "weights" else f"figure-{number}"
         name = "-".join(filter(None, (name, self.setting, profile)))
         draw.save(fig, name, data, {each.kind.name: each.provenance for each in found})
         return in_words(fig)
