@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import jinja2
 import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -228,13 +227,7 @@ def _drawings(method, setting, profile, replicates, trained, seen):
 
 def page(found: Report) -> str:
     """A judgement as one HTML page that reads without kernel, network or other files."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("prunelib.pages", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("judge.html").render(
+    return style.TEMPLATES.get_template("judge.html").render(
         j=found.judgement,
         answers=[_bold(answer) for answer in found.judgement.answers],
         counted=verdicts.counted(found.judgement.entries),
