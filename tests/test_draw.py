@@ -219,8 +219,8 @@ def test_a_picture_of_a_mask_shows_the_mask(layer, miniature):
         assert axis.yaxis_inverted()  # the first output is the uppermost row
         edges = [line.get_xdata()[0] for line in axis.get_lines()]
         assert edges == [9, 18, 27, 36, 45, 54, 63]  # eight input channels of 3 x 3 weights
-        said = f"keeps {expected.sum()} of its 576 weights, {expected.sum() / 5.76:.1f} %"
-        assert fig.get_suptitle().startswith(f"{style.method(method).label} {said}")
+        said = f"density {expected.sum() / 5.76:.1f} %, {expected.sum()} of 576 weights"
+        assert fig.get_suptitle().startswith(f"{style.method(method).label}: {said}")
 
 
 def test_the_slider_holds_every_mask_and_shows_one(layer, miniature):
@@ -228,7 +228,7 @@ def test_the_slider_holds_every_mask_and_shows_one(layer, miniature):
     page = layer.slider(sparsities[1]).data
     bits = re.findall(r'data-bits="([\w+/=]+)"', page)
     paths = re.findall(r'<path fill="#\w+" d="([^"]*)"', page)
-    said = re.findall(r"<figcaption>(.+) keeps <output>([\d.]+)</output>", page)
+    said = re.findall(r"<figcaption>(.+): <output>([\d.]+)</output>", page)
     assert [label for label, _ in said] == [style.method(m).label for m in layer.kept]
     for method, packed, path, (_, share) in zip(layer.kept, bits, paths, said, strict=True):
         frames = np.unpackbits(np.frombuffer(base64.b64decode(packed), np.uint8))
