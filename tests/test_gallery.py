@@ -156,7 +156,7 @@ def test_a_notebook_shows_the_explorer_without_a_kernel(results):
     shown = explorer.explore("lenet_digits", results=results)._repr_mimebundle_()
     spec = json.loads(json.dumps(shown[explorer.MIME]))
     assert {p["name"] for p in spec["params"]} == {"methods", "ablation", "sparsity", "lowest"}
-    assert len(spec["datasets"]["accuracy"]) == 4
+    assert len(json.loads(spec["datasets"]["accuracy"])) == 4
     assert "not trained: Magnitude after training" in shown["text/plain"]
     flattened = spec["vconcat"][1]["transform"][0]
     assert json.loads(flattened["calculate"]) == ["layer 1", "layer 2", "output"]

@@ -288,13 +288,15 @@ def explore(setting: str, profile: str = "paper", results: Results | None = None
     views = charts()
     line = views["accuracy"]["layer"][1]
     line["params"] = [picked]
-    line["encoding"]["color"]["legend"] = {"columns": 1, "symbolLimit": 0}
+    line["encoding"]["color"]["legend"] = {"columns": 1, "symbolLimit": 0, "symbolOpacity": 1}
     for view in (line, views["layers"], views["collapse"]):
         view["encoding"]["opacity"] = faded
     names = {"calculate": json.dumps(found["names"]), "as": "names"}
     views["layers"]["transform"].insert(0, names)  # once, not in each of hundreds of rows
     accuracy = [row | {"shown": row["ablation"] == ablations[0]} for row in found["accuracy"]]
-    wide = {"width": 640, "height": 260}
+    for view in views.values():
+        view |= {"width": 640, "height": 260}
+        view["data"]["format"] = {"type": "json"}
     spec = {
         "$schema": SCHEMA,
         "title": {"text": words, "anchor": "start"},
@@ -307,7 +309,8 @@ def explore(setting: str, profile: str = "paper", results: Results | None = None
             {"name": "lowest", "value": found["lowest"],
              "bind": {"input": "range", "min": 0, "max": 99, "step": 1}},
         ],
-        "datasets": {"accuracy": accuracy, "masks": found["masks"], "here": [{}]},
-        "vconcat": [view | wide for view in views.values()],
+        # As texts: an executed notebook gives every number of a list a line of its own.
+        "datasets": {"accuracy": json.dumps(accuracy), "masks": json.dumps(found["masks"])},
+        "vconcat": list(views.values()),
     }  # fmt: skip
     return Explorer(spec, f"Explorer of {words}.", _listed(found, middle))
