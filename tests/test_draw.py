@@ -230,13 +230,16 @@ def test_the_slider_holds_every_mask_and_shows_one(layer, miniature):
     paths = re.findall(r'<path fill="#\w+" d="([^"]*)"', page)
     said = re.findall(r"<figcaption>(.+): <output>([\d.]+)</output>", page)
     assert [label for label, _ in said] == [style.method(m).label for m in layer.kept]
-    for method, packed, path, (_, share) in zip(layer.kept, bits, paths, said, strict=True):
+    shares = re.findall(r'data-shares="([\d. ]+)"', page)
+    found = zip(layer.kept, bits, paths, said, shares, strict=True)
+    for method, packed, path, (_, share), every in found:
         frames = np.unpackbits(np.frombuffer(base64.b64decode(packed), np.uint8))
         expected = [miniature[2][method, sparsity] for sparsity in sparsities]
         assert (frames.reshape(3, 8, 72) == expected).all()
         shown = [(int(y), int(x)) for x, y in re.findall(r"M(\d+) (\d+)h1v1h-1z", path)]
         assert shown == [tuple(place) for place in np.argwhere(expected[1])]
-        assert share == f"{expected[1].sum() / 5.76:.1f}"
+        assert every.split() == [f"{mask.sum() / 5.76:.1f}" for mask in expected]
+        assert share == every.split()[1]
     assert 'data-percents="20.0 86.6 98.2"' in page
 
 

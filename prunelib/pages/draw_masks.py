@@ -311,7 +311,7 @@ class Layer:
             {
                 "label": style.method(method).label,
                 "bits": base64.b64encode(np.packbits(kept.numpy())).decode(),
-                "share": f"{100 * kept[first].double().mean():.1f}",
+                "shares": [f"{100 * frame.double().mean():.1f}" for frame in kept],
                 "path": "".join(f"M{x} {y}h1v1h-1z" for y, x in kept[first].nonzero().tolist()),
             }
             for method, kept in self.kept.items()
