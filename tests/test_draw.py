@@ -1,18 +1,22 @@
 """What is drawn: limits, bands, legends, and the values that the paper prints."""
 
+import base64
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import trained
 
-from prunelib import networks
+from prunelib import datasets, masks, networks
 from prunelib.findings import curves
 from prunelib.grids import figure_runs
-from prunelib.pages import draw, draw_masks, style
+from prunelib.pages import draw, draw_layer, draw_masks, style
 from prunelib.pages.axes import enlarged
 from prunelib.runs import EARLY_METHODS
 
 ABOUT = ("lenet_digits", "quick")
+SMALL = ("blocks.0.conv1.weight", (0.2, 0.865782, 0.981986))  # of resnet8_8x8, and sparsities
 KEYS = (*((m, "none") for m in (*EARLY_METHODS, "random")), ("synflow", "shuffle"))
 
 
@@ -203,3 +207,73 @@ def test_histograms_have_a_panel_a_method_and_layer_and_the_distance_under_shuff
     (legend,) = fig.legends
     names = [text.get_text() for text in legend.get_texts()]
     assert names == ["Unmodified", "Shuffled", "Reinitialised"]
+
+
+@pytest.fixture(scope="module")
+def miniature():
+    """A network and its scoring batch; dict from method and sparsity to the mask of one layer."""
+    model = networks.build("resnet8_8x8", seed=0)
+    batch, (name, sparsities) = datasets.scoring_batch("resnet8_digits", seed=0), SMALL
+    expected = {
+        (method, s): masks.prune(model, method, s, batch)[name].flatten(1).numpy()
+        for method in (*EARLY_METHODS, "random")
+        for s in sparsities
+    }
+    return model, batch, expected
+
+
+@pytest.fixture(scope="module")
+def layer(miniature):
+    model, batch, _ = miniature
+    return draw_layer.Layer(model, (*EARLY_METHODS, "random"), SMALL[1], batch)
+
+
+def test_a_picture_of_a_mask_shows_the_mask(layer, miniature):
+    assert layer.name == "stage 1, block 1, conv 1"
+    for (method, sparsity), expected in miniature[2].items():
+        fig = layer.draw(method, sparsity)
+        (axis,) = fig.axes
+        (cells,) = axis.collections
+        assert (cells.get_array() == expected).all()
+        assert axis.yaxis_inverted()  # the first output is the uppermost row
+        edges = [line.get_xdata()[0] for line in axis.get_lines()]
+        assert edges == [9, 18, 27, 36, 45, 54, 63]  # eight input channels of 3 x 3 weights
+        said = f"density {expected.sum() / 5.76:.1f} %, {expected.sum()} of 576 weights"
+        assert fig.get_suptitle().startswith(f"{style.method(method).label}: {said}")
+
+
+def test_the_slider_holds_every_mask_and_shows_one(layer, miniature):
+    _, sparsities = SMALL
+    page = layer.slider(sparsities[1]).data
+    bits = re.findall(r'data-bits="([\w+/=]+)"', page)
+    paths = re.findall(r'<path fill="#\w+" d="([^"]*)"', page)
+    said = re.findall(r"<figcaption>(.+): <output>([\d.]+)</output>", page)
+    assert [label for label, _ in said] == [style.method(m).label for m in layer.kept]
+    shares = re.findall(r'data-shares="([\d. ]+)"', page)
+    found = zip(layer.kept, bits, paths, said, shares, strict=True)
+    for method, packed, path, (_, share), every in found:
+        frames = np.unpackbits(np.frombuffer(base64.b64decode(packed), np.uint8))
+        expected = [miniature[2][method, sparsity] for sparsity in sparsities]
+        assert (frames.reshape(3, 8, 72) == expected).all()
+        shown = [(int(y), int(x)) for x, y in re.findall(r"M(\d+) (\d+)h1v1h-1z", path)]
+        assert shown == [tuple(place) for place in np.argwhere(expected[1])]
+        assert every.split() == [f"{mask.sum() / 5.76:.1f}" for mask in expected]
+        assert share == every.split()[1]
+    assert 'data-percents="20.0 86.6 98.2"' in page
+
+
+@pytest.mark.parametrize(
+    ("network", "name"),
+    [
+        ("lenet_8x8", "output"),  # 1,000 weights; the others have 19,200 and 30,000
+        ("resnet20", "stage 1, block 1, conv 1"),  # 2,304; the first has 432
+        ("vgg16", "conv 1"),  # 1,728
+        ("resnet18", "stage 2, block 1, shortcut"),  # none is small: 8,192 of at least 9,408
+    ],
+)
+def test_the_layer_whose_mask_is_shown_is_a_small_one(network, name, capsys):
+    """Without a batch SNIP is left out, and says so."""
+    found = draw_layer.Layer(networks.build(network), ("magnitude", "snip"), (0.5,))
+    assert (found.name, list(found.kept)) == (name, ["magnitude"])
+    assert found.draw("snip", 0.5) is None
+    assert "SNIP needs a scoring batch" in capsys.readouterr().out

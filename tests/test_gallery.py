@@ -156,7 +156,21 @@ def test_a_notebook_shows_the_explorer_without_a_kernel(results):
     shown = explorer.explore("lenet_digits", results=results)._repr_mimebundle_()
     spec = json.loads(json.dumps(shown[explorer.MIME]))
     assert {p["name"] for p in spec["params"]} == {"methods", "ablation", "sparsity", "lowest"}
-    assert len(spec["datasets"]["accuracy"]) == 4
+    assert len(json.loads(spec["datasets"]["accuracy"])) == 4
     assert "not trained: Magnitude after training" in shown["text/plain"]
+    flattened = spec["vconcat"][1]["transform"][0]
+    assert json.loads(flattened["calculate"]) == ["layer 1", "layer 2", "output"]
     with pytest.raises(UnknownNameError):
         explorer.explore("lenet_mnst", results=results)
+
+
+def test_where_it_cannot_be_drawn_the_explorer_lists_accuracies(results, tmp_path):
+    """At the sparsity that is chosen at first, of those that were trained."""
+    Store(tmp_path).add([trained(Curve("snip").run(*LENET, 0.892626, 0), 0.7)])
+    Store(tmp_path).add([trained(Curve("snip", "shuffle").run(*LENET, 0.892626, 0), 0.6)])
+    listed = explorer.explore("lenet_digits", results=Results(tmp_path))
+    words = listed._repr_mimebundle_()["text/markdown"].splitlines()
+    assert "at 89.3 % sparsity, in percent" in words[0]
+    assert words[1:] == ["", "- SNIP: unmodified 70.0, shuffled 60.0"]
+    nothing = explorer.explore("vgg16_cifar10", results=results)._repr_mimebundle_()
+    assert "Nothing was trained of it" in nothing["text/markdown"]

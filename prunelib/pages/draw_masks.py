@@ -1,9 +1,9 @@
 """Figures of what masks and their weights show, without accuracy: neuron collapse (5), layers (15),
 the ratio of effective weights (16), how far unpruned weights move, and what they are.
 
-Each takes the numbers that `findings.curves` computes, a title, whose second line says what they
-rest on, and how many replicates were asked for: a line of fewer says so in the legend. What the
-paper prints of the setting is drawn as open markers.
+Each figure takes the numbers that `findings.curves` computes, a title, whose second line says what
+they rest on, and how many replicates were asked for: a line of fewer says so in the legend. What
+the paper prints of the setting is drawn as open markers.
 """
 
 from collections.abc import Mapping, Sequence

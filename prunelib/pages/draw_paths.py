@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from prunelib.errors import BadValueError
 from prunelib.pages.axes import GREY, panels
-from prunelib.pages.page import in_words
+from prunelib.pages.shown import in_words
 from prunelib.pages.style import METHODS
 
 Edge = tuple[int, int, int]  # layer, neuron it leads to, neuron it comes from

@@ -2,6 +2,7 @@
 from. Three charts in the grammar of Vega-Lite, which JupyterLab draws by itself and without a
 kernel, as `explore` shows them; the site draws the same charts below controls of its own."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -234,17 +235,35 @@ def charts() -> dict[str, dict[str, Any]]:
 
 
 class Explorer:
-    """A chart with controls for JupyterLab, which needs no kernel to answer; elsewhere a sentence.
+    """Charts with controls for JupyterLab, which needs no kernel to answer; elsewhere accuracies in
+    words.
 
     Args:
-        spec: in the grammar of Vega-Lite 5. words: what it shows.
+        spec: in the grammar of Vega-Lite 5. words: what it shows. listed: the accuracies, Markdown.
     """
 
-    def __init__(self, spec: dict[str, Any], words: str):
-        self.spec, self.words = spec, words
+    def __init__(self, spec: dict[str, Any], words: str, listed: str):
+        self.spec, self.words, self.listed = spec, words, listed
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        return {MIME: self.spec, "text/plain": self.words}
+        return {MIME: self.spec, "text/markdown": self.listed, "text/plain": self.words}
+
+
+def _listed(found, sparsity):
+    """What the explorer says where it cannot be drawn: the accuracies at one sparsity."""
+    head = (
+        f"**{found['title']}, profile {found['profile']}.** JupyterLab has charts here, to choose "
+    )
+    head += "from, as has the site's page *Explorer*. "
+    lines = {}
+    for row in found["accuracy"]:
+        if row["sparsity"] == sparsity:
+            said = f"{row['ablation'].lower()} {row['accuracy']:.1f}"
+            lines.setdefault(row["method"], []).append(said)
+    if not lines:
+        return f"{head}Nothing was trained of it at {sparsity} % sparsity: {found['price']}."
+    head += f"Test accuracy at {sparsity} % sparsity, in percent, means over replicates:\n"
+    return "\n".join([head, *(f"- {name}: {', '.join(said)}" for name, said in lines.items())])
 
 
 def explore(setting: str, profile: str = "paper", results: Results | None = None) -> Explorer:
@@ -269,12 +288,15 @@ def explore(setting: str, profile: str = "paper", results: Results | None = None
     views = charts()
     line = views["accuracy"]["layer"][1]
     line["params"] = [picked]
-    line["encoding"]["color"]["legend"] = {"columns": 1, "symbolLimit": 0}
+    line["encoding"]["color"]["legend"] = {"columns": 1, "symbolLimit": 0, "symbolOpacity": 1}
     for view in (line, views["layers"], views["collapse"]):
         view["encoding"]["opacity"] = faded
-    masks = [row | {"names": found["names"]} for row in found["masks"]]
+    names = {"calculate": json.dumps(found["names"]), "as": "names"}
+    views["layers"]["transform"].insert(0, names)  # once, not in each of hundreds of rows
     accuracy = [row | {"shown": row["ablation"] == ablations[0]} for row in found["accuracy"]]
-    wide = {"width": 640, "height": 260}
+    for view in views.values():
+        view |= {"width": 640, "height": 260}
+        view["data"]["format"] = {"type": "json"}
     spec = {
         "$schema": SCHEMA,
         "title": {"text": words, "anchor": "start"},
@@ -287,7 +309,8 @@ def explore(setting: str, profile: str = "paper", results: Results | None = None
             {"name": "lowest", "value": found["lowest"],
              "bind": {"input": "range", "min": 0, "max": 99, "step": 1}},
         ],
-        "datasets": {"accuracy": accuracy, "masks": masks, "here": [{}]},
-        "vconcat": [view | wide for view in views.values()],
+        # As texts: an executed notebook gives every number of a list a line of its own.
+        "datasets": {"accuracy": json.dumps(accuracy), "masks": json.dumps(found["masks"])},
+        "vconcat": list(views.values()),
     }  # fmt: skip
-    return Explorer(spec, f"Explorer of {words}.")
+    return Explorer(spec, f"Explorer of {words}.", _listed(found, middle))

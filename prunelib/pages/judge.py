@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import jinja2
 import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -29,7 +28,8 @@ from prunelib.findings.judge import Judgement
 from prunelib.findings.measures import Results
 from prunelib.pages import draw, draw_masks, style, verdicts
 from prunelib.pages.evidence import Evidence, basis
-from prunelib.pages.page import JUDGED, PARAMETERS, enter_notebook, in_words
+from prunelib.pages.page import JUDGED, PARAMETERS, enter_notebook
+from prunelib.pages.shown import in_words
 from prunelib.paths import write_atomically
 from prunelib.results.records import MASK
 from prunelib.results.store import Store
@@ -254,13 +254,7 @@ def _drawings(method, setting, profile, replicates, trained, seen):
 
 def page(found: Report) -> str:
     """A judgement as one HTML page that reads without kernel, network or other files."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("prunelib.pages", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("judge.html").render(
+    return style.TEMPLATES.get_template("judge.html").render(
         j=found.judgement,
         answers=[_bold(answer) for answer in found.judgement.answers],
         counted=verdicts.counted(found.judgement.entries),

@@ -18,7 +18,8 @@ from prunelib.pages import draw, style, verdicts
 from prunelib.pages.axes import WIDTH, enlarged, legend, line, panels, sparsity_axis, width
 from prunelib.pages.axes import unpruned as draw_unpruned
 from prunelib.pages.evidence import basis
-from prunelib.pages.page import Page, in_words
+from prunelib.pages.page import Page
+from prunelib.pages.shown import in_words
 from prunelib.runs import EARLY_METHODS
 
 MARK, RANDOM = style.METHODS["magnitude after training"], style.METHODS["random"]

@@ -307,7 +307,7 @@ class Page:
         name = number if number == "weights" else f"figure-{number}"
         name = "-".join(filter(None, (name, self.setting, profile)))
         draw.save(fig, name, data, {each.kind.name: each.provenance for each in found})
-        return in_words(fig)
+        return shown.in_words(fig)
 
     @property
     def _at(self):
@@ -328,14 +328,6 @@ class Page:
 def printed_matching(setting: str, curve: Curve) -> str:
     """The highest matching sparsities in percent that the paper prints of a curve, "" if none."""
     return ", ".join(f"{100 * s:.1f}" for s in curves.printed_matching(setting, curve))
-
-
-def in_words(fig: Figure) -> Figure:
-    """The figure, which a notebook then also describes in words, for who cannot see it."""
-    if shell := get_ipython():  # matplotlib drops what is registered before its first figure
-        texts = shell.display_formatter.formatters["text/plain"]
-        texts.for_type(Figure, lambda fig, printer, _: printer.text(draw.described(fig)))
-    return fig
 
 
 def enter_notebook(names: Sequence[str] = PARAMETERS) -> None:

@@ -1,9 +1,11 @@
-"""Tables as notebooks show them: in the words and the order of the paper, and no longer than a
-screen, what comes after folded away."""
+"""What notebooks show: tables in the words and the order of the paper, and no longer than a screen,
+what comes after folded away; figures with a description in words."""
 
 import pandas as pd
+from IPython import get_ipython
+from matplotlib.figure import Figure
 
-from prunelib.pages import style
+from prunelib.pages import draw, style
 
 ROWS = 25  # a table of no more is shown whole; of a longer one, what fits into so many lines
 WIDTH = 30  # characters of a cell that stand in a line
@@ -76,3 +78,11 @@ def in_notebook(shell) -> None:
         shell: IPython's, of the notebook.
     """
     shell.display_formatter.formatters["text/html"].for_type(pd.DataFrame, html)
+
+
+def in_words(fig: Figure) -> Figure:
+    """The figure, which a notebook then also describes in words, for who cannot see it."""
+    if shell := get_ipython():  # matplotlib drops what is registered before its first figure
+        texts = shell.display_formatter.formatters["text/plain"]
+        texts.for_type(Figure, lambda fig, printer, _: printer.text(draw.described(fig)))
+    return fig

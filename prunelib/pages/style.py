@@ -1,5 +1,6 @@
 """One visual language: how every method and ablation looks, the same in every figure; what
-settings, data and layers are called in front of people; and matplotlib's settings.
+settings, data and layers are called in front of people; matplotlib's settings, and the templates of
+HTML.
 
 The lines of one figure differ in colour, in lightness, so that they can be told apart in grey and
 by colour-blind readers too, in marker and in dash.
@@ -8,6 +9,8 @@ by colour-blind readers too, in marker and in dash.
 import re
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
+
+import jinja2
 
 from prunelib import provenance, scores, settings
 from prunelib.grids import FIGURES
@@ -30,6 +33,12 @@ RC = {
     "legend.handlelength": 3.5, "lines.linewidth": 1.6, "lines.markersize": 5.5,
     "svg.hashsalt": "prunelib", "figure.dpi": 100,
 }  # fmt: skip
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("prunelib.pages", "templates"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 
 UNPRUNED = Look("Unpruned", "#000000", "", "-")
 METHODS = {

@@ -1,10 +1,12 @@
 """The built site in a browser, without a network: `make test-site`."""
 
+import base64
 import re
 from functools import cache
 from html.parser import HTMLParser
 from urllib.parse import unquote, urldefrag
 
+import numpy as np
 import pytest
 
 from browser.common import BUILT, PAGES
@@ -140,3 +142,21 @@ def test_the_explorer_says_what_was_not_run(page):
     )
     assert lines(page, "accuracy") == []
     assert len(lines(page, "layers")) == 5
+
+
+def test_the_slider_of_masks_answers(page):
+    page.goto("notebooks/03_methods.html")
+    slider, box = page.get_by_role("slider"), page.locator(".masks")
+    sparsities = slider.get_attribute("data-percents").split()
+    masks = [svg.get_attribute("data-bits") for svg in box.locator("svg").all()]
+    kept = [np.unpackbits(np.frombuffer(base64.b64decode(bits), np.uint8)) for bits in masks]
+    kept = [bits.reshape(len(sparsities), -1) for bits in kept]
+    cells = "all => all.map(path => path.getAttribute('d').split('M').length - 1)"
+    for place, sparsity in enumerate(sparsities):
+        slider.fill(str(place))
+        assert box.locator("label output").inner_text() == sparsity
+        drawn = box.locator("path[fill]").evaluate_all(cells)
+        assert drawn == [bits[place].sum() for bits in kept]
+        shares = box.locator("figcaption output").all_inner_texts()
+        assert shares == [f"{100 * bits[place].mean():.1f}" for bits in kept]
+    assert page.wrong == []
