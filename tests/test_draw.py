@@ -10,7 +10,7 @@ from conftest import trained
 
 from prunelib import datasets, masks, networks
 from prunelib.findings import curves
-from prunelib.grids import figure_runs
+from prunelib.grids import LATER, figure_runs
 from prunelib.pages import draw, draw_layer, draw_masks, style
 from prunelib.pages.axes import enlarged
 from prunelib.runs import EARLY_METHODS
@@ -75,6 +75,27 @@ def test_a_panel_without_a_line_says_that_it_was_not_run(data):
     fig = draw.accuracy(data[data["line"] == "Unpruned"], "Figure 3", 3, *ABOUT)
     assert [text.get_text() for text in fig.axes[0].texts] == ["not run"]
     assert not draw.accuracy(data, "Figure 3", 3, *ABOUT).axes[0].texts
+
+
+@pytest.mark.parametrize("whole_too", [False, True])
+def test_eight_panels_are_two_rows_each_with_the_lines_of_its_method(whole_too):
+    """Method k has k points less; inverting costs 60, which is shown on axes of their own."""
+    lost = {m: 0.01 * place for place, m in enumerate(LATER)}
+    rows = [
+        trained(r, 0.95 - lost.get(r.method, 0) - 0.6 * (whole_too and r.ablation == "invert"))
+        for r in figure_runs("Y", *ABOUT, 1)
+    ]
+    table = pd.DataFrame([record.row() for record in rows])
+    data = curves.accuracy_data("Y", table, *ABOUT, style.label)
+    axes = draw.accuracy(data, "Figure Y", "Y", *ABOUT).axes
+    named = {axis.get_title(): axis for axis in axes if axis.get_title()}
+    assert list(named) == [style.method(m).label for m in LATER]
+    assert len(axes) == 8 * (1 + whole_too)
+    places = {axis.get_subplotspec().rowspan.start for axis in named.values()}
+    assert len(places) == 2
+    for method, axis in zip(LATER, named.values(), strict=True):
+        (line,) = (x for x in axis.get_lines() if x.get_label().startswith("Unmodified"))
+        assert line.get_ydata() == pytest.approx(95 - 100 * lost[method])
 
 
 def open_markers(axis):

@@ -13,7 +13,7 @@ from prunelib import settings
 from prunelib.findings import statistics
 from prunelib.findings.quantities import layers as layers_of
 from prunelib.findings.statistics import Region, spelled
-from prunelib.grids import FIGURES, compared, figure_runs
+from prunelib.grids import FIGURES, LATER, compared, figure_runs
 from prunelib.runs import DENSE, Curve, Run
 
 # What Singh and Liu allow an ablation to move a distribution by beyond chance, as a
@@ -211,7 +211,8 @@ def _lines(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]
 
 
 def _place(names: pd.Series) -> pd.Series:
-    return names.map({name: place for place, name in enumerate(compared())})
+    order = dict.fromkeys((*compared(), *LATER))
+    return names.map({name: place for place, name in enumerate(order)})
 
 
 def against_published(table: pd.DataFrame, setting: str) -> pd.DataFrame:
