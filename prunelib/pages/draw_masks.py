@@ -286,10 +286,8 @@ class Layer:
             print(f"{label} needs a scoring batch, which is not there: not drawn")
             return None
         kept = self.kept[method][self.sparsities.index(sparsity)]
-        share = (
-            f"density {100 * kept.double().mean():.1f} %, {kept.sum()} of {kept.numel():,} weights"
-        )
-        title = f"{label}: {share}\nThe layer: {self.name}, a row an output; the network: "
+        title = f"{label}: density {100 * kept.double().mean():.1f} %, {int(kept.sum()):,} of "
+        title += f"{kept.numel():,} weights\nThe layer: {self.name}, a row an output; the network: "
         title += f"{100 * sparsity:.1f} % sparsity"
         with panels(title, (WIDTH, min(1.3 + 0.09 * len(kept), 5.0))) as (fig, ((axis,),)):
             look = {"cmap": ListedColormap(_MASK), "vmin": 0, "vmax": 1, "edgecolors": "white"}
