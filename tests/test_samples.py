@@ -80,6 +80,18 @@ def test_an_erratic_curve_keeps_its_spread_to_itself():
     assert own.freedom == pytest.approx(2, rel=1e-2)
 
 
+@pytest.mark.parametrize("method", ["erk", "mine_0123abcd"])
+def test_what_is_run_of_other_methods_changes_nothing_of_the_papers(method):
+    """They take the pool's spread unless their own is out of the ordinary, and lend none."""
+    stream, foreign = np.random.default_rng(6), Curve.parse(method)
+    own = {curve: noisy(stream, 0.9) for curve in (SNIP, GRASP, *OTHERS)}
+    for spread, freedom in ((0.001, 2 * len(own)), (0.05, 2)):
+        both = own | {foreign: noisy(stream, 0.9, spread)}
+        assert between(both) == between(own)
+        found = between(both, pair=(foreign, SNIP)).effect
+        assert found.freedom == pytest.approx(freedom, rel=1e-2)
+
+
 def test_curves_that_guess_lend_no_spread():
     """A network that guesses has the same accuracy in every replicate."""
     stream = np.random.default_rng(5)

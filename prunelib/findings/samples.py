@@ -3,11 +3,13 @@
 A contrast weighs the points along a curve: equal weights give a mean over sparsities, those of a
 fitted line a trend. Its standard error is pooled: three replicates of one curve say little of its
 spread, those of all curves of a setting and profile together say much. Curves that guess, and those
-whose spread is out of the ordinary, stay out of the pool.
+whose spread is out of the ordinary, stay out of the pool. So do those of methods that are not the
+paper's: they may take the pool's spread, but what is run of them changes no verdict on the paper.
 """
 
 import contextlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,8 +17,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from prunelib import provenance
 from prunelib.errors import BadValueError
 from prunelib.findings.statistics import Effect
+from prunelib.grids import LATER
 from prunelib.runs import Curve
 
 # The level of Cochran's test, by which ISO 5725-2 tells which spreads do not belong in a pool.
@@ -149,14 +153,14 @@ class Samples:
     def _error(self, keys, weights):
         """Standard error of the contrast of curves, degrees of freedom.
 
-        A curve in the pool takes the pool's variance, another its own (Satterthwaite, 1946).
+        A curve that belongs to the pool takes its variance, another its own (Satterthwaite, 1946).
         """
-        spreads, pool = self._spreads(weights)
+        spreads, pool, belonging = self._spreads(weights)
         shared, freedoms = _variance(pool), sum(freedom for _, freedom in pool.values())
         pooled, terms = 0.0, []
         for key in keys:
             variance, freedom = spreads[key]
-            if key in pool:
+            if key in belonging:
                 pooled += shared / (freedom + 1)
             else:
                 terms.append((variance / (freedom + 1), freedom))
@@ -168,7 +172,8 @@ class Samples:
         return math.sqrt(total), total**2 / sum(parts)
 
     def _spreads(self, weights):
-        """(variance, degrees of freedom) of each curve's weighted sum; of those in the pool."""
+        """(variance, degrees of freedom) of each curve's weighted sum; of those in the pool; which
+        curves take the pool's."""
         key = tuple(weights.items())
         if key not in self._known:
             points, factors = list(weights), np.array(list(weights.values()))
@@ -177,10 +182,19 @@ class Samples:
                 rows = self._rows(curve, points)
                 if len(rows) > 1:
                     spreads[curve] = (float((rows @ factors).var(ddof=1)), len(rows) - 1)
-                    if rows.min() > self._guess:
+                    if self._pooled and rows.min() > self._guess:
                         steady[curve] = spreads[curve]
-            self._known[key] = spreads, (_belonging(steady) if self._pooled else {})
+            foreign = {curve: steady.pop(curve) for curve in list(steady) if _is_foreign(curve)}
+            pool = _belonging(steady)
+            like = {curve for curve, own in foreign.items() if pool and not _outlies(own, pool)}
+            self._known[key] = spreads, pool, pool.keys() | like
         return self._known[key]
+
+
+def _is_foreign(curve):
+    """Whether a notation is of a method that is not the paper's: a later one, or one's own."""
+    method = re.match(r"\w*", curve)[0]
+    return method in LATER or provenance.label(method) != method
 
 
 def _variance(spreads):
@@ -196,15 +210,19 @@ def _belonging(spreads):
     spreads = dict(spreads)
     while len(spreads) > 1:
         largest = max(spreads, key=lambda key: spreads[key][0])
-        variance, freedom = spreads[largest]
         others = {key: own for key, own in spreads.items() if key != largest}
-        expected = _variance(others)
-        ratio = variance / expected if expected else math.inf if variance else 1
-        beyond = stats.f.sf(ratio, freedom, sum(f for _, f in others.values()))
-        if len(spreads) * beyond > OUTLYING:
+        if not _outlies(spreads[largest], others):
             break
         spreads = others
     return spreads
+
+
+def _outlies(spread, others):
+    """Whether a spread is larger than others let expect, were it the largest by chance."""
+    (variance, freedom), expected = spread, _variance(others)
+    ratio = variance / expected if expected else math.inf if variance else 1
+    beyond = stats.f.sf(ratio, freedom, sum(f for _, f in others.values()))
+    return (len(others) + 1) * beyond <= OUTLYING
 
 
 def by_curve(table: pd.DataFrame, values: pd.Series) -> dict[str, pd.DataFrame]:
