@@ -42,7 +42,8 @@ def run(
     compact: bool = False,
 ) -> int:
     """Carry out the Runs that a store misses; the arguments are those of `engine.train`."""
-    device, precision = check_device(device), check_precision(precision, device)
+    device = check_device(device)
+    precision = check_precision(precision, device)
     if cluster is not None and not cluster:
         raise BadValueError("cluster='': give the address of a Dask scheduler, or 'slurm'")
     if not (cluster and workers is None):

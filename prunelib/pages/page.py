@@ -138,7 +138,7 @@ class Page:
         self.form = FORMS[check_name("figure", figure, FORMS)] if figure is not None else _ACCURACY
         self.setting, self.profile, self.figure = setting, profile, figure
         self.replicates, self.may_train = replicates or None, train
-        self.name = "Unpruned weights" if figure == "weights" else f"Figure {figure}"
+        self.name = style.NAMED.get(figure, f"Figure {figure}")
         self.stores = {kind: Store(kind=kind) for kind in self.form.kinds}
         self.sparsity = settings.sparsity(settings.matching_level(setting)[0])
 

@@ -81,6 +81,11 @@ VARIANTS = {
 # The lines that show what is lost, not what a method can do: limits of axes are not theirs.
 CONTROLS = {METHODS["random"].label, VARIANTS["invert"].label, METHODS["grasp invert"].label}
 
+NAMED = {  # figures that have no number in the paper
+    "weights": "Unpruned weights",
+    "Y": "Later methods, shuffled and drawn anew",
+    "Y-collapse": "Neuron collapse of later methods",
+}
 NETWORKS = {
     "lenet": "LeNet-300-100", "lenet_8x8": "LeNet-300-100", "resnet8_8x8": "ResNet-8",
     "resnet20": "ResNet-20", "resnet18": "ResNet-18", "modified_resnet18": "Modified ResNet-18",

@@ -45,6 +45,15 @@ def test_a_campaign_is_complete_and_nothing_is_trained_twice(undisturbed, store)
     assert path.read_bytes() == before
 
 
+def test_precision_is_by_default_what_suits_the_device(store, monkeypatch):
+    """Where none is named the device is a CPU on machines without a GPU, whatever that CPU has."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(campaign, "default_precision", {"cpu": "bf16"}.__getitem__)
+    assert engine.train([run()], store, workers=1, progress=False) == 1
+    (record,) = store.records("lenet_digits", "smoke").values()
+    assert record.precision == "bf16"
+
+
 def test_two_workers_give_the_same_results(undisturbed, store, registry):
     """Also of a method that the user has registered, which the workers cannot import. It sends
     them what Ctrl-C sends to all processes of a terminal: they leave that to their parent."""
