@@ -173,10 +173,10 @@ def answers(found: Sequence[Entry], label: str) -> list[str]:
     beats = {True: "**Yes**", False: "**No**"}.get(holds(same), "It cannot be told yet")
 
     return [
-        f"Does it choose weights or layers? {chooses} (shuffled {effect(shuffled)}; reinitialised "
-        f"{effect(reinitialised)}).",
+        f"Does it choose weights or layers? {chooses} (shuffled {_said(shuffled)}; reinitialised "
+        f"{_said(reinitialised)}).",
         f"Does it beat random pruning in the same proportions? {beats} (unmodified less shuffled "
-        f"{effect(same)}).",
+        f"{_said(same)}).",
         f"How far is it from the mark? {_distance(mark)}.",
     ]
 
@@ -187,7 +187,7 @@ def holds(entry: Entry) -> bool | None:
     return (said | {ELSEWHERE[word]: true for word, true in said.items()}).get(entry.verdict)
 
 
-def effect(entry: Entry) -> str:
+def _said(entry):
     """The effect that decides, in points, with its interval; the verdict where there is none."""
     if entry.effect is None or entry.low is None:
         return entry.verdict

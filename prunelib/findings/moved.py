@@ -62,7 +62,7 @@ def insight(tables: Mapping[str, pd.DataFrame], label: Callable[[str], str]) -> 
                 count += holds
     if not said:
         return "Whether a distribution that moves predicts harm: not run."
-    head = "**A distribution that moves does not predict harm**" if count else "No counterexample"
+    head = "**A distribution that moves need not mean harm**" if count else "No counterexample"
     return "\n".join(
         [
             f"{head}: in {count} of {len(said)} comparisons the weights that magnitude pruning "
