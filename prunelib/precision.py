@@ -5,6 +5,9 @@ Weights, gradients and sums stay as they are. `products` chooses how float32 pro
 """
 
 import contextlib
+import functools
+import math
+import time
 from collections.abc import Iterator
 
 import torch
@@ -45,13 +48,32 @@ def short(precision: str, device: str | torch.device) -> torch.autocast:
     )
 
 
+@functools.cache
 def default_precision(device: str) -> str:
-    """bf16 on a CPU that multiplies it natively, fp32 elsewhere.
+    """bf16 on a CPU that multiplies it natively and faster than fp32, which is measured; fp32
+    elsewhere.
 
-    `benchmarks/README.md` has the paired comparison with fp32 for LeNet. For other networks on a
-    CPU, and for everything on a GPU, it is still to be made.
+    There are CPUs with instructions for bf16 that take twice as long as those for fp32.
+    `benchmarks/README.md` has the paired comparison of accuracies for LeNet. For other networks on
+    a CPU, and for everything on a GPU, it is still to be made.
     """
     if device != "cpu":
         return "fp32"
     native = torch.cpu.get_capabilities()
-    return "bf16" if native.get("avx512_bf16") or native.get("amx_bf16") else "fp32"
+    if not (native.get("avx512_bf16") or native.get("amx_bf16")):
+        return "fp32"
+    seconds = _product_seconds()
+    return "bf16" if seconds[torch.bfloat16] < seconds[torch.float32] else "fp32"
+
+
+def _product_seconds(side: int = 512, repetitions: int = 9) -> dict[torch.dtype, float]:
+    """The seconds of a product of two square matrices on the CPU, the least of several in turn, as
+    whatever else runs only makes one longer; some milliseconds in all."""
+    found = dict.fromkeys((torch.float32, torch.bfloat16), math.inf)
+    for _ in range(repetitions):
+        for dtype, least in found.items():
+            a = torch.ones(side, side, dtype=dtype)
+            began = time.perf_counter()
+            a @ a
+            found[dtype] = min(least, time.perf_counter() - began)
+    return found

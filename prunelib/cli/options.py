@@ -67,7 +67,8 @@ Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is
 Precision = Annotated[
     str | None,
     typer.Option(
-        help="of the products: fp32, tf32 or bf16; by default bf16 on a CPU that has it, else fp32"
+        help="of the products: fp32, tf32 or bf16; by default bf16 on a CPU that is faster with it,"
+        " else fp32"
     ),
 ]
 Method = Annotated[

@@ -1,0 +1,45 @@
+"""The default precision of a device."""
+
+import pytest
+import torch
+
+from prunelib import precision
+
+
+@pytest.fixture
+def cpu(monkeypatch):
+    """A function that gives the CPU some capabilities, and a speed to its products."""
+
+    def give(fp32_seconds, bf16_seconds, **capabilities):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+        seconds = {torch.float32: fp32_seconds, torch.bfloat16: bf16_seconds}
+        monkeypatch.setattr(precision, "_product_seconds", lambda: seconds)
+        precision.default_precision.cache_clear()
+        return precision.default_precision("cpu")
+
+    yield give
+    precision.default_precision.cache_clear()
+
+
+def test_bf16_where_it_is_native_and_faster(cpu):
+    assert cpu(2e-3, 1e-3, avx512_bf16=True) == "bf16"
+    assert cpu(8e-3, 1e-3, amx_bf16=True) == "bf16"
+
+
+def test_fp32_where_native_bf16_is_slower(cpu):
+    """As on an Intel CPU that has AVX-512's instruction and not AMX."""
+    assert cpu(1e-3, 2e-3, avx512_bf16=True) == "fp32"
+
+
+def test_fp32_without_native_bf16(cpu):
+    assert cpu(2e-3, 1e-3, avx512=True) == "fp32"
+
+
+def test_fp32_on_a_gpu():
+    assert precision.default_precision("cuda") == "fp32"
+
+
+def test_larger_products_take_longer():
+    small, large = (precision._product_seconds(side, 3) for side in (32, 512))
+    for dtype, seconds in small.items():
+        assert 0 < seconds < large[dtype]
