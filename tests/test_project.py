@@ -7,7 +7,9 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
+import nbformat.v4 as nbf
 import pytest
 import torch
 import typer
@@ -87,6 +89,39 @@ def test_links_to_folders_lead_to_pages_of_the_site():
     said = "[a](results/), [b](prunelib/engine), [c](README.md), [d](LICENSE), [e](https://x.org/)"
     assert site.retargeted(said) == (
         "[a](results/README.md), [b](api.md), [c](index.md), [d](LICENSE), [e](https://x.org/)"
+    )
+
+
+def test_a_page_folds_what_sets_a_notebook_up_and_joins_what_a_cell_prints():
+    def printing(*texts):
+        return [nbf.new_output("stream", name="stdout", text=text) for text in texts]
+
+    table = nbf.new_output("display_data", {"text/plain": "table"})
+    cells = [
+        nbf.new_markdown_cell("# 1 Title"),
+        nbf.new_code_cell("setting = 1", metadata={"tags": ["parameters"]}),
+        nbf.new_code_cell("train()", outputs=printing("Figure 3: ", "done\n")),
+        nbf.new_markdown_cell("## Figure"),
+        nbf.new_code_cell("draw()", outputs=[*printing("before\n"), table, *printing("after\n")]),
+    ]
+    found = site.arranged(nbf.new_notebook(cells=cells)).cells
+    tags = [cell.metadata.get("tags") for cell in found]
+    assert tags == [None, ["parameters", "hide-input"], ["hide-input"], None, None]
+    assert [output.text for output in found[2].outputs] == ["Figure 3: done\n"]
+    assert [output.get("text") for output in found[4].outputs] == ["before\n", None, "after\n"]
+
+
+def test_the_ledger_in_two_sentences_tells_the_papers_networks_from_others():
+    verdicts = (
+        ("supported", True, "paper"),
+        ("not run", True, "paper"),
+        ("agrees", True, "quick"),
+        ("differs", False, "paper"),
+    )
+    entries = [SimpleNamespace(verdict=v, named=n, profile=p) for v, n, p in verdicts]
+    assert site.counted(entries) == (
+        "<b>2 claims about networks of the papers:</b> 1 supported, 1 not run. The same checks of "
+        "other networks, or by less than the papers' recipe: 1 agrees, 1 differs."
     )
 
 

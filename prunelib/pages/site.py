@@ -8,9 +8,14 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Sequence
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
+import nbformat
+
 from prunelib.findings import ledger
+from prunelib.findings.ledger import Entry
 from prunelib.findings.measures import Results
 from prunelib.pages import explorer, gallery, notebooks, verdicts
 from prunelib.paths import figures_root, project_root
@@ -63,6 +68,27 @@ def retargeted(text: str) -> str:
     return re.sub(r"\]\(([^)#:]+)\)", lead, text)
 
 
+def arranged(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A notebook as a page shows it.
+
+    Its first cells of code, up to the next text, are folded: they set it up, and a reader looks for
+    the answer that stands below them. What a cell prints is one output, wherever it was cut.
+    """
+    behind = dropwhile(lambda cell: cell.cell_type != "code", notebook.cells)
+    for cell in takewhile(lambda cell: cell.cell_type == "code", behind):
+        cell.metadata.tags = [*cell.metadata.get("tags", []), "hide-input"]
+    for cell in notebook.cells:
+        joined = []
+        for output in cell.get("outputs", []):
+            if joined and output.get("name") and output.get("name") == joined[-1].get("name"):
+                joined[-1].text += output.text
+            else:
+                joined.append(output)
+        if joined:
+            cell.outputs = joined
+    return notebook
+
+
 def gather(target: Path) -> None:
     """Write the sources of all pages into a folder, which is emptied first.
 
@@ -77,7 +103,8 @@ def gather(target: Path) -> None:
     for name in ("notebooks", "results", "benchmarks"):
         (target / name).mkdir()
     for path in notebooks.paths().values():
-        shutil.copy(path, target / "notebooks")
+        notebook = arranged(nbformat.read(path, as_version=4))
+        nbformat.write(notebook, target / "notebooks" / path.name)
     for name in DOCUMENTS:
         text = (root / name).read_text()
         (target / name).write_text(text if "/" in name else retargeted(text))
@@ -115,11 +142,42 @@ def _compute(extra, fragments):
     entries = ledger.entries(results)
     ways = {"root": "", "notebooks": "notebooks/", "claims": "claims.html?figure={}"}
     tiles = gallery.tiles(results, entries)
-    (fragments / "gallery.html").write_text(gallery.gallery(tiles, **ways))
-    (fragments / "claims.html").write_text(verdicts.filterable(entries, "notebooks/").data)
+    (fragments / "gallery.html").write_text(_spaced(gallery.gallery(tiles, **ways)))
+    table = _anchored(verdicts.filterable(entries, "notebooks/").data)
+    (fragments / "claims.html").write_text(_spaced(table))
+    (fragments / "counted.html").write_text(f"<p>{counted(entries)}</p>")
     data = json.dumps(explorer.everything(results), separators=(",", ":"))
     (extra / "explorer.json").write_text(data)
     (extra / "vega.js").write_text(vl_convert.javascript_bundle(vl_version=VEGA_LITE))
+
+
+def _anchored(table):
+    """The ledger, in which the first row of each claim is a place that links lead to."""
+    seen = set()
+
+    def name(found):
+        first = found[1] not in seen
+        seen.add(found[1])
+        return f'<tr id="claim-{found[1]}" ' if first else found[0]
+
+    return re.sub(r"<tr (?=data-[^>]*><td>([^<]+)</td>)", name, table)
+
+
+def _spaced(text):
+    """HTML whose cells and paragraphs the search does not take for one word."""
+    return re.sub(r"(</(?:td|th|p|h2|li|summary)>)", r"\1 ", text)
+
+
+def counted(entries: Sequence[Entry]) -> str:
+    """The ledger in two sentences, HTML: what it says of the networks that claims speak of, by the
+    papers' recipe, and of others."""
+    named = [e for e in entries if e.named and e.profile == "paper"]
+    others = [e for e in entries if not (e.named and e.profile == "paper")]
+    return (
+        f"<b>{len(named):,} claims about networks of the papers:</b> {verdicts.counted(named)}. "
+        f"The same checks of other networks, or by less than the papers' recipe: "
+        f"{verdicts.counted(others)}."
+    )
 
 
 if __name__ == "__main__":

@@ -83,6 +83,61 @@ def test_pages_load_and_fit(page, name):
     assert page.wrong == []
 
 
+def test_a_notebook_answers_on_its_first_screen_and_shows_its_code_when_asked(page):
+    page.set_viewport_size(DESK)
+    page.goto("notebooks/05_ablations.html")
+    assert page.get_by_text("What was found here").bounding_box()["y"] < 2 / 3 * DESK["height"]
+    code = page.get_by_text("resnet8_digits").first
+    assert not code.is_visible()
+    page.get_by_text("Show the code").first.click()
+    assert code.is_visible()
+    assert page.wrong == []
+
+
+def test_what_a_notebook_answers_leads_to_the_claim(page):
+    """From the first page to the row of the ledger that says on which evidence: three clicks."""
+    page.goto("index.html")
+    finding = page.locator("#what-we-found tr", has_text="SynFlow at initialisation")
+    finding.get_by_role("link").click()
+    page.get_by_role("link", name="5.07", exact=True).click()
+    row = page.locator(".ledger tr:target")
+    row.wait_for()
+    assert row.locator("td").first.inner_text() == "5.07"
+    assert row.evaluate("row => row.offsetTop - row.closest('div').scrollTop") < 600  # in its box
+    row.get_by_role("link").click()
+    page.wait_for_url("**/notebooks/05_ablations.html")
+    assert page.wrong == []
+
+
+def test_on_a_phone_findings_do_not_scroll_and_figures_can_be_read(page):
+    page.set_viewport_size(PHONE)
+    page.goto("index.html")
+    table = page.locator("#what-we-found .table-wrapper")
+    assert table.evaluate("box => box.scrollWidth <= box.clientWidth")
+    page.goto("notebooks/05_ablations.html")
+    assert page.locator(".cell_output img").first.bounding_box()["width"] > 600  # drawn for 940
+
+
+def test_modules_are_named_in_one_line(page):
+    page.set_viewport_size(PHONE)
+    page.goto("api.html")
+    lines = page.locator("td:first-child code").evaluate_all(
+        "all => all.map(c => c.getClientRects().length)"
+    )
+    assert len(lines) > 20
+    assert set(lines) == {1}
+
+
+def test_the_reference_says_in_words_what_a_record_takes_and_lists_every_parameter():
+    records = (BUILT / "api/prunelib.results.records.html").read_text()
+    records = re.sub(r"<[^>]*>", "", records)
+    assert "precision: one of fp32, tf32, bf16" in records
+    assert "FieldInfo" not in records
+    assert "ConfigDict" not in records
+    masks = (BUILT / "api/prunelib.masks.html").read_text()
+    assert len(re.findall(r"<strong>(?:method|sparsity|iterations)</strong>", masks)) > 5
+
+
 def test_the_search_finds_neuron_collapse(page):
     page.goto("index.html")
     page.get_by_placeholder("Search").first.fill("neuron collapse")
