@@ -32,11 +32,13 @@ CORE := 04 05 06 J M
 LENET := K
 OTHERS := 00 01 03 A B C D E F G H I L S X Y Z
 
-# Of kernels beside each other each has one thread: two would wait for each other.
+# Tests of campaigns start processes of their own, and some take their time: they run alone. Of what
+# runs beside each other each has one thread: two would wait for each other.
 test: $(ENV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/campaigns
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore tests/campaigns -n 2 --dist loadfile
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-current-env -n 2 --dist loadscope notebooks
 
 # Refresh the committed notebooks, figures and the page of results from the committed results.
