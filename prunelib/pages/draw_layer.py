@@ -31,8 +31,9 @@ class Layer:
 
     Attributes:
         name: what the paper calls the layer.
-        kept: dict from method to bool tensor [sparsities, outputs, incoming weights], True where
-            kept, as `masks.prune` makes them.
+        masks: dict from (method, sparsity) to the mask of the whole network, as of `masks.prune`.
+        kept: dict from method to bool tensor [sparsities, outputs, incoming weights], the masks of
+            the layer, True where kept.
     """
 
     def __init__(
@@ -51,10 +52,13 @@ class Layer:
         columns = model.get_parameter(chosen)[0].numel()
         self.edges = range(kernel, columns, kernel) if kernel > 1 else ()  # of input channels
         there = [m for m in methods if batch is not None or not scores.get(m).needs_data]
+        self.masks = {
+            (method, sparsity): mask
+            for method in there
+            for sparsity, mask in _masks(model, method, self.sparsities, batch)
+        }
         self.kept = {
-            method: torch.stack(
-                [mask[chosen].flatten(1) for mask in _masks(model, method, sparsities, batch)]
-            )
+            method: torch.stack([self.masks[method, s][chosen].flatten(1) for s in self.sparsities])
             for method in there
         }
 
@@ -107,10 +111,10 @@ class Layer:
 
 
 def _masks(model, method, sparsities, batch):
-    """Masks as of `masks.prune`; where one ranking gives them all, it is made once."""
+    """Sparsities and masks as of `masks.prune`; where one ranking gives all, it is made once."""
     ranking = masks.rank(model, method, batch) if scores.get(method).ranks_once else None
     for sparsity in sparsities:
         if ranking is not None:
-            yield masks.remove(ranking, sparsity)
+            yield sparsity, masks.remove(ranking, sparsity)
         else:
-            yield masks.prune(model, method, sparsity, batch)
+            yield sparsity, masks.prune(model, method, sparsity, batch)
