@@ -30,6 +30,7 @@ html_extra_path = ["extra"]
 nb_execution_mode = "off"
 nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"
+nb_render_markdown_format = "myst"  # CommonMark, the default, has no tables
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 suppress_warnings = ["mystnb.unknown_mime_type"]

@@ -3,6 +3,7 @@
 import json
 import re
 import xml.etree.ElementTree as ET
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -10,11 +11,11 @@ from conftest import mask, trained, weights
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from prunelib import networks
+from prunelib import networks, settings
 from prunelib.errors import BadValueError, UnknownNameError
 from prunelib.findings import claims, curves, measures
 from prunelib.grids import figure_runs, mask_runs, weight_runs
-from prunelib.pages import draw, style
+from prunelib.pages import draw, style, verdicts
 from prunelib.pages.evidence import Evidence
 from prunelib.pages.page import Page
 from prunelib.results.records import END, MASK, START
@@ -135,14 +136,13 @@ def test_a_page_of_weights_rests_on_both_kinds_of_records(results, capsys):
     page = Page(*ABOUT, replicates=1, train=False, figure="weights")
     page.train()
     said = capsys.readouterr().out
-    assert "No weights before training are missing" in said
-    assert f"train=False: {len(runs) - 20} weights after training are left out" in said
+    assert said == "No weights before training are missing.\n"  # `coverage` says what is
     found = page.data().groupby("when")["ks"].agg(["min", "max"])
     assert found.values.tolist() == [[0.6, 0.6], [0.3, 0.3]]
     page.coverage()
     said = capsys.readouterr().out
     assert f"20 of {len(runs)} weights after training" in said
-    assert "Not run: 34 weights after training, which take 0.05 TFLOP of training." in said
+    assert "Not run, and left out above: 34 weights after training, which take 0.05 TFLOP" in said
 
 
 def test_the_answer_counts_the_verdicts_here_and_those_of_other_settings(results):
@@ -153,27 +153,45 @@ def test_the_answer_counts_the_verdicts_here_and_those_of_other_settings(results
             runs = [r for r in figure_runs(3, setting, "quick") if r.replicate == replicate]
             Store().add(trained(run, 0.9 + replicate / 1000) for run in runs)
     answer = Page("resnet8_digits", "quick", figure=3).answer("4").data
-    first, *lines = answer.split("\n")
-    assert first.startswith("**What was found here** (resnet8_digits, profile quick): ")
-    differs = next(line for line in lines if line.startswith("- *differs*: "))
-    assert "SNIP at initialisation is more accurate than random pruning (4." in differs
-    (elsewhere,) = [line for line in lines if line.startswith("Elsewhere: ")]
-    assert "resnet20_cifar10, profile paper: " in elsewhere  # not run, and the paper speaks of it
+    first, *parts = answer.split("\n\n")
+    title = "ResNet-8 on digits (the miniature)"
+    assert first.startswith(f"**What was found here**, for {title}, profile quick: ")
+    differs, *_, elsewhere = (
+        "\n".join(parts).split(head)[1] for head in ("*Differs*:", "Elsewhere:")
+    )
+    assert "- SNIP at initialisation is more accurate than random pruning (4." in differs
+    assert "- ResNet-20 on CIFAR-10: " in elsewhere  # not run, and the paper speaks of it
     assert "not run" in elsewhere
-    assert "lenet" not in answer
+    assert "LeNet" not in answer
+
+
+def test_of_a_long_answer_three_lines_a_verdict_are_shown_and_the_rest_is_folded():
+    """Five claims of one setting, of which one agrees and four differ, and five other settings."""
+
+    def entry(verdict, claim, setting="resnet20_cifar10"):
+        about = {"id": "4.01", "verdict": verdict, "setting": setting, "profile": "paper"}
+        return SimpleNamespace(claim=claim, **about)
+
+    own = [entry("differs", f"claim {k}") for k in range(5)] + [entry("agrees", "another")]
+    names = [name for name in settings.SETTINGS if name != "resnet20_cifar10"][:5]
+    elsewhere = [entry("agrees", "another", name) for name in names]
+    answer = verdicts.answer([*own, *elsewhere], "resnet20_cifar10", "paper").data
+    assert answer.startswith("**What was found here**, for ResNet-20 on CIFAR-10: 1 agrees, 5 dif")
+    shown, *folded = answer.split("<details><summary>The other 2 of 5</summary>\n\n")
+    assert len(folded) == 2
+    assert shown.count("\n- ") == 1 + 3
+    assert [part.split("</details>")[0].count("- ") for part in folded] == [2, 2]
 
 
 def test_the_answer_where_no_claim_is_about_the_setting(results):
     """Appendix B is about wide networks; two of its claims on Table 3, and one on Table 2, whose
     numbers are the paper's own, do not hold as they are printed."""
     answer = Page("resnet8_digits", "paper", figure=3).answer("B").data
-    first, *lines = answer.split("\n")
+    first, head, bad, networks, *_ = answer.split("\n\n")
     assert first.startswith("**What was found**: ")
-    assert first.endswith("; no claim is about resnet8_digits.")
-    (bad,) = [line for line in lines if line.startswith("- ")]
-    assert bad.startswith("- *not supported*: ")
+    assert first.endswith("; no claim is about ResNet-8 on digits (the miniature).")
+    assert (head, networks) == ("*Not supported*:", "By network:")
     assert {"B.32", "B.57", "B.61"} <= set(re.findall(r"\((B\.\d+)\)", bad))
-    assert any(line.startswith("By network: ") for line in lines)
 
 
 def test_masks_of_which_there_is_only_a_part(results, capsys):
@@ -256,7 +274,7 @@ def test_coverage_without_training_tells_operations(capsys):
     Store().add(trained(run) for run in runs[:50])
     Page(*ABOUT, train=False, figure=8).coverage()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].startswith(f"Not run: {len(runs) - 50} trained networks, which take ")
+    assert lines[1].startswith(f"Not run, and left out above: {len(runs) - 50} trained networks, ")
 
 
 def test_saved_figures_are_complete_and_reproducible(tmp_path, data):

@@ -127,7 +127,7 @@ def test_highlights_name_what_was_run_and_where_a_claim_does_not_hold(tmp_path):
     rows = report.highlights(ledger.entries(Results(tmp_path), chosen)).split("\n")
     assert len(rows) == 2 + len(report.HIGHLIGHTS)
     (snip,) = [row for row in rows if row.startswith("| SNIP at initialisation maintains")]
-    assert "**differs**: ResNet-8 on digits (the miniature) (2), -12 at 36.0 % … -10 at" in snip
+    assert "**differs**: ResNet-8 on digits (the miniature) (2), -12.0 at 36.0 % … -10.0 at" in snip
     assert "notebooks/05_ablations.ipynb" in snip
     assert sum("| not run |" in row for row in rows) == len(report.HIGHLIGHTS) - 1
 

@@ -51,6 +51,15 @@ def test_wide_tables_keep_their_columns():
     assert "..." not in shown.html(pd.DataFrame([range(25)] * 26))
 
 
+def test_no_number_of_a_rounded_table_reads_minus_zero():
+    table = pd.DataFrame({"name": ["a", "b"], "value": [-0.001, -0.019]})
+    made = shown.rounded(table, 2)
+    assert made.astype(str).to_numpy().tolist() == [["a", "0.0"], ["b", "-0.02"]]
+    assert str(table["value"][0]) == "-0.001"  # what is given stays as it is
+    under = pd.DataFrame([[-0.001, 5]], columns=pd.MultiIndex.from_product([["a"], [1, 2]]))
+    assert shown.rounded(under, 2).astype(str).to_numpy().tolist() == [["0.0", "5"]]
+
+
 def test_methods_come_in_the_order_of_figures_and_sparsities_as_the_paper_prints_them():
     data = pd.DataFrame(
         [

@@ -240,7 +240,7 @@ def against_published(table: pd.DataFrame, setting: str) -> pd.DataFrame:
         number = float(str(row.value).removeprefix("<"))
         effect = statistics.from_printed(values, number, chosen.replicates)
         about = (row.quantity.replace("_", " "), row.method, 100 * row.sparsity, row.value)
-        apart = (effect.mean, spelled(effect, Region("same", 0), "+.4f", 1))
+        apart = (effect.mean, spelled(effect, Region("same", 0), "+z.4f", 1))
         apart = (float("nan"), "") if bound else apart
         rows.append((*about, values.mean(), values.std(), effect.n, *apart))
     columns = ["quantity", "method", "sparsity", "paper", "ours", "std", "n"]

@@ -124,7 +124,7 @@ def comparisons(table: pd.DataFrame, setting: str, profile: str) -> pd.DataFrame
             found = accuracies.difference(str(own), str(against), sparsities)
             there = found.effect.n > 1 and bool(found.each)
             here[name] = "—" if against == own else str(found.effect.n) if there else "✗"
-            points[name] = f"{100 * found.effect.mean:+.1f}" if there and against != own else ""
+            points[name] = f"{100 * found.effect.mean:+z.1f}" if there and against != own else ""
         label = next(n for n, other in COMPARED.items() if other(method) == own)
         rows |= {(label, "its paper"): said, (label, "here"): here, (label, "points"): points}
     return pd.DataFrame.from_dict(rows, orient="index")[list(COMPARED)]

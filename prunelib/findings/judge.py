@@ -191,14 +191,14 @@ def _said(entry):
     """The effect that decides, in points, with its interval; the verdict where there is none."""
     if entry.effect is None or entry.low is None:
         return entry.verdict
-    return f"{entry.effect:+.1f} points, {entry.low:+.1f} to {entry.high:+.1f}"
+    return f"{entry.effect:+z.1f} points, {entry.low:+z.1f} to {entry.high:+z.1f}"
 
 
 def _distance(entry):
     if entry.effect is None or entry.low is None or not math.isfinite(entry.low):
         return f"It cannot be told yet: the check is {entry.verdict}"
-    ends = f"interval {entry.low:+.1f} to {entry.high:+.1f}"
+    ends = f"interval {entry.low:+z.1f} to {entry.high:+z.1f}"
     return (
-        f"Averaged over sparsities, **{entry.effect:+.1f} points** from magnitude pruning after "
+        f"Averaged over sparsities, **{entry.effect:+z.1f} points** from magnitude pruning after "
         f"training ({ends})"
     )

@@ -61,8 +61,7 @@ def _entry(own, check):
 def _effects(found, check):
     """Of each method of which a check was run, its effect in points."""
     own = {name: _entry(entries, check).effect for name, entries in found.items()}
-    # 0.0 is added so that nothing reads -0.0
-    return {name: f"{round(e, 1) + 0.0:+.1f}" for name, e in own.items() if e is not None}
+    return {name: f"{e:+z.1f}" for name, e in own.items() if e is not None}
 
 
 def _chosen(found, early, label):
@@ -134,11 +133,11 @@ def _nearest(results, setting, profile, label):
     low, high = ours[best].interval()
     reached = effects([best], None)[best].mean
     said = (
-        f"{at} **{label(best)} comes nearest, {ours[best].mean:+.1f} points from magnitude "
-        f"pruning after training** (interval {low:+.1f} to {high:+.1f}, n = {ours[best].n}: "
+        f"{at} **{label(best)} comes nearest, {ours[best].mean:+z.1f} points from magnitude "
+        f"pruning after training** (interval {low:+z.1f} to {high:+z.1f}, n = {ours[best].n}: "
         f"{reached:.1f} % against {reached - ours[best].mean:.1f} %)"
     )
     if theirs:
         other = max(theirs, key=lambda n: theirs[n].mean)
-        said += f"; of the paper's own {label(other)} does, {theirs[other].mean:+.1f}"
+        said += f"; of the paper's own {label(other)} does, {theirs[other].mean:+z.1f}"
     return "; ".join([said, *_not_run([n for n in LATER if n not in ours], label)]) + "."

@@ -60,7 +60,7 @@ class Entry(BaseModel, frozen=True):
     twice: str = Field(description="the verdict at twice the margin")
     p: float | None = Field(description="p value of the verdict, or of the nearer one")
     missing: int = Field(description="records that it takes and that are not there")
-    pflop: float = Field(description="what training for them costs, in 10^15 operations")
+    pflop: float = Field(description="what training for them costs, in 10¹⁵ operations")
     figure: str = Field(description="the paper's figure or table that shows it")
 
 
@@ -122,10 +122,11 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
 
 
 def _ends(each):
+    """Accuracies in percent, or their differences: a tenth of a point is what they are good for."""
     if len(each) < 2:
         return ""
     ends = (min(each, key=each.get), max(each, key=each.get))
-    return " … ".join(f"{each[where]:.4g} at {where}" for where in ends)
+    return " … ".join(f"{each[where]:z.1f} at {where}" for where in ends)
 
 
 def _finite(value):

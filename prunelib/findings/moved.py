@@ -80,14 +80,14 @@ def _compared(own: pd.DataFrame, label: Callable[[str], str]) -> tuple[bool, str
     early, late = own.loc["magnitude"], own.loc[LATE]
     holds = early["ks"] >= late["ks"] - MOVED and late["high"] < 0 <= early["high"]
     words = [
-        f"{when} they move by {row['ks']:.2f} and accuracy changes by {row['change']:+.1f} "
-        f"({row['low']:+.1f} to {row['high']:+.1f})"
+        f"{when} they move by {row['ks']:.2f} and accuracy changes by {row['change']:+z.1f} "
+        f"({row['low']:+z.1f} to {row['high']:+z.1f})"
         for when, row in (("at initialisation", early), ("after training", late))
     ]
     harmed = own[(own["high"] < 0) & (own["ks"] < early["ks"])].drop(LATE, errors="ignore")
     if len(harmed):
         names = ", ".join(
-            f"{label(method)} ({row['ks']:.2f}, {row['change']:+.1f})"
+            f"{label(method)} ({row['ks']:.2f}, {row['change']:+z.1f})"
             for method, row in harmed.iterrows()
         )
         words.append(f"harmed although their weights move less: {names}")

@@ -79,7 +79,7 @@ def ours(records: pd.DataFrame, method: str, sparsity: float) -> str:
         return "not run"
     spread = f" ± {100 * own.std():.1f}" if len(own) > 1 else ""
     pairs = (own - values(records, DENSE.method, 0.0)).dropna()
-    change = f" ({100 * pairs.mean():+.1f})" if method != "dense" and len(pairs) else ""
+    change = f" ({100 * pairs.mean():+z.1f})" if method != "dense" and len(pairs) else ""
     return f"{100 * own.mean():.1f}{spread}{change}"
 
 
@@ -96,7 +96,7 @@ def _spelled(row) -> str:
         return "" if row is None else row.note
     if row.note == "about":
         return f"about {row.accuracy:.0f}"
-    change = f" ({row.change:+.1f})" if pd.notna(row.change) else ""
+    change = f" ({row.change:+z.1f})" if pd.notna(row.change) else ""
     return f"{row.accuracy:.1f}{change}"
 
 
@@ -109,7 +109,7 @@ def summary(tables: Sequence[int], store: Store, profile: str = "paper") -> str:
     )
     apart = (pairs["paper"] - pairs["reported"]).dropna().round(ROUNDED)
     spans = [
-        f"{own.min():+.1f} to {own.max():+.1f} points {what}"
+        f"{own.min():+z.1f} to {own.max():+z.1f} points {what}"
         for what, unpruned in (("unpruned", True), ("pruned", False))
         if len(own := apart[(apart.index.get_level_values("method") == DENSE.method) == unpruned])
     ]

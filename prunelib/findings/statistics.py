@@ -186,7 +186,7 @@ def worded(verdict: str, speaks: bool) -> str:
     return verdict if speaks else ELSEWHERE.get(verdict, verdict)
 
 
-def spelled(effect: Effect, region: Region, form: str = "+.2f", scale: float = 100) -> str:
+def spelled(effect: Effect, region: Region, form: str = "+z.2f", scale: float = 100) -> str:
     """The interval that decides, as text; empty where there is none to speak of.
 
     Args:

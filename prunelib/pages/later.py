@@ -86,8 +86,8 @@ def _cell(entry):
     if entry is None:
         return "<td>no ranking to invert</td>"
     colour = verdicts.LOOKS[entry.verdict][0]
-    value = "" if entry.effect is None else f"{entry.effect + 0.0:+.3g}<br>"
-    ends = "" if entry.low is None else f"{entry.low:+.3g} to {entry.high:+.3g}, "
+    value = "" if entry.effect is None else f"{entry.effect:+z.3g}<br>"
+    ends = "" if entry.low is None else f"{entry.low:+z.3g} to {entry.high:+z.3g}, "
     return (
         f'<td style="border-left:6px solid {colour}" title="{ends}n = {entry.replicates}">'
         f"{value}<small>{entry.verdict}</small></td>"

@@ -172,9 +172,8 @@ class Page:
             found = self.evidence(kind)
             print(found)
             if found.missing:
-                print(
-                    engine.plan(self.runs, store) if self.may_train else f"Not run: {found.price}."
-                )
+                price = f"Not run, and left out above: {found.price}."
+                print(engine.plan(self.runs, store) if self.may_train else price)
         if self._at:
             print(f"{self._at.strip()}: {settings.matching_level(self.setting)[1]}")
         if len(data := self.form.data(self)):
@@ -182,7 +181,7 @@ class Page:
 
     def train(self) -> None:
         """Train or make what is missing, if the parameters say so; print what that takes and what
-        was done."""
+        was done. What is left out otherwise `coverage` says, behind the answer."""
         for kind, store in self.stores.items():
             left = len(store.missing(self.runs))
             if left and self.may_train:
@@ -192,9 +191,7 @@ class Page:
                 else:
                     made = engine.measure(self.runs, store.root, kind=kind)
                 print(f"{made} {kind.name} are new.")
-            elif left:
-                print(f"train=False: {left} {kind.name} are left out of what follows.")
-            else:
+            elif not left:
                 print(f"No {kind.name} are missing.")
 
     def data(self) -> pd.DataFrame:

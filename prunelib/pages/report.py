@@ -34,7 +34,7 @@ unpruned weights before and after training. What is not listed was not run.
 ## What was run
 
 "In the paper" says whether the paper shows the figure or table for the setting. The cost of what is
-missing is in PFLOP, 10^15 floating-point operations of training; `prunelib bench` says how many
+missing is in PFLOP, 10¹⁵ floating-point operations of training; `prunelib bench` says how many
 TFLOP a machine does in a second. "Replicates complete" counts those of which nothing is missing.
 
 {covered}
@@ -203,13 +203,14 @@ def _against(found: list[Entry]) -> str:
     return "\n\n".join(parts)
 
 
-def highlights(found: list[Entry]) -> str:
+def highlights(found: list[Entry], notebooks: str = "notebooks/") -> str:
     """Some claims of the ledger, what was found of each on which network, in how many replicates,
     and the notebook that shows it: a table in Markdown. Where a claim does not hold, the smallest
     and the largest of what the effect is the mean of are said.
 
     Args:
         found: entries; of theirs, those at profile "paper" that were run are named.
+        notebooks: the way from the page to the notebooks that its links lead to.
     """
     rows = []
     for claim in HIGHLIGHTS:
@@ -226,7 +227,7 @@ def highlights(found: list[Entry]) -> str:
                     ]
                 said.append(f"**{verdict}**: {', '.join(names)}")
         home = verdicts.HOMES.get(own[0].figure.split(",")[0]) or verdicts.SECTIONS[own[0].section]
-        link = f"[{home}](notebooks/{home}.ipynb)"
+        link = f"[{home}]({notebooks}{home}.ipynb)"
         rows.append((own[0].claim, "; ".join(said) or "not run", link))
     head = ("The papers say", "Found here, on (replicates)", "Shown in")
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * 3, *rows))

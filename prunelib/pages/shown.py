@@ -36,6 +36,14 @@ def _variant(ablation):
     return style.VARIANTS[ablation].label
 
 
+def rounded(table: pd.DataFrame, digits: int) -> pd.DataFrame:
+    """A table whose numbers have so many decimals, and of which none reads minus zero."""
+    numbers = table.select_dtypes("float").round(digits) + 0.0
+    made = table.copy()
+    made[numbers.columns] = numbers
+    return made
+
+
 def html(table: pd.DataFrame) -> str:
     """A table as pandas shows it, a long one in two parts, the second one folded. No row and no
     column is left out.

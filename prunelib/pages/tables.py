@@ -74,12 +74,11 @@ class TablePage(Page):
         own = reported.runs(self.tables, self.setting, self.profile, self.replicates)
         points = dict.fromkeys((run.method, run.sparsity) for run in own)
         accuracies = [
-            f"{'unpruned' if not sparsity else f'{method} at {100 * sparsity:.1f} %'} "
-            f"{printed.ours(records, method, sparsity)}"
+            f"{_point(method, sparsity)}: {printed.ours(records, method, sparsity)}"
             for method, sparsity in points
         ]
-        about = f"{self.setting}, profile {self.profile}, accuracy in percent"
-        lines.append(f"Trained here ({about}): {'; '.join(accuracies)}.")
+        about = f"{style.title(self.setting)}, profile {self.profile}, accuracy in percent"
+        lines.append(f"Trained here, {about}: {'; '.join(accuracies)}.")
         return Markdown("\n\n".join([super().answer(*sections).data, *lines]))
 
     def comparison(self, table: int) -> pd.DataFrame:
@@ -99,6 +98,10 @@ class TablePage(Page):
         name = "-".join([*self.name.split(), self.setting, self.profile])
         draw.save(fig, name, data, {TRAINED.name: self.evidence().provenance})
         return in_words(fig)
+
+
+def _point(method, sparsity):
+    return f"{style.method(method).label} at {100 * sparsity:.1f} %" if sparsity else "unpruned"
 
 
 def dots(data: pd.DataFrame, title: str) -> Figure:

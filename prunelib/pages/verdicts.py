@@ -16,6 +16,7 @@ from prunelib.errors import check_name
 from prunelib.findings import claims, ledger
 from prunelib.findings.ledger import Entry
 from prunelib.findings.measures import Results
+from prunelib.pages import style
 
 # Each verdict, its colour and the marker that tells it from others in grey.
 LOOKS = {
@@ -63,26 +64,17 @@ SECTIONS = {
     "4": "04_at_initialization",
     "5": "05_ablations",
     **dict.fromkeys(("6", "7"), "06_after_initialization"),
-    "A": "A_settings",
-    "B": "B_snip",
-    "C": "C_grasp",
-    "D": "D_synflow",
-    "E": "E_baselines",
-    "F": "F_ablations_after",
-    "G": "G_iterative_snip",
-    "H": "H_grasp_variants",
-    "I": "I_improved",
-    "J": "J_layerwise",
-    "K": "K_lenet",
-    "L": "L_modified_resnet18",
-    "M": "M_effective_sparsity",
+    "A": "A_settings", "B": "B_snip", "C": "C_grasp", "D": "D_synflow", "E": "E_baselines",
+    "F": "F_ablations_after", "G": "G_iterative_snip", "H": "H_grasp_variants", "I": "I_improved",
+    "J": "J_layerwise", "K": "K_lenet", "L": "L_modified_resnet18", "M": "M_effective_sparsity",
     "S": "S_weight_distributions",
-}
+}  # fmt: skip
 COLUMNS = (
     "id", "claim", "setting", "profile", "n", "effect", "interval", "smallest, largest", "allowed",
     "decided by", "verdict", "at half, twice the margin",
 )  # fmt: skip
 WRAP = 18  # marks in a line of the picture
+SHOWN = 3  # lines of a list in an answer that are not folded
 
 
 def table(entries: Iterable[Entry]) -> pd.DataFrame:
@@ -115,14 +107,20 @@ def table(entries: Iterable[Entry]) -> pd.DataFrame:
 
 
 def _number(value):
-    return "" if value is None else f"{value:.4g}"
+    return "" if value is None else f"{value:z.4g}"
 
 
 def counted(entries: Iterable[Entry]) -> str:
     """How often each verdict was reached, in words, in the order of `LOOKS`."""
     found = [e.verdict for e in entries]
-    said = [f"{found.count(name)} {name}" for name in LOOKS if name in found]
+    said = [_many(found.count(name), name) for name in LOOKS if name in found]
     return ", ".join(said) or "no verdict"
+
+
+def _many(count, verdict):
+    """As "1 agrees", "2 agree", "2 supported"."""
+    verb = verdict in ("agrees", "differs") and count != 1
+    return f"{count} {verdict.removesuffix('s') if verb else verdict}"
 
 
 def printed(sections: Sequence[str], names: Sequence[str], wanted: Sequence[str], form: str) -> str:
@@ -168,29 +166,45 @@ def printed(sections: Sequence[str], names: Sequence[str], wanted: Sequence[str]
 def answer(entries: Sequence[Entry], setting: str, profile: str) -> Markdown:
     """What the ledger says of one setting and profile claim by claim, and of others in counts.
 
-    Where no claim speaks of the setting, all are counted, and those that do not hold are named.
+    Where no claim speaks of the setting, all are counted, and those that do not hold are named. Of
+    a long list the first lines are shown, the rest is folded.
 
     Args:
         entries: of the sections in question. setting, profile: names.
     """
     own = [e for e in entries if here(e, setting, profile)]
-    about = f"{setting}, profile {profile}"
-    lines = [f"**What was found here** ({about}): {counted(own)}.\n"]
+    parts = [f"**What was found here**, for {_about(setting, profile)}: {counted(own)}."]
     if not own:
-        lines = [f"**What was found**: {counted(entries)}; no claim is about {setting}.\n"]
+        said = f"{counted(entries)}; no claim is about {style.title(setting)}"
+        parts = [f"**What was found**: {said}."]
     for verdict in LOOKS:
         named = own or [e for e in entries if e.verdict in AGAINST]
         said = dict.fromkeys(f"{e.claim} ({e.id})" for e in named if e.verdict == verdict)
         if said and verdict != "not run":
-            lines.append(f"- *{verdict}*: {'; '.join(said)}.")
+            parts += [f"*{verdict.capitalize()}*:", _listed(said)]
     others: dict[tuple[str, str], list[Entry]] = {}
     for e in entries:
         if not here(e, setting, profile):
             others.setdefault((e.setting, e.profile), []).append(e)
-    elsewhere = [f"{s}, profile {p}: {counted(found)}" for (s, p), found in others.items()]
-    if elsewhere:
-        lines.append(f"\n{'Elsewhere' if own else 'By network'}: {'; '.join(elsewhere)}.")
-    return Markdown("\n".join(lines))
+    if others:
+        elsewhere = [f"{_about(*where)}: {counted(found)}" for where, found in others.items()]
+        parts += [f"{'Elsewhere' if own else 'By network'}:", _listed(elsewhere)]
+    return Markdown("\n\n".join(parts))
+
+
+def _about(names, profile):
+    said = ", ".join(map(style.title, names.split(", ")))
+    return said if profile == "paper" else f"{said}, profile {profile}"
+
+
+def _listed(lines):
+    """A list in Markdown, of which the first few are shown."""
+    items = [f"- {line}" for line in lines]
+    if len(items) <= SHOWN + 1:
+        return "\n".join(items)
+    first, rest = "\n".join(items[:SHOWN]), "\n".join(items[SHOWN:])
+    summary = f"<summary>The other {len(items) - SHOWN} of {len(items)}</summary>"
+    return f"{first}\n\n<details>{summary}\n\n{rest}\n\n</details>"
 
 
 def here(entry: Entry, setting: str, profile: str) -> bool:
