@@ -53,9 +53,12 @@ def default_precision(device: str) -> str:
     """bf16 on a CPU that multiplies it natively and faster than fp32, which is measured; fp32
     elsewhere.
 
-    There are CPUs with instructions for bf16 that take twice as long as those for fp32.
+    There are CPUs with instructions for bf16 on which products take twice as long as in fp32.
     `benchmarks/README.md` has the paired comparison of accuracies for LeNet. For other networks on
     a CPU, and for everything on a GPU, it is still to be made.
+
+    Args:
+        device: "cpu" or "cuda".
     """
     if device != "cpu":
         return "fp32"
@@ -68,7 +71,7 @@ def default_precision(device: str) -> str:
 
 def _product_seconds(side: int = 512, repetitions: int = 9) -> dict[torch.dtype, float]:
     """The seconds of a product of two square matrices on the CPU, the least of several in turn, as
-    whatever else runs only makes one longer; some milliseconds in all."""
+    whatever else runs only makes one longer; a twentieth of a second in all."""
     found = dict.fromkeys((torch.float32, torch.bfloat16), math.inf)
     for _ in range(repetitions):
         for dtype, least in found.items():
