@@ -23,7 +23,7 @@ check)
     ;;
 precision)
     for precision in tf32 bf16; do
-        python benchmarks/precision.py "$setting" quick $precision 1
+        python benchmarks/precision.py "$setting" quick $precision --replicates 1
     done
     ;;
 train)
