@@ -5,8 +5,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from copy import deepcopy
 from pathlib import Path
 
@@ -386,3 +388,47 @@ def test_nothing_is_left_out_of_the_comparison_but_what_iterating_snip_amplifies
     assert len(out) == (2 if notebook.cells[0].source.startswith("# G Iterative") else 0)
     for path in ("Makefile", "pyproject.toml"):
         assert "sanitize" not in (project_root() / path).read_text()
+
+
+SLEEPING = """
+import sys
+import time
+from pathlib import Path
+from prunelib.pages import notebooks
+folder = Path(sys.argv[1])
+notebooks.execute_all([(folder / "sleeping.ipynb", folder / "out.ipynb", {})], 1)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_kernel_ends_with_the_command(tmp_path, number):
+    """Ctrl-C goes to the whole group, as a terminal sends it; SIGTERM to the command alone, which
+    then cannot tell its worker. A kernel left behind would train on unseen."""
+    beat = tmp_path / "beat"
+    cell = f"import time, pathlib\nwhile True: pathlib.Path({str(beat)!r}).touch(); time.sleep(0.1)"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    nbformat.write(notebook, tmp_path / "sleeping.ipynb")
+    with subprocess.Popen(
+        [sys.executable, "-c", SLEEPING, str(tmp_path)],
+        stderr=(tmp_path / "said").open("w"),
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        try:
+            _wait(beat.exists)
+            send = os.killpg if number == signal.SIGINT else os.kill
+            send(process.pid, number)
+            process.wait(timeout=30)
+            _wait(lambda: time.time() - beat.stat().st_mtime > 3)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    said = (tmp_path / "said").read_text()
+    assert said.count("Traceback") == (number == signal.SIGINT), said  # the script's own
+
+
+def _wait(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)

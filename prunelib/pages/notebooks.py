@@ -4,6 +4,8 @@ import hashlib
 import os
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
@@ -106,7 +108,8 @@ def execute_all(
     workers = min(workers, len(jobs))
     # kernels beside each other with threads of their own would wait for each other's
     threads = {"OMP_NUM_THREADS": str(max(1, os.cpu_count() // workers))}
-    with loky.ProcessPoolExecutor(workers, env=threads) as pool, bar:
+    bound = {"initializer": _end_with, "initargs": (os.getpid(),)}
+    with loky.ProcessPoolExecutor(workers, env=threads, **bound) as pool, bar:
         begun = {pool.submit(_one, *job, files): job for job in jobs}
         for done in as_completed(begun):
             path, output, _ = begun[done]
@@ -119,6 +122,18 @@ def execute_all(
     if failed:
         head = [f"{len(failed)} of {len(jobs)} notebooks failed:"] if len(jobs) > 1 else []
         raise PrunelibError("\n".join([*head, *failed]))
+
+
+def _end_with(parent: int) -> None:
+    """Let this worker end when its parent has, which may be killed before it can tell; a kernel
+    does the same, and so does whoever trains for it."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _one(path, output, parameters, files):
