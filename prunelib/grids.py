@@ -209,9 +209,13 @@ def figure_runs(
         replicates: how many; the grid's number at the profile by default.
 
     Raises:
-        UnknownNameError, BadValueError: for a figure, setting, profile or number not allowed, or
-            a setting that the figure is not about.
+        UnknownNameError, BadValueError: for a figure, setting, profile or number not allowed, a
+            figure that nothing is trained for, or a setting that it is not about.
     """
+    if figure in (5, 15, 16, "5", "15", "16"):
+        raise BadValueError(
+            f"figure {figure} is read off masks, and takes no training: prunelib figures 05 J M"
+        )
     check_name("figure", figure, FIGURES)
     return _grid_runs(f"figure {figure}", FIGURES[figure], setting, profile, replicates)
 

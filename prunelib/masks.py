@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from prunelib import flow, methods
 from prunelib import scores as _scores
 from prunelib.errors import BadValueError, check_sparsity
-from prunelib.methods import Data
+from prunelib.methods import Data, unlike
 from prunelib.networks import prunable
 from prunelib.scores import Scores
 from prunelib.seeds import generator
@@ -249,8 +249,8 @@ def from_densities(
     check_sparsity(sparsity)
     mask = full(model)
     if set(densities) != set(mask):
-        wrong = sorted(map(str, set(densities) ^ set(mask)))
-        raise BadValueError(f"densities must be of exactly the prunable weights: {wrong}")
+        wrong = unlike(densities, mask)
+        raise BadValueError(f"densities must be of the prunable weights: {wrong}")
     for name, density in densities.items():
         if not 0 <= density <= 1:
             raise BadValueError(f"the density {density} of {name} is not in [0, 1]")

@@ -7,7 +7,7 @@ kinds stand in `METHODS`, and are called by `call` on a copy of the network.
 import copy
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,9 +81,9 @@ def add(
     Raises:
         BadValueError: a name that is taken or cannot be recorded, or another value not allowed.
     """
-    if not isinstance(name, str) or not name.isprintable() or name in ("", *UNSCORED):
+    if not isinstance(name, str) or not name.isidentifier() or name in UNSCORED:
         raise BadValueError(
-            f"method name {name!r}: give printable text other than {', '.join(UNSCORED)}"
+            f"method name {name!r}: give letters, digits and '_', and not {' or '.join(UNSCORED)}"
         )
     _check_free(name)
     if prunes not in ("lowest", "highest"):
@@ -204,6 +204,15 @@ def _check_batch(method, batch):
         )
 
 
+def unlike(found: Collection[str], names: Collection[str]) -> str:
+    """What is wrong with names that should be those of the prunable weights."""
+    more, less = (", ".join(sorted(map(str, set(a) - set(b)))) for a, b in
+                  ((found, names), (names, found)))  # fmt: skip
+    wrong = [f"it has {more}, which networks.prunable(model) does not name"] if more else []
+    wrong += [f"it lacks {less}"] if less else []
+    return ", and ".join(wrong)
+
+
 def check_tensors(
     method: Method, model: nn.Module, found: Any, names: list[str], verb: str
 ) -> None:
@@ -219,8 +228,7 @@ def check_tensors(
     if not isinstance(found, dict):
         raise BadValueError(f"{said} returned {type(found).__name__}, expected a dict")
     if set(found) != set(names):
-        wrong = sorted(map(str, set(found) ^ set(names)))
-        raise BadValueError(f"{said} must {verb} exactly the prunable weights: {wrong}")
+        raise BadValueError(f"{said} must {verb} the prunable weights: {unlike(found, names)}")
     for name in names:
         if not isinstance(found[name], Tensor):
             kind = type(found[name]).__name__

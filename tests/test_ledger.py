@@ -135,6 +135,59 @@ def test_noise_is_undecided_and_one_replicate_not_run(kind):
     assert said(stream, row, true, replicates=1) == "not run"
 
 
+def test_one_network_refutes_what_is_said_of_all():
+    """No network may have above 95; at one sparsity of eighteen one of five has, or none."""
+    row = claim(kind="count", reference="", each="all", region="at most", bound=95)
+    values = {"snip": pd.DataFrame(90.0, range(5), LEVELS)}
+    results = MadeUp(np.random.default_rng(0), {})
+    results._samples = Samples(values, pooled=False)
+    assert decide(kinds.build(row, results, SETTING, PROFILE)).verdict == "supported"
+    values["snip"].iloc[3, 7] = 96
+    results._samples = Samples(values, pooled=False)
+    found = decide(kinds.build(row, results, SETTING, PROFILE))
+    assert (found.verdict, found.part.effect.mean) == ("not supported", 96)
+    values["snip"] = values["snip"].drop(columns=[LEVELS[0]])  # what is missing changes nothing
+    results._samples = Samples(values, pooled=False)
+    assert decide(kinds.build(row, results, SETTING, PROFILE)).verdict == "not supported"
+    values["snip"].iloc[3, 6] = 90
+    results._samples = Samples(values, pooled=False)
+    assert decide(kinds.build(row, results, SETTING, PROFILE)).verdict == "not run"
+
+
+def test_initialisations_are_compared_by_what_pruning_costs(tmp_path):
+    """With fixed variance SNIP is a point lower, and so is the unpruned network."""
+    stream = np.random.default_rng(0)
+    truth = {"snip": 0.90, "snip~fixed_variance": 0.89}
+    truth |= {"unpruned": 0.95, "unpruned~fixed_variance": 0.94}
+    made = [
+        trained(
+            Curve.parse(name).run("lenet_mnist", "paper", 0.0 if "un" in name else 0.931281, r),
+            round(mean + 0.0005 * stream.normal(), 6),
+            dataset="mnist@0",
+        )
+        for name, mean in truth.items()
+        for r in range(5)
+    ]
+    Store(tmp_path).add(made)
+    row = claim(
+        settings="lenet_mnist", over="93.1", kind="equivalence", region="same",
+        subject="snip~fixed_variance", reference="snip",
+    )  # fmt: skip
+    (found,) = ledger.entries(Results(tmp_path), [row])
+    assert found.effect == pytest.approx(0, abs=0.15)
+    assert (found.verdict, found.missing) == ("supported", 0)
+    Store(tmp_path / "less").add(made[:10])  # without the unpruned networks
+    (found,) = ledger.entries(Results(tmp_path / "less"), [row])
+    assert (found.verdict, found.missing) == ("not run", 10)
+
+
+def test_how_many_replicates_a_printed_number_rests_on():
+    """C.4: five for Table 5, ResNet-50 too, of which the figures have three."""
+    assert kinds.replicates(claim(figure="Table 5"), "resnet50_imagenet") == 5
+    assert kinds.replicates(claim(figure="4"), "resnet50_imagenet") == 3
+    assert kinds.replicates(claim(figure="16, table"), "resnet50_imagenet") == 3
+
+
 def test_collapsed_networks_say_nothing():
     """Where both guess there is no difference to see; the rest decides."""
     fallen = np.where(np.arange(len(LEVELS)) < 12, 92.0, 10.0)
@@ -352,6 +405,14 @@ def test_a_row_that_makes_no_sense_is_refused(values, sentence):
 def test_where_a_claim_speaks(over, levels):
     found = kinds.points(claim(over=over), SETTING, PROFILE)
     assert found == [settings.sparsity(k) for k in levels]
+
+
+def test_where_no_highest_matching_sparsity_is_known():
+    """Masks are read at 93.1 %; no accuracy is known to match there."""
+    row = {"settings": "lenet_mnist", "over": "highest matching", "reference": ""}
+    assert kinds.points(claim(**row), "lenet_mnist", PROFILE) == []
+    neurons = claim(**row, measure="neurons")
+    assert kinds.points(neurons, "lenet_mnist", PROFILE) == [settings.sparsity(12)]
 
 
 def test_where_a_claim_speaks_off_the_grid_and_along_steps():

@@ -108,15 +108,16 @@ def test_proportions_that_follow_from_the_variances():
 
 
 def moved(**about):
-    """Of SNIP, whose shuffled weights move: one layer by 0.4 in KS, all by 0.2, chance by 0.05."""
+    """Of SNIP, whose shuffled weights move: one layer by 0.4 in KS, all by 0.2, chance by 0.05;
+    in the smaller layer chance moves them by 0.3."""
     rows = []
-    for method, ks in (("snip", (0.2, 0.1, 0.4)), ("random", (0.05, 0.05, 0.06))):
+    for method, ks in (("snip", (0.2, 0.1, 0.4)), ("random", (0.05, 0.05, 0.3))):
         for ablation in ("none", "shuffle"):
             run = Run("lenet_digits", "paper", method, SPARSITY, ablation)
             own = {"ks": ks, "wasserstein": (0.3, 0.2, 0.9), "std": (1.2, 1.0, 3.0)}
             plain = {"ks": (0, 0, 0), "wasserstein": (0, 0, 0), "std": (1.5, 2.0, 1.5)}
             rows.append(weights(run, **(plain if ablation == "none" else own)).row())
-    made = [mask(Run("resnet8_digits", "paper", "snip", SPARSITY), layers=(1,) * 10).row()]
+    made = [mask(Run(LENET, "paper", "snip", SPARSITY), layers=(3, 1)).row()]
     values = quantities.moved(pd.DataFrame(rows), LENET, pd.DataFrame(made), **about)
     return values.tolist()
 
@@ -124,12 +125,15 @@ def moved(**about):
 def test_how_far_weights_move_by_hand():
     assert moved(quantity="ks")[1] == pytest.approx(0.2)
     assert math.isnan(moved(quantity="ks")[0])  # the unmodified network moves nowhere
-    assert moved(quantity="ks", each_layer=True)[1] == pytest.approx(0.4)
+    assert moved(quantity="ks", layer="each layer")[1] == pytest.approx(0.4)
     assert moved(quantity="ks", excess=True)[1] == pytest.approx(0.15)
+    # Chance moves the second layer by 0.3; the first keeps three weights of four.
+    mean = moved(quantity="ks", layer="mean layer", excess=True)[1]
+    assert mean == pytest.approx((3 * (0.1 - 0.05) + (0.4 - 0.3)) / 4)
     assert moved(quantity="wasserstein")[1] == pytest.approx(0.2)  # in deviations of 1.5
-    assert moved(quantity="wasserstein", each_layer=True)[1] == pytest.approx(0.6)
+    assert moved(quantity="wasserstein", layer="each layer")[1] == pytest.approx(0.6)
     assert moved(quantity="std")[1] == pytest.approx(-0.2)
-    assert moved(quantity="std", each_layer=True)[1] == pytest.approx(1.0)  # doubled in the last
+    assert moved(quantity="std", layer="each layer")[1] == pytest.approx(1.0)  # doubled in the last
 
 
 def test_zeros_that_are_counted_hide_what_moves():
@@ -142,7 +146,7 @@ def test_zeros_that_are_counted_hide_what_moves():
     made = pd.DataFrame([mask(Run(LENET, "paper", "snip", SPARSITY), layers=kept).row()])
     found = quantities.moved(pd.DataFrame(rows), LENET, made, "ks", zeros=True)
     assert found.iloc[1] == pytest.approx(0.2 * (1 - SPARSITY))
-    layers = quantities.moved(pd.DataFrame(rows), LENET, made, "ks", each_layer=True, zeros=True)
+    layers = quantities.moved(pd.DataFrame(rows), LENET, made, "ks", layer="each layer", zeros=True)
     assert layers.iloc[1] == pytest.approx(0.12)  # of 0.05, 0.12 and 0.1
 
 
@@ -187,10 +191,10 @@ def test_results_of_a_folder(tmp_path):
     assert steps["snip@k"].loc[0].to_dict() == pytest.approx({0: 90, 420: 95})
     assert steps["magnitude@end/21"].loc[0].eq(97).all()
     points = [(matching, 0), (settings.sparsity(3), 0)]
-    missing = results.missing(TRAINED, *about, Curve("snip"), points)
+    missing = results.missing(TRAINED, *about, Curve("snip"), points, 2)
     assert [(run.sparsity, run.replicate) for run in missing] == [
         (settings.sparsity(3), 0),
         (settings.sparsity(3), 1),
     ]
-    dense = results.missing(TRAINED, *about, Curve("dense"), points)
+    dense = results.missing(TRAINED, *about, Curve("dense"), points, 2)
     assert [run.replicate for run in dense] == [1]

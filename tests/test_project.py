@@ -197,8 +197,10 @@ def test_the_examples_of_the_readme_work(registry):
     """On the digits, which need no download."""
     blocks = re.findall(r"```python\n(.*?)```", _examples(), re.DOTALL)
     names = {}
-    for block in blocks:
-        exec(block.replace("resnet20_cifar10", "lenet_digits"), names)
+    for block in blocks:  # each by itself, as in a file of its own
+        own = {}
+        exec(block.replace("resnet20_cifar10", "lenet_digits"), own)
+        names |= own
     assert masks.sparsity_of(names["mask"]) == pytest.approx(0.738, abs=1e-4)
     model, batch = networks.build("lenet_8x8"), datasets.scoring_batch("lenet_digits", seed=0)
     own, magnitude = (masks.prune(model, m, 0.5, batch) for m in ("mine", "magnitude"))

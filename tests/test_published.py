@@ -42,7 +42,8 @@ TYPED = {
     "frankle2021_layers": [
         ("value", {"setting": "resnet20_cifar10", "method": "synflow"}, 30),
         ("value", {"setting": "resnet20_cifar10", "method": "grasp"}, 60),
-        ("value", {"setting": "resnet50_imagenet", "method": "synflow"}, 3),
+        ("value", {"setting": "resnet50_imagenet", "layers": "downsample"}, 3),
+        ("value", {"method": "synflow", "layers": "pruned entirely"}, 50),
     ],
     "frankle2021_matching": [
         ("sparsity", {"setting": "resnet18_tinyimagenet", "method": "snip"}, 0.893),

@@ -32,8 +32,8 @@ def table(curves):
     )
 
 
-def between(curves, sparsities=SPARSITIES, weighted=False, pair=(SNIP, GRASP)):
-    return Accuracies(table(curves), 0.1).difference(*map(str, pair), sparsities, weighted)
+def between(curves, sparsities=SPARSITIES, pair=(SNIP, GRASP), less=None):
+    return Accuracies(table(curves), 0.1).difference(*map(str, pair), sparsities, less)
 
 
 def noisy(stream, truth, spread=0.001, replicates=3):
@@ -129,7 +129,7 @@ def test_what_is_said_of_a_known_truth(below, spread, lower, same):
     stream = np.random.default_rng(2)
     made = {curve: noisy(stream, 0.9, spread) for curve in OTHERS}
     made |= {SNIP: noisy(stream, 0.9 - below, spread), GRASP: noisy(stream, 0.9, spread)}
-    assert verdict(between(made, weighted=True).effect, Region("lower", 0.001)) == lower
+    assert verdict(between(made).effect, Region("lower", 0.001)) == lower
     assert verdict(between(made).effect, Region("same", 0.005)) == same
 
 
@@ -193,18 +193,41 @@ def test_steps_and_initialisations_are_curves_of_their_own():
     assert between(made, pair=(fixed, Curve("magnitude"))).effect.mean == pytest.approx(-0.10)
 
 
-def test_weights_are_inverse_variances():
-    """Ten times the spread at 36 %: its difference of 0.5 counts a hundredth of the other's 0.1."""
+def test_all_sparsities_count_alike_however_well_they_are_known():
+    """Ten times the spread at 36 %, where the difference is 0.5; at 20 % it is 0.1."""
     made = {
         SNIP: {0.2: [0.90, 0.91], 0.36: [0.80, 0.90]},
         GRASP: {0.2: [0.80, 0.81], 0.36: [0.30, 0.40]},
     }
-    plain, found = between(made), between(made, weighted=True)
-    assert plain.effect.mean == pytest.approx(0.3)
-    assert found.effect.mean == pytest.approx((100 * 0.1 + 0.5) / 101)
+    found = between(made)
+    assert found.effect.mean == pytest.approx(0.3)
     # replicates move together at both sparsities: the deviations of 0.005 and 0.05 add up
-    deviation = (100 * 0.005 + 0.05) / 101
-    assert found.effect.error == pytest.approx(2**0.5 * deviation)
+    assert found.effect.error == pytest.approx(2**0.5 * (0.005 + 0.05) / 2)
+
+
+def test_what_two_other_curves_differ_by_is_taken_off():
+    """0.10 less 0.02. Each of the four has the variance 0.0002, and half of it is the error of its
+    mean; the unpruned networks are the same at every sparsity."""
+    fixed = Curve("magnitude", init="fixed_variance")
+    made = {
+        Curve("magnitude"): {0.2: [0.90, 0.92], 0.36: [0.90, 0.92]},
+        fixed: {0.2: [0.80, 0.82], 0.36: [0.80, 0.82]},
+        Curve("dense"): {0.0: [0.94, 0.96]},
+        Curve("dense", init="fixed_variance"): {0.0: [0.92, 0.94]},
+    }
+    unpruned = ("unpruned~fixed_variance", "unpruned")
+    found = between(made, (0.2, 0.36), (fixed, "magnitude"), unpruned)
+    assert found.effect.mean == pytest.approx(-0.10 + 0.02)
+    assert found.each == {0.2: pytest.approx(-0.08), 0.36: pytest.approx(-0.08)}
+    assert found.effect.error == pytest.approx((4 * 0.0002 / 2) ** 0.5)
+
+
+def test_the_largest_of_any_network():
+    made = {SNIP: {0.2: [0.90, 0.92], 0.36: [0.95]}}
+    samples = Accuracies(table(made), 0.1)
+    found = samples.largest("snip", [0.2, 0.36])
+    assert (found.mean, found.error, found.n) == (0.95, 0, 1)
+    assert math.isnan(samples.largest("snip", [0.2, 0.488]).error)
 
 
 def test_paired_replicates_would_not_change_the_mean():

@@ -12,7 +12,6 @@ from prunelib.cli.options import (
     Minutes,
     Precision,
     ProfileName,
-    Replicates,
     Setting,
     Workers,
     load,
@@ -106,7 +105,9 @@ def report(
 def claims(
     section: Annotated[
         list[str] | None,
-        typer.Option("--section", help='repeat for several: 1 to 7, A to M, "S" (Singh and Liu)'),
+        typer.Option(
+            "--section", help='repeat for several: 1 to 7, A to M but H, "S" (Singh and Liu)'
+        ),
     ] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--setting", "-s", help="repeat for several")
@@ -143,7 +144,10 @@ def judge(
     ] = None,
     setting: Setting = "resnet8_digits",
     profile: ProfileName = "quick",
-    replicates: Replicates = None,
+    replicates: Annotated[
+        int | None,
+        number(int, "--replicates", "-r", help="how many; the profile's number by default"),
+    ] = None,
     workers: Workers = None,
     device: Device = None,
     precision: Precision = None,
@@ -165,6 +169,9 @@ def judge(
     if method is None and len(found) != 1:
         raise BadValueError(
             f"the files register {len(found)} methods: say which one to judge, as --method mine"
+            if found
+            else "there is no method to judge: give a file that registers one, as mine.py, or a "
+            "later one by its name, as --method erk"
         )
     from prunelib.pages import judge
 
@@ -180,6 +187,7 @@ def judge(
         minutes=minutes,
         cluster=cluster,
     )
+    print(made.basis)
     for answer in made.judgement.answers:
         print(answer.replace("**", ""))
     if made.judgement.missing:

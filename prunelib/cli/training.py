@@ -153,7 +153,8 @@ def merge(
         if not folder.is_dir():
             raise BadValueError(f"{folder} is not a folder: give what run --records was given")
         added = sum(Store(kind=kind).merge(folder, waiting) for kind in KINDS)
-        print(f"{folder}: {added} new records")
+        held = any(Store(folder, kind).pairs() for kind in KINDS)
+        print(f"{folder}: {added} new records" if held else f"{folder} holds no records")
 
 
 def bench(

@@ -1,7 +1,8 @@
 """Judge: the claims of the paper about its own methods, put to another one.
 
 `checks` takes claims that the ledger has of SNIP or SynFlow, puts another method in their place and
-leaves all else as it is: what is compared, where, by which margin. `answers` says in three
+leaves all else as it is: what is compared, where, by which margin. As the paper does not speak of
+that method, what comes out agrees with what it says of its own, or differs. `answers` says in three
 sentences what comes out; a `Judgement` holds everything, for people's pages and for programs.
 """
 
@@ -86,8 +87,8 @@ class Judgement(BaseModel, frozen=True):
     missing: int = Field(description="networks and masks that were asked for and are not there")
 
 
-def checks(method: str, setting: str) -> tuple[Claim, ...]:
-    """The claims about a method, of a setting.
+def checks(method: str) -> tuple[Claim, ...]:
+    """The claims about a method, of any setting.
 
     A method that gives whole masks cannot be inverted, and has no claim on it.
 
@@ -96,7 +97,7 @@ def checks(method: str, setting: str) -> tuple[Claim, ...]:
     """
     chosen = scores.get(method)
     known = {claim.id: claim for claim in claims.every()}
-    found = [_put(known[c.id], c, chosen, setting) for c in CHECKS]
+    found = [_put(known[c.id], c, chosen) for c in CHECKS]
     # The paper says that a method does not beat its own shuffle: asked the other way round, by the
     # margin that random pruning is to be beaten by, since the shuffle is random within layers.
     against = (Curve(chosen.name, "shuffle"),)
@@ -114,7 +115,7 @@ def checks(method: str, setting: str) -> tuple[Claim, ...]:
     return tuple(c for c in found if not (inverted and c.subject[0].ablation == "invert"))
 
 
-def _put(claim, check, method, setting):
+def _put(claim, check, method):
     def swapped(curves):
         return tuple(
             replace(c, method=method.name) if c.method == check.instead_of else c for c in curves
@@ -124,7 +125,7 @@ def _put(claim, check, method, setting):
     return replace(
         claim,
         text=check.words.format(method.label),
-        settings=(setting,),
+        settings=(),
         general=True,
         subject=subject,
         reference=swapped(claim.reference),
@@ -147,7 +148,7 @@ def choice(found: Sequence[Entry]) -> str:
 
 def entries(method: str, results: Results, setting: str, profile: str) -> list[Entry]:
     """Every check of a method with its verdict, in the order of `CHECKS`."""
-    return [ledger.entry(c, results, [setting], profile) for c in checks(method, setting)]
+    return [ledger.entry(c, results, [setting], profile) for c in checks(method)]
 
 
 def answers(found: Sequence[Entry], label: str) -> list[str]:

@@ -2,7 +2,8 @@
 
 A *difference* or *equivalence* compares curves, a *value* holds one against a printed number or a
 bound, an *order* compares neighbours in a list, a *trend* is a fitted line, a *crossing* a place
-along the curves, a *count* an exact number. Each becomes a tree of effects and what they may be,
+along the curves, a *count* an exact number: a fact, or the largest that any network has, of what
+is said of all of them. Each becomes a tree of effects and what they may be,
 which `decisions.decide` turns into a verdict.
 """
 
@@ -19,9 +20,9 @@ from prunelib.findings.facts import recorded
 from prunelib.findings.measures import Results, measure
 from prunelib.findings.samples import Samples
 from prunelib.findings.statistics import Effect, Region, exact, less_printed
-from prunelib.grids import WEIGHT_LEVELS
-from prunelib.results.records import END, MASK, START
-from prunelib.runs import Curve
+from prunelib.grids import TABLES, WEIGHT_LEVELS
+from prunelib.results.records import END, MASK, START, TRAINED
+from prunelib.runs import DENSE, Curve
 
 NEAREST = 0.06  # a printed sparsity, in percent with one decimal, and its point of the grid
 
@@ -52,6 +53,8 @@ def points(claim: Claim, setting: str, profile: str) -> list[float]:
         last = found[-1]
         return _between(found, over.removeprefix("steps").strip() or "…", lambda p: p / last)
     matching = settings.sparsity(settings.matching_level(setting)[0])
+    # Where none is known, 93.1 % stands in to read masks at, but no accuracy is known to match.
+    none_known = settings.get(setting).matching is None and measure(claim.measure).kind == TRAINED
     named = {
         "": [0.0],  # the unpruned network
         "any": found,
@@ -61,7 +64,7 @@ def points(claim: Claim, setting: str, profile: str) -> list[float]:
         "higher": found[len(found) // 2 :],
         "trivial": found[:1],
         "highest": found[-1:],
-        "highest matching": [matching] if matching in found else [],
+        "highest matching": [matching] if matching in found and not none_known else [],
     }
     return named[over] if over in named else _between(found, over, lambda p: round(100 * p, 1))
 
@@ -78,6 +81,15 @@ def _between(found, over, unit):
         return near[:1] or [float(low) / 100]
     except ValueError:
         raise BadValueError(f"points {over!r} are no name, number or range a…b") from None
+
+
+def replicates(claim: Claim, setting: str, profile: str = "paper") -> int:
+    """How many replicates what a claim is about has of a setting at a profile: the number of its
+    table where it stands in one that is trained, else that of the setting's figures."""
+    word, _, number = claim.figure.partition(" ")
+    if word == "Table" and int(number) in TABLES:
+        return TABLES[int(number)].count(setting, profile)
+    return settings.replicates(setting, profile)
 
 
 def build(claim: Claim, results: Results, setting: str, profile: str) -> Part | Parts:
@@ -155,12 +167,21 @@ def _order(claim, samples, name, where, setting):
 
 
 def _compared(claim, samples: Samples, subject, reference, where, setting) -> Part:
-    """One curve minus another, or alone, in the mean over some points."""
+    """One curve minus another, or alone, in the mean over some points.
+
+    Networks of two initialisations are compared by what pruning costs: of their accuracies the
+    unpruned networks' own difference is taken off.
+    """
     label = subject if reference is None else f"{subject} against {reference}"
     if len(where) == 1:
         label += f" at {_spelled(where[0], claim)}"
-    directed = claim.region.word in ("higher", "lower")
-    found = samples.difference(subject, reference, where, directed)
+    if claim.kind == "count":
+        return Part(label, samples.largest(subject, where), claim.region)
+    inits = [Curve.parse(name).init for name in (subject, reference) if name is not None]
+    less = None
+    if claim.measure == "accuracy" and len(set(inits)) > 1:
+        less = tuple(str(replace(DENSE, init=init)) for init in inits)
+    found = samples.difference(subject, reference, where, less)
     each = {_spelled(point, claim): value for point, value in found.each.items()}
     effect = _from_printed(claim, found.effect, setting)
     return Part(label, effect, claim.region, each=each)
@@ -171,7 +192,7 @@ def _from_printed(claim, effect: Effect, setting) -> Effect:
     a prediction interval, see `statistics.less_printed`."""
     if claim.printed is None:
         return effect
-    return less_printed(effect, claim.printed, settings.get(setting).replicates)
+    return less_printed(effect, claim.printed, replicates(claim, setting))
 
 
 def _trend(claim, samples, name, where, setting):

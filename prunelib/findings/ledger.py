@@ -19,7 +19,7 @@ from prunelib.findings.decisions import decide, with_margin
 from prunelib.findings.measures import Results, measure
 from prunelib.findings.statistics import worded
 from prunelib.results.records import END, MASK, START
-from prunelib.runs import Run
+from prunelib.runs import DENSE, Run
 
 # LeNet with 64 inputs is another network than the one that Appendix K speaks of: what it differs
 # in, and why, stands in K_lenet, and the ledger does not hold it to the paper's sentences.
@@ -165,7 +165,11 @@ def missing(claim: Claim, results: Results, setting: str, profile: str) -> list[
         last = settings.schedule(setting, profile).iterations
         level = settings.sparsity(settings.matching_level(setting)[0])
         points = [(level, "end" if step == last else step) for step in where]
-    absent = [results.missing(kind, setting, profile, curve, points) for curve in lines]
+    inits = dict.fromkeys(curve.init for curve in lines)
+    if claim.measure == "accuracy" and len(inits) > 1:
+        lines += [replace(DENSE, init=init) for init in inits]
+    count = kinds.replicates(claim, setting, profile)
+    absent = [results.missing(kind, setting, profile, curve, points, count) for curve in lines]
     return list(dict.fromkeys(run for runs in absent for run in runs))
 
 

@@ -88,11 +88,12 @@ _PATTERNS: tuple[tuple[str, Kind, Callable[..., Values]], ...] = (
     ),
     *(
         (
-            rf"(excess )?(ks|wasserstein|std), {when} training(, zeros counted)?(, each layer)?",
+            rf"(excess )?(ks|wasserstein|std), {when} training(, zeros counted)?"
+            "(, each layer|, mean layer)?",
             kind,
-            lambda excess, quantity, zeros, each: (
+            lambda excess, quantity, zeros, layer: (
                 lambda t, s, m: quantities.moved(
-                    t, s, m, quantity, bool(each), bool(zeros), bool(excess)
+                    t, s, m, quantity, (layer or "").lstrip(", "), bool(zeros), bool(excess)
                 )
             ),
         )
@@ -175,21 +176,23 @@ class Results:
         profile: str,
         curve: Curve,
         points: Sequence[tuple[float, int | str]],
+        replicates: int,
     ) -> list[Run]:
-        """The Runs of a curve of which there is no record, at the replicates of the profile.
+        """The Runs of a curve of which there is no record.
 
         Args:
             points: pairs of sparsity and step; the unpruned network has one only.
+            replicates: how many there should be.
         """
         setting, profile = settings.recorded(setting), "paper" if kind == MASK else profile
         points = ((0.0, 0),) if curve.method == "dense" else tuple(points)
-        key = (kind.name, setting, profile, curve, points)
+        key = (kind.name, setting, profile, curve, points, replicates)
         if key not in self._missing:
             held = self.records(kind, setting, profile)
             wanted = [
                 curve.run(setting, profile, sparsity, replicate, step)
                 for sparsity, step in points
-                for replicate in range(settings.replicates(setting, profile))
+                for replicate in range(replicates)
             ]
             self._missing[key] = [run for run in dict.fromkeys(wanted) if run not in held]
         return self._missing[key]

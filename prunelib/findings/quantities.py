@@ -172,7 +172,7 @@ def moved(
     setting: str,
     masks: pd.DataFrame,
     quantity: str,
-    each_layer: bool = False,
+    layer: str = "",
     zeros: bool = False,
     excess: bool = False,
 ) -> pd.Series:
@@ -183,28 +183,34 @@ def moved(
         table: records of weights. masks: those of the setting's masks, for `zeros`.
         quantity: "ks"; "wasserstein" or "std", in standard deviations of the unmodified network's
             unpruned weights, the latter as a ratio less 1.
-        each_layer: whether to take the layer that moves most, in place of all layers together.
+        layer: in place of all layers together, "each layer" takes the one that moves most, and
+            "mean layer" the mean, in which a layer counts by the weights that it keeps.
         zeros: whether pruned weights count, as zeros: both distributions then share them, and a
             distance shrinks to the share of weights that are kept.
         excess: whether to take off what chance alone moves, which random pruning shows: its
-            unpruned weights are drawn from one distribution whatever the ablation.
+            unpruned weights are drawn from one distribution whatever the ablation. In a small
+            layer that is much, so that it is taken off layer by layer.
     """
     values, wanted = cells(table[quantity]), pd.MultiIndex.from_frame(table[_PARTNER])
     if quantity != "ks":
         plain = table["ablation"] == "none"
         own = cells(table["std"])[plain].set_axis(pd.MultiIndex.from_frame(table[plain][_PARTNER]))
         values = values / own.reindex(wanted).to_numpy() - (quantity == "std")
+    plain = masks[masks["ablation"] == "none"]
+    index = pd.MultiIndex.from_frame(plain[_PARTNER])
     if zeros:
-        plain = masks[masks["ablation"] == "none"]
         kept = 100 - pruned(plain, setting)
         kept.insert(0, "all layers", 100 * (1 - plain["sparsity"]))
-        kept = kept.set_axis(pd.MultiIndex.from_frame(plain[_PARTNER]))
-        values = values * kept.reindex(wanted).to_numpy() / 100
-    found = values.iloc[:, 1:].abs().max(axis=1) if each_layer else values[0]
+        values = values * kept.set_axis(index).reindex(wanted).to_numpy() / 100
     if excess:
         keys = ["ablation", "sparsity", "replicate"]
-        chance = table["method"] == "random"
-        index = pd.MultiIndex.from_frame(table[chance][keys])
-        own = pd.Series(found[chance].to_numpy(), index)
-        found = found - own.reindex(pd.MultiIndex.from_frame(table[keys])).to_numpy()
+        random = table["method"] == "random"
+        chance = values[random].set_axis(pd.MultiIndex.from_frame(table[random][keys]))
+        values = values - chance.reindex(pd.MultiIndex.from_frame(table[keys])).to_numpy()
+    found, each = values[0], values.iloc[:, 1:]
+    if layer == "each layer":
+        found = each.abs().max(axis=1)
+    elif layer == "mean layer":
+        counts = cells(plain["layers"]).set_axis(index).reindex(wanted).to_numpy()
+        found = (each * counts).sum(axis=1) / (each.notna() * counts).sum(axis=1)
     return found.where(table["ablation"] != "none")

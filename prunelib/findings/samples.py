@@ -1,17 +1,19 @@
 """Samples: the values of one measure, and contrasts of curves that a few replicates can narrow.
 
 A contrast weighs the points along a curve: equal weights give a mean over sparsities, those of a
-fitted line a trend. Its standard error is pooled: three replicates of one curve say little of its
-spread, those of all curves of a setting and profile together say much. Curves that guess, and those
-whose spread is out of the ordinary, stay out of the pool. So do those of methods that are not the
-paper's: they may take the pool's spread, but what is run of them changes no verdict on the paper.
+fitted line a trend. (Weights by how well each point is known would give shorter intervals, but of a
+quantity that no claim is about, and of another one for every pair of curves.) Its standard error is
+pooled: three replicates of one curve say little of its spread, those of all curves of a setting and
+profile together say much. Curves that guess, and those whose spread is out of the ordinary, stay
+out of the pool. So do those of methods that are not the paper's: they may take the pool's spread,
+but what is run of them changes no verdict on the paper.
 """
 
 import contextlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ from scipy import stats
 
 from prunelib import provenance
 from prunelib.errors import BadValueError
-from prunelib.findings.statistics import Effect
+from prunelib.findings.statistics import Effect, exact
 from prunelib.grids import LATER
 from prunelib.runs import Curve
 
@@ -69,7 +71,11 @@ class Samples:
         return 0 if found is None else int(np.isfinite(found).sum())
 
     def contrast(
-        self, curve: str, against: str | None, weights: Mapping[float, float]
+        self,
+        curve: str,
+        against: str | None,
+        weights: Mapping[float, float],
+        less: tuple[str, str] | None = None,
     ) -> Difference:
         """The weighted sum over points of a curve's values, minus another's.
 
@@ -80,15 +86,16 @@ class Samples:
         Args:
             curve, against: notations; None compares with nothing.
             weights: dict from point to weight; where they add up to 0 the contrast is a trend.
+            less: two curves whose own difference is taken off.
         """
-        keys = [self._key(key) for key in (curve, against) if key is not None]
+        keys = [self._key(key) for key in (curve, against, *(less or ())) if key is not None]
         points = list(weights)
         rows = [self._rows(key, points) for key in keys]
         n = min(map(len, rows))
         if not points or n < 1:
-            return Difference(Effect(math.nan, math.nan, 0, n))
+            return Difference(_nothing(n))
         means = [row.mean(axis=0) for row in rows]
-        each = means[0] - (means[1] if len(means) > 1 else 0)
+        each = sum(sign * mean for sign, mean in zip((1, -1, -1, 1), means, strict=False))
         mean = float(each @ np.array([weights[p] for p in points]))
         error, freedom = self._error(keys, weights) if n > 1 else (math.nan, 0)
         return Difference(
@@ -100,20 +107,19 @@ class Samples:
         curve: str,
         against: str | None,
         points: Sequence[float],
-        weighted: bool = False,
+        less: tuple[str, str] | None = None,
     ) -> Difference:
-        """How much more a curve has than another, averaged over some points.
+        """How much more a curve has than another, averaged over some points, all of which count
+        alike.
 
         Compared are those at which both have two replicates or more and no network guesses. If one
         curve guesses wherever the other does not, there is nothing else to go by, and these are
         compared.
 
         Args:
-            weighted: whether a point counts by how well its difference is known (the inverse of
-                its variance). A direction is then told by where it can be seen; that nothing
-                changes is a claim about the unsteady points too, and all must count alike.
+            less: two curves whose own difference is taken off, see `contrast`.
         """
-        keys = [self._key(key) for key in (curve, against) if key is not None]
+        keys = [self._key(key) for key in (curve, against, *(less or ())) if key is not None]
         both = [p for p in points if all(self.count(key, p) > 1 for key in keys)]
         guess = {p: sum(self._guesses(key, p) for key in keys) for p in both}
         compared = [p for p in both if not guess[p]] or [p for p in both if guess[p] == 1]
@@ -123,13 +129,15 @@ class Samples:
             error = math.inf if left_out else math.nan
             return Difference(Effect(math.nan, error, 0, n), left_out=left_out)
         weights = dict.fromkeys(compared, 1 / len(compared))
-        if weighted and len(compared) > 1:
-            alone = {p: self._error(keys, {p: 1.0})[0] ** 2 for p in compared}
-            if all(alone.values()):
-                total = sum(1 / v for v in alone.values())
-                weights = {p: 1 / v / total for p, v in alone.items()}
-        found = self.contrast(curve, against, weights)
+        found = self.contrast(curve, against, weights, less)
         return Difference(found.effect, found.each, left_out)
+
+    def largest(self, curve: str, points: Sequence[float]) -> Effect:
+        """The largest value of any replicate of a curve at some points, exact; NaN where one of the
+        points has none."""
+        rows = [self._rows(self._key(curve), [point]) for point in points]
+        n = min(map(len, rows), default=0)
+        return replace(exact(max(map(np.max, rows))), n=n) if n else _nothing(0)
 
     def _key(self, curve):
         """The notation under which a curve's values stand, whose method may have its plain name."""
@@ -189,6 +197,10 @@ class Samples:
             like = {curve for curve, own in foreign.items() if pool and not _outlies(own, pool)}
             self._known[key] = spreads, pool, pool.keys() | like
         return self._known[key]
+
+
+def _nothing(n):
+    return Effect(math.nan, math.nan, 0, n)
 
 
 def _is_foreign(curve):

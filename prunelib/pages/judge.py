@@ -57,8 +57,22 @@ class Report:
     code: str
     path: Path | None = None
 
+    @property
+    def basis(self) -> str:
+        """What the judgement rests on, in a line."""
+        about = self.judgement
+        told = f"{about.replicates} replicates; more of them make intervals shorter"
+        if about.replicates == 1:
+            told = "one replicate, of which nothing can be told: ask for two or more"
+        meaning = settings.get_profile(about.profile).meaning
+        return (
+            f"{about.label} on {style.title(about.setting)}, profile {about.profile}, {meaning}; "
+            f"{told}."
+        )
+
     def _repr_markdown_(self) -> str:
-        return "\n".join(f"1. {answer}" for answer in self.judgement.answers)
+        answers = "\n".join(f"1. {answer}" for answer in self.judgement.answers)
+        return f"{answers}\n\n{self.basis}"
 
     def table(self) -> pd.DataFrame:
         """Every check with its verdict, as the notebooks show claims."""
@@ -137,6 +151,9 @@ def report(
     read = mask_runs(method, setting, profile, replicates)
     store = Store()
     if train:
+        if left_out := store.missing(runs):
+            device = how.get("device")
+            print(engine.plan(left_out, store, device, how.get("precision")), flush=True)
         shared = {n: v for n, v in how.items() if n in ("workers", "cluster", "progress")}
         engine.train(runs, store, minutes=left(), **how)
         engine.measure(read, store.root, minutes=left(), **shared)
