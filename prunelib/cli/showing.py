@@ -138,6 +138,7 @@ def judge(
         list[Path] | None,
         typer.Argument(metavar="FILE.py", help="files of your own, which register the method"),
     ] = None,
+    file: Files = None,
     method: Annotated[
         str | None,
         typer.Option("--method", "-m", help="its name; by default the one that the files register"),
@@ -165,7 +166,7 @@ def judge(
     """
     from prunelib import own
 
-    found = [name for path in files or () for name in own.load(path).methods]
+    found = [name for path in (*(file or ()), *(files or ())) for name in own.load(path).methods]
     if method is None and len(found) != 1:
         raise BadValueError(
             f"the files register {len(found)} methods: say which one to judge, as --method mine"

@@ -48,7 +48,8 @@ def answers(
     """
     early = entries(results, setting, profile, EARLY_METHODS)
     return [
-        f"Do they choose weights or layers? {_chosen(found, early, label)}",
+        f"Do they choose weights or layers? {_chosen(found, early, label)}"
+        f"{_shuffled(results, setting, profile)}",
         f"Do they beat random pruning in the same proportions? {_beating(found, early, label)}",
         f"How near do they come to the mark? {_nearest(results, setting, profile, label)}",
     ]
@@ -81,6 +82,29 @@ def _chosen(found, early, label):
     ran = _effects(early, judge.SHUFFLED).keys() & _effects(early, judge.REINITIALISED).keys()
     theirs = {n: judge.choice(early[n]) or UNSURE for n in early if n in ran}
     return _with_early(parts, theirs, label)
+
+
+def _shuffled(results, setting, profile):
+    """By how much shuffling changes them at the lower and at the higher sparsities: an average over
+    all of them may come from networks that are nearly empty."""
+    point = settings.sparsity(settings.matching_level(setting)[0])
+    samples, grid = (
+        results.samples("accuracy", setting, profile),
+        settings.sparsities(setting, profile),
+    )
+
+    def ends(points):
+        found = [samples.difference(str(Curve(n, "shuffle")), n, points).effect.mean for n in LATER]
+        known = [mean for mean in found if math.isfinite(mean)]
+        return f"{min(known):+z.1f} to {max(known):+z.1f}" if known else ""
+
+    below, above = (ends([s for s in grid if (s <= point) == low]) for low in (True, False))
+    if not (below and above):
+        return ""
+    return (
+        f" Up to {100 * point:.1f} % sparsity shuffling changes the later methods by {below} points"
+        f" on average, beyond it by {above}."
+    )
 
 
 def _beating(found, early, label):
