@@ -8,16 +8,17 @@ import sys
 import time
 
 import pytest
-from conftest import trained
+from conftest import mask, trained
 
 from prunelib import grids, masks, networks, runs, scores, settings
 from prunelib.errors import BadValueError
-from prunelib.findings import claims, judge, later
+from prunelib.findings import claims, judge, later, quantities
 from prunelib.findings.measures import Results
 from prunelib.grids import FIGURES
 from prunelib.pages import judge as pages
 from prunelib.pages import later as page_of_later
 from prunelib.pages.page import Page
+from prunelib.results.records import MASK
 from prunelib.results.store import Store
 from prunelib.runs import EARLY_METHODS, Curve
 
@@ -224,6 +225,19 @@ def test_a_table_has_a_row_for_each_check_of_which_anything_was_run(results):
     folded = page_of_later.elsewhere(other).data
     assert folded.count("<details>") == 1
     assert "<b>Weights, so that both matter: PHEW" in folded
+
+
+def test_what_is_read_off_masks_is_shown_once(results):
+    """Two masks of ERK, and at a lower profile a network of the paper's alone."""
+    matching = settings.sparsity(6)
+    kept = tuple(n // 2 for n, _ in quantities.layers("resnet20_cifar10").values())
+    made = [Curve("erk").run("resnet20_cifar10", "paper", matching, r) for r in (0, 1)]
+    Store(kind=MASK).add(mask(run, layers=kept) for run in made)
+    Store().add([trained(Curve("snip").run("resnet20_cifar10", "quick", matching, 0))])
+    page = Page("resnet8_digits", "quick", train=False, figure="Y")
+    folded = page_of_later.elsewhere(page).data
+    assert folded.count("<details>") == 1
+    assert "ResNet-20 on CIFAR-10, profile paper" in folded
 
 
 def test_a_report_from_nothing(results, halved, tmp_path):

@@ -20,6 +20,7 @@ from prunelib.pages.axes import unpruned as draw_unpruned
 from prunelib.pages.evidence import basis
 from prunelib.pages.page import Page
 from prunelib.pages.shown import in_words
+from prunelib.results.records import TRAINED
 from prunelib.runs import EARLY_METHODS
 
 MARK, RANDOM = style.METHODS["magnitude after training"], style.METHODS["random"]
@@ -50,7 +51,9 @@ def elsewhere(page: Page) -> HTML:
     for setting, profile in page.results.pairs():
         found = later.entries(page.results, setting, profile)
         own = [e for entries in found.values() for e in entries if e.verdict != later.NOT_RUN]
-        if own and (setting, profile) != (page.setting, page.profile):
+        # What is read off masks is the same at every profile, and shown once.
+        new = profile == "paper" or any(e.rests_on == TRAINED.name for e in own)
+        if own and new and (setting, profile) != (page.setting, page.profile):
             said = f"{style.title(setting)}, profile {profile}: {verdicts.counted(own)}"
             lines = later.answers(found, page.results, setting, profile, label)
             points = "".join(f"<li>{_bold(html.escape(sentence))}</li>" for sentence in lines)
