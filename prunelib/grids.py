@@ -135,6 +135,8 @@ FIGURES: dict[int | str, Grid] = {
     ),
 }  # fmt: skip
 
+READ_OFF = {5: "05", 15: "J", 16: "M"}  # figures of masks alone, and the notebooks of them
+
 TABLES = {
     2: Grid(
         {"": _plain("snip")},
@@ -212,9 +214,10 @@ def figure_runs(
         UnknownNameError, BadValueError: for a figure, setting, profile or number not allowed, a
             figure that nothing is trained for, or a setting that it is not about.
     """
-    if figure in (5, 15, 16, "5", "15", "16"):
+    if figure in READ_OFF:
         raise BadValueError(
-            f"figure {figure} is read off masks, and takes no training: prunelib figures 05 J M"
+            f"figure {figure} is read off masks, and takes no training: "
+            f"prunelib figures {READ_OFF[figure]}"
         )
     check_name("figure", figure, FIGURES)
     return _grid_runs(f"figure {figure}", FIGURES[figure], setting, profile, replicates)

@@ -81,10 +81,7 @@ def add(
     Raises:
         BadValueError: a name that is taken or cannot be recorded, or another value not allowed.
     """
-    if not isinstance(name, str) or not name.isidentifier() or name in UNSCORED:
-        raise BadValueError(
-            f"method name {name!r}: give letters, digits and '_', and not {' or '.join(UNSCORED)}"
-        )
+    provenance.check_new("method", name, UNSCORED)
     _check_free(name)
     if prunes not in ("lowest", "highest"):
         raise BadValueError(f"prunes={prunes!r}: choose 'lowest' or 'highest'")

@@ -48,6 +48,7 @@ def prunelib(monkeypatch, capsys, tmp_path):
         (["plan", "-f", "3", "--ablation", "shuffle"], "--ablation", "go with --method"),
         (["run", "-m", "snip", "--sparsity", "-0.1"], "-0.1", "[0, 1)"),
         (["run", "-m", "dense", "--sparsity", "0.5"], "'dense'", "no sparsity"),
+        (["plan", "-f", "15"], "figure 15 is read off masks", "prunelib figures J"),
         (["run", "-f", "3", "-r", "0"], "0", "from 1"),
         (["run"], "say what to run", "--method"),
         (["figures", "99"], "'99'", "04_at_initialization"),

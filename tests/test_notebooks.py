@@ -392,7 +392,6 @@ def test_nothing_is_left_out_of_the_comparison_but_what_iterating_snip_amplifies
 
 SLEEPING = """
 import sys
-import time
 from pathlib import Path
 from prunelib.pages import notebooks
 folder = Path(sys.argv[1])

@@ -558,7 +558,7 @@ def test_a_missing_batch_is_named(net, method):
         scores.score(net, method)
 
 
-@pytest.mark.parametrize("name", ["dense", "", "two\nlines", 3])
+@pytest.mark.parametrize("name", ["dense", "", "two words", "two\nlines", 3])
 def test_names_that_cannot_be_recorded_are_refused(registry, name):
     with pytest.raises(BadValueError, match=re.escape(repr(name))):
         scores.register(name)

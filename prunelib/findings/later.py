@@ -88,10 +88,8 @@ def _shuffled(results, setting, profile):
     """By how much shuffling changes them at the lower and at the higher sparsities: an average over
     all of them may come from networks that are nearly empty."""
     point = settings.sparsity(settings.matching_level(setting)[0])
-    samples, grid = (
-        results.samples("accuracy", setting, profile),
-        settings.sparsities(setting, profile),
-    )
+    samples = results.samples("accuracy", setting, profile)
+    grid = settings.sparsities(setting, profile)
 
     def ends(points):
         found = [samples.difference(str(Curve(n, "shuffle")), n, points).effect.mean for n in LATER]

@@ -151,9 +151,9 @@ def report(
     read = mask_runs(method, setting, profile, replicates)
     store = Store()
     if train:
-        if left_out := store.missing(runs):
-            device = how.get("device")
-            print(engine.plan(left_out, store, device, how.get("precision")), flush=True)
+        if not how.get("cluster") and (left_out := store.missing(runs)):
+            here = how.get("device"), how.get("precision")
+            print(engine.plan(left_out, store, *here), flush=True)
         shared = {n: v for n, v in how.items() if n in ("workers", "cluster", "progress")}
         engine.train(runs, store, minutes=left(), **how)
         engine.measure(read, store.root, minutes=left(), **shared)
