@@ -222,6 +222,39 @@ def test_what_two_other_curves_differ_by_is_taken_off():
     assert found.effect.error == pytest.approx((4 * 0.0002 / 2) ** 0.5)
 
 
+DENSE = {0.0: [0.94, 0.96]}  # a variance of 0.0002
+
+
+def test_a_network_that_is_the_same_at_all_points_is_one_network():
+    """Means over two sparsities have the variances 0.00005 and 0.0002, pooled 0.000125. That of the
+    unpruned network, which is no mean, is that of the three networks at 20 %, 0.0002."""
+    made = {
+        Curve("dense"): DENSE,
+        SNIP: {0.2: [0.90, 0.92], 0.36: [0.91, 0.91]},
+        GRASP: {0.2: [0.90, 0.92], 0.36: [0.91, 0.93]},
+    }
+    found = between(made, (0.2, 0.36), ("unpruned", "snip"))
+    assert found.effect.mean == pytest.approx(0.95 - 0.91)
+    assert found.effect.error == pytest.approx((0.0002 / 2 + 0.000125 / 2) ** 0.5)
+    # Satterthwaite's: three degrees of freedom at 20 %, two of the means
+    assert found.effect.freedom == pytest.approx(1.625**2 / (1 / 3 + 0.625**2 / 2))
+
+
+def test_what_does_not_move_lends_no_spread_to_a_trend():
+    """Of two curves one is the same at both steps: the other's trend, the difference of its two
+    points, has the variance 0.0008 of its own replicates and no other."""
+    made = {
+        Curve("dense"): DENSE,
+        SNIP: {0.2: [0.90, 0.92], 0.36: [0.93, 0.99]},
+    }
+    samples = Accuracies(table(made), 0.1)
+    for against in (None, "unpruned"):
+        found = samples.contrast("snip", against, {0.2: -1.0, 0.36: 1.0}).effect
+        assert found.mean == pytest.approx(0.05)
+        assert found.error == pytest.approx((0.0008 / 2) ** 0.5)
+        assert found.freedom == pytest.approx(1)
+
+
 def test_the_largest_of_any_network():
     made = {SNIP: {0.2: [0.90, 0.92], 0.36: [0.95]}}
     samples = Accuracies(table(made), 0.1)

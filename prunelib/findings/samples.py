@@ -5,7 +5,8 @@ fitted line a trend. (Weights by how well each point is known would give shorter
 quantity that no claim is about, and of another one for every pair of curves.) Its standard error is
 pooled: three replicates of one curve say little of its spread, those of all curves of a setting and
 profile together say much. Curves that guess, and those whose spread is out of the ordinary, stay
-out of the pool. So do those of methods that are not the paper's: they may take the pool's spread,
+out of the pool; and so do those that are the same at all points, whose mean over points is no
+better known than one of them. So do those of methods that are not the paper's: they may take the pool's spread,
 but what is run of them changes no verdict on the paper.
 """
 
@@ -162,7 +163,26 @@ class Samples:
         """Standard error of the contrast of curves, degrees of freedom.
 
         A curve that belongs to the pool takes its variance, another its own (Satterthwaite, 1946).
+        One that is the same at all points, as the unpruned network is, has one network a replicate
+        however many points there are: it varies as at one of them, and has no trend.
         """
+        first, total = next(iter(weights)), round(sum(weights.values()), 9)
+        still = [key for key in keys if self._still(key, weights)]
+        moving = [key for key in keys if key not in still]
+        terms = self._terms(moving, weights) + self._terms(still if total else [], {first: total})
+        square = sum(term for term, _ in terms)
+        if not square:
+            return 0.0, math.inf
+        parts = [term**2 / freedom for term, freedom in terms if term]
+        return math.sqrt(square), square**2 / sum(parts)
+
+    def _still(self, key, points):
+        """Whether a curve has the same values at all of several points."""
+        rows = self._rows(key, list(points))
+        return len(points) > 1 and bool((rows == rows[:, :1]).all())
+
+    def _terms(self, keys, weights):
+        """(squared error, degrees of freedom) of what each curve's weighted mean adds."""
         spreads, pool, belonging = self._spreads(weights)
         shared, freedoms = _variance(pool), sum(freedom for _, freedom in pool.values())
         pooled, terms = 0.0, []
@@ -172,12 +192,7 @@ class Samples:
                 pooled += shared / (freedom + 1)
             else:
                 terms.append((variance / (freedom + 1), freedom))
-        terms.append((pooled, freedoms))
-        total = sum(term for term, _ in terms)
-        if not total:
-            return 0.0, math.inf
-        parts = [term**2 / freedom for term, freedom in terms if term]
-        return math.sqrt(total), total**2 / sum(parts)
+        return [*terms, (pooled, freedoms)]
 
     def _spreads(self, weights):
         """(variance, degrees of freedom) of each curve's weighted sum; of those in the pool; which
@@ -190,7 +205,8 @@ class Samples:
                 rows = self._rows(curve, points)
                 if len(rows) > 1:
                     spreads[curve] = (float((rows @ factors).var(ddof=1)), len(rows) - 1)
-                    if self._pooled and rows.min() > self._guess:
+                    steadily = rows.min() > self._guess and not self._still(curve, points)
+                    if self._pooled and steadily:
                         steady[curve] = spreads[curve]
             foreign = {curve: steady.pop(curve) for curve in list(steady) if _is_foreign(curve)}
             pool = _belonging(steady)

@@ -65,7 +65,7 @@ def _plain(table):
     if "claim" not in table:
         return table._repr_html_()
     column = "min-width:18em;text-align:left"
-    css = f"<style>.claims td:nth-child(3), .claims th:nth-child(3) {{{column}}}</style>"
+    css = f"<style>.claims td:nth-child(4), .claims th:nth-child(4) {{{column}}}</style>"
     return f'{css}<div class="claims">{table._repr_html_()}</div>'
 
 

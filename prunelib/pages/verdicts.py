@@ -70,8 +70,8 @@ SECTIONS = {
     "S": "S_weight_distributions",
 }  # fmt: skip
 COLUMNS = (
-    "id", "claim", "setting", "profile", "n", "effect", "interval", "smallest, largest", "allowed",
-    "decided by", "verdict", "at half, twice the margin",
+    "id", "verdict", "claim", "setting", "profile", "n", "effect", "interval", "smallest, largest",
+    "allowed", "decided by", "at half, twice the margin",
 )  # fmt: skip
 WRAP = 18  # marks in a line of the picture
 SHOWN = 3  # lines of a list in an answer that are not folded
@@ -81,14 +81,15 @@ def table(entries: Iterable[Entry]) -> pd.DataFrame:
     """Entries of the ledger, as a notebook shows them.
 
     Returns:
-        data frame of text, a row an entry: id, claim, setting, profile, n (replicates), effect of
-        the part that decides, its interval, the smallest and the largest of what it is the mean of,
-        what is allowed, which part decides, the verdict, and the verdicts at half and at twice the
+        data frame of text, a row an entry: id, verdict, claim, setting, profile, n (replicates),
+        effect of the part that decides, its interval, the smallest and the largest of what it is
+        the mean of, what is allowed, which part decides, and the verdicts at half and at twice the
         margin where there is one.
     """
     rows = [
         {
             "id": e.id,
+            "verdict": e.verdict,
             "claim": e.claim,
             "setting": e.setting,
             "profile": e.profile,
@@ -98,7 +99,6 @@ def table(entries: Iterable[Entry]) -> pd.DataFrame:
             "smallest, largest": e.ends,
             "allowed": e.allowed,
             "decided by": e.part,
-            "verdict": e.verdict,
             "at half, twice the margin": f"{e.half}; {e.twice}" if e.half else "",
         }
         for e in entries
