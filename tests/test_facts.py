@@ -45,7 +45,7 @@ def test_every_fact_says_what_it_is_about():
         ("layers on the main path", "vgg16_cifar10", 14),
         ("layers on the main path", "resnet50_imagenet", 50),
         ("shortcuts with weights", "resnet18_tinyimagenet", 3),
-        ("shortcuts that do not downsample", "resnet50_imagenet", 1),
+        ("downsampling blocks without a convolution", "resnet50_imagenet", 0),
         ("shortcuts that are not 1x1", "resnet20_cifar10", 0),
         ("units of the first hidden layer", "lenet_mnist", 300),
         ("units of the second hidden layer", "lenet_mnist", 100),
@@ -130,6 +130,14 @@ def test_a_parameter_more_than_torchvisions_is_counted(monkeypatch):
 def test_the_output_layer_of_lenet_has_few_weights():
     expected = 1000 / ((784 * 300 + 300 * 100 + 1000) / 3)
     assert FACTS["output weights over a mean layer"]("lenet_mnist") == pytest.approx(expected)
+
+
+def test_a_block_that_downsamples_without_a_convolution_is_counted(monkeypatch):
+    model = networks.build("resnet18")
+    model.layer3[0].downsample = torch.nn.AvgPool2d(2)
+    model.layer4[0].downsample = None
+    monkeypatch.setattr(architectures, "_meta", lambda setting: model)
+    assert FACTS["downsampling blocks without a convolution"]("resnet18_tinyimagenet") == 2
 
 
 def test_a_convolution_that_no_batch_norm_follows_is_counted(monkeypatch):
@@ -464,7 +472,7 @@ def test_connected_weights_are_those_a_search_finds(monkeypatch):
         ("gammas off uniform", "lenet_mnist", "batch norm"),
         ("convolutions without batch norm", "lenet_mnist", "convolutions"),
         ("shortcuts that are not 1x1", "vgg16_cifar10", "shortcuts"),
-        ("shortcuts that do not downsample", "vgg16_cifar10", "shortcuts"),
+        ("downsampling blocks without a convolution", "vgg16_cifar10", "skip connections"),
         ("largest shift", "lenet_mnist", "not augmented"),
         ("largest shift", "resnet50_imagenet", "resized_crop"),
         ("smallest patch", "vgg16_cifar10", "crop"),

@@ -200,6 +200,16 @@ def test_collapsed_networks_say_nothing():
     assert said(stream, claim(over="98.2"), truth) == "undecided"
 
 
+def test_sparsities_that_are_left_out_are_named():
+    """Random pruning collapses at the last sparsity of three, and not SNIP, whose lead there would
+    be eighty points."""
+    truth = {"snip": 92.0, "random": np.where(np.arange(len(LEVELS)) < 17, 90.0, 10.0)}
+    made = MadeUp(np.random.default_rng(3), truth, guess=20)
+    part = kinds.build(claim(over="97…"), made, SETTING, PROFILE)
+    assert part.label == "snip against random, without 98.2 %, where a network guesses"
+    assert part.effect.mean == pytest.approx(2, abs=0.5)
+
+
 # On the bound of what each claim allows: it is true or false by as little as can be, so that either
 # verdict would be wrong. A crossing has two bounds, one where it is a grid point too late, and one
 # where it is just not.
@@ -409,12 +419,16 @@ def test_where_a_claim_speaks(over, levels):
     assert found == [settings.sparsity(k) for k in levels]
 
 
-def test_where_no_highest_matching_sparsity_is_known():
-    """Masks are read at 93.1 %; no accuracy is known to match there."""
-    row = {"settings": "lenet_mnist", "over": "highest matching", "reference": ""}
+@pytest.mark.parametrize(
+    ("over", "levels"),
+    [("highest matching", [12]), ("matching", range(1, 13)), ("extreme", range(13, 19))],
+)
+def test_where_no_highest_matching_sparsity_is_known(over, levels):
+    """Masks are read at 93.1 %; no accuracy is known to match there, or not to."""
+    row = {"settings": "lenet_mnist", "over": over, "reference": ""}
     assert kinds.points(claim(**row), "lenet_mnist", PROFILE) == []
-    neurons = claim(**row, measure="neurons")
-    assert kinds.points(neurons, "lenet_mnist", PROFILE) == [settings.sparsity(12)]
+    neurons = kinds.points(claim(**row, measure="neurons"), "lenet_mnist", PROFILE)
+    assert neurons == [settings.sparsity(k) for k in levels]
 
 
 def test_where_a_claim_speaks_off_the_grid_and_along_steps():

@@ -84,6 +84,34 @@ def test_neurons_and_effective_weights():
     assert one("cut", LENET, rows) == 100
 
 
+@pytest.mark.parametrize(
+    ("kept", "effective", "differs"),
+    [
+        (69_814, 69_790, 0),  # 73.779 and 73.788 %
+        (69_814, 69_600, 100),  # 73.859 %
+        (5_994, 5_993, 0),  # 97.7487 and 97.7490 %
+        (5_992, 5_989, 100),  # 97.7494 and 97.7506 %: near the edge three weights decide
+    ],
+)
+def test_where_effective_and_actual_sparsity_are_rounded_to(kept, effective, differs):
+    rows = [("snip", "none", 0, {"kept_weights": kept, "effective_weights": effective})]
+    assert one("rounds differently", LENET, rows) == differs
+
+
+def test_the_effect_of_an_ablation_where_a_network_guesses():
+    """At a fifth, twice the chance of ten classes, nothing can be seen of it."""
+    made = {("none", 0.2): 0.95, ("shuffle", 0.2): 0.93, ("none", 0.36): 0.95}
+    made |= {("shuffle", 0.36): 0.2, ("none", 0.488): 0.15, ("shuffle", 0.488): 0.9}
+    rows = [
+        trained(Run(LENET, "paper", "snip", sparsity, ablation), accuracy).row()
+        for (ablation, sparsity), accuracy in made.items()
+    ]
+    table = pd.DataFrame(rows)
+    found = measures.measure("effect of shuffle").values(table, LENET, table)
+    assert found.iloc[0] == pytest.approx(-2)
+    assert found.iloc[1:].isna().all()
+
+
 def test_distances_of_layerwise_sparsities():
     """From layers that keep all to layers that keep a half, a tenth and nine tenths."""
     rows = [
@@ -157,8 +185,8 @@ def test_accuracies_that_ablations_change_and_that_scatter():
         for r, accuracy in enumerate(own)
     ]
     table = pd.DataFrame(made)
-    assert quantities.ablated(table, "shuffle").tolist()[:2] == pytest.approx([-1, 1])
-    assert quantities.ablated(table, "shuffle").isna().tolist() == [False, False, True, True]
+    assert quantities.ablated(table, LENET, "shuffle").tolist()[:2] == pytest.approx([-1, 1])
+    assert quantities.ablated(table, LENET, "shuffle").isna().tolist() == [False, False, True, True]
     assert quantities.deviation(table).tolist() == pytest.approx([1, 1, 0, 0])
 
 

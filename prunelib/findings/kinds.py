@@ -54,7 +54,8 @@ def points(claim: Claim, setting: str, profile: str) -> list[float]:
         return _between(found, over.removeprefix("steps").strip() or "…", lambda p: p / last)
     matching = settings.sparsity(settings.matching_level(setting)[0])
     # Where none is known, 93.1 % stands in to read masks at, but no accuracy is known to match.
-    none_known = settings.get(setting).matching is None and measure(claim.measure).kind == TRAINED
+    if settings.get(setting).matching is None and measure(claim.measure).kind == TRAINED:
+        matching = math.nan  # no sparsity is at most that, or above it
     named = {
         "": [0.0],  # the unpruned network
         "any": found,
@@ -64,7 +65,7 @@ def points(claim: Claim, setting: str, profile: str) -> list[float]:
         "higher": found[len(found) // 2 :],
         "trivial": found[:1],
         "highest": found[-1:],
-        "highest matching": [matching] if matching in found and not none_known else [],
+        "highest matching": [matching] if matching in found else [],
     }
     return named[over] if over in named else _between(found, over, lambda p: round(100 * p, 1))
 
@@ -182,6 +183,9 @@ def _compared(claim, samples: Samples, subject, reference, where, setting) -> Pa
     if claim.measure == "accuracy" and len(set(inits)) > 1:
         less = tuple(str(replace(DENSE, init=init)) for init in inits)
     found = samples.difference(subject, reference, where, less)
+    if found.left_out and found.each:
+        left = ", ".join(_spelled(point, claim) for point in found.left_out)
+        label += f", without {left}, where a network guesses"
     each = {_spelled(point, claim): value for point, value in found.each.items()}
     effect = _from_printed(claim, found.effect, setting)
     return Part(label, effect, claim.region, each=each)
@@ -215,8 +219,8 @@ def _trend(claim, samples, name, where, setting):
 def _crossing(claim, samples, name, where, setting):
     """That the region holds up to the printed point, one point of the grid either way.
 
-    It holds at every point before the one below the printed; and it does not at one of those from
-    there to the second above, unless the grid ends before.
+    It holds at every point before the printed one; and it does not at that one or at one of the two
+    after it, unless the grid ends before.
     """
     unit: Callable[[float], float] = (lambda p: p) if claim.along_steps else (lambda p: 100 * p)
     if not where:

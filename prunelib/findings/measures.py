@@ -47,6 +47,7 @@ _PLAIN: dict[str, tuple[Kind, Values]] = {
     ),
     "reconnected": (MASK, lambda t, s, m: quantities.reconnected(t, s)),
     "disconnected": (MASK, lambda t, s, m: quantities.disconnected(t, s)),
+    "rounds differently": (MASK, lambda t, s, m: quantities.rounds_differently(t, s)),
     "cut": (MASK, lambda t, s, m: 100.0 * (t["effective_weights"] == 0)),
     "unevenness": (MASK, lambda t, s, m: quantities.pruned(t, s).std(axis=1)),
     "distance to variances": (MASK, lambda t, s, m: quantities.distance_to_variances(t, s)),
@@ -84,7 +85,7 @@ _PATTERNS: tuple[tuple[str, Kind, Callable[..., Values]], ...] = (
     (
         r"effect of (\w+)",
         TRAINED,
-        lambda ablation: lambda t, s, m: quantities.ablated(t, ablation),
+        lambda ablation: lambda t, s, m: quantities.ablated(t, s, ablation),
     ),
     *(
         (

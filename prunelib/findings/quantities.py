@@ -115,6 +115,15 @@ def disconnected(table: pd.DataFrame, setting: str) -> pd.Series:
     return 100 * (table["kept_weights"] - table["effective_weights"]) / total
 
 
+def rounds_differently(table: pd.DataFrame, setting: str) -> pd.Series:
+    """100 where effective and actual sparsity differ when they are rounded to a tenth of a percent,
+    else 0 (Appendix M)."""
+    total = sum(count for count, _ in layers(setting).values())
+    kept = table[["kept_weights", "effective_weights"]].astype(float)
+    actual, effective = (100 * (1 - kept / total)).round(1).to_numpy().T
+    return pd.Series(100.0 * (actual != effective), table.index)
+
+
 def reconnected(table: pd.DataFrame, setting: str) -> pd.Series:
     """Effective weights of the shuffled mask over those of the unmodified one, at the unmodified
     one; NaN for all others, and where that has none (Appendix M)."""
@@ -148,15 +157,17 @@ def distance_to_variances(table: pd.DataFrame, setting: str) -> pd.Series:
     return (pruned(table, setting) - wanted).abs().mean(axis=1)
 
 
-def ablated(table: pd.DataFrame, ablation: str) -> pd.Series:
+def ablated(table: pd.DataFrame, setting: str, ablation: str) -> pd.Series:
     """By how many percentage points an ablation changes accuracy, at the unmodified network of the
-    same replicate; NaN for all others."""
+    same replicate; NaN for all others, and where either network guesses (`Accuracies`)."""
     keys = ["method", "prune_at", "weights_from", "init", "sparsity", "replicate"]
     chosen = table["ablation"] == ablation
     index = pd.MultiIndex.from_frame(table[chosen][keys])
     theirs = pd.Series(table[chosen]["test_accuracy"].to_numpy(float), index)
     found = theirs.reindex(pd.MultiIndex.from_frame(table[keys])).to_numpy()
-    return (100 * (found - table["test_accuracy"])).where(table["ablation"] == "none")
+    own = table["test_accuracy"].astype(float)
+    tells = (table["ablation"] == "none") & (np.minimum(found, own) > 2 / classes(setting))
+    return (100 * (found - own)).where(tells)
 
 
 def deviation(table: pd.DataFrame) -> pd.Series:

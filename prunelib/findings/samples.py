@@ -6,8 +6,8 @@ quantity that no claim is about, and of another one for every pair of curves.) I
 pooled: three replicates of one curve say little of its spread, those of all curves of a setting and
 profile together say much. Curves that guess, and those whose spread is out of the ordinary, stay
 out of the pool; and so do those that are the same at all points, whose mean over points is no
-better known than one of them. So do those of methods that are not the paper's: they may take the pool's spread,
-but what is run of them changes no verdict on the paper.
+better known than one of them. So do those of methods that are not the paper's: they may take the
+pool's spread, but what is run of them changes no verdict on the paper.
 """
 
 import contextlib

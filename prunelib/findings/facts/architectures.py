@@ -166,10 +166,17 @@ def shortcuts_that_are_not_1x1(setting: str) -> float:
     return float(sum(m.kernel_size != (1, 1) for m in found))
 
 
-def shortcuts_that_do_not_downsample(setting: str) -> float:
-    """J: they do so "when downsampling the activation maps"."""
-    found = _some(_shortcuts(setting), setting, "shortcuts with weights")
-    return float(sum(m.stride == (1, 1) for m in found))
+def downsampling_blocks_without_a_convolution(setting: str) -> float:
+    """J: they do so "when downsampling the activation maps"; blocks whose skip connection has no
+    convolution although their maps become smaller. (ResNet-50 has one more, of an equal size.)"""
+    blocks = [m for m in _meta(setting).modules() if any(hasattr(m, name) for name in SHORTCUTS)]
+    found = {True: 0, False: 0}
+    for block in _some(blocks, setting, "blocks with skip connections"):
+        convolutions = [(n, m) for n, m in block.named_modules() if isinstance(m, nn.Conv2d)]
+        aside = [m for n, m in convolutions if n.startswith(SHORTCUTS)]
+        if any(m.stride != (1, 1) for n, m in convolutions if not n.startswith(SHORTCUTS)):
+            found[bool(aside)] += 1
+    return float(found[False])
 
 
 def output_weights_over_a_mean_layer(setting: str) -> float:
@@ -287,7 +294,7 @@ FACTS = named(
     classes,
     shortcuts_with_weights,
     shortcuts_that_are_not_1x1,
-    shortcuts_that_do_not_downsample,
+    downsampling_blocks_without_a_convolution,
     output_weights_over_a_mean_layer,
     values_of_an_input,
     side_of_an_input,
