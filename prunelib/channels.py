@@ -9,6 +9,7 @@ what follows for training, `products` counts what is left to compute.
 
 import copy
 import operator
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -97,6 +98,10 @@ def find(model: nn.Module, mask: Mask) -> Channels:
     ShapeProp(graph).propagate(torch.empty(1, *model.input_shape, device="meta", dtype=kind))
     state = {n: p.detach().double().cpu() for n, p in model.named_parameters()}
     left = {n: m.cpu().flatten(2).any(2) if m.dim() > 2 else m.cpu() for n, m in mask.items()}
+    called = [node.target for node in graph.graph.nodes if node.op == "call_module"]
+    for name, times in Counter(called).items():
+        if times > 1 and list(meta.get_submodule(name).parameters()):
+            raise BadValueError(f"a network that passes {name!r} twice cannot be compacted")
     constants: dict[fx.Node, Tensor] = {}
     for node in graph.graph.nodes:
         if node.op != "output":
@@ -112,7 +117,12 @@ def _constants(node, constants, left, state):
     """The constants of a node's channels, from those of the nodes that it reads."""
     if node.op == "placeholder":
         return torch.full((shape(node)[1],), torch.nan, dtype=torch.float64)
-    done, x = operation(node), constants[node.args[0]]
+    done = operation(node)
+    reads = node.args[: 2 if done in SUMS else 1]
+    known = bool(reads) and all(isinstance(x, fx.Node) and x in constants for x in reads)
+    if node.op == "get_attr" or not known:
+        raise BadValueError(f"a network with {done!r} of {reads} cannot be compacted")
+    x = constants[node.args[0]]
     grouped = getattr(done, "groups", 1) != 1
     if grouped or (isinstance(done, nn.BatchNorm2d) and not _closed(node)):
         raise BadValueError(f"a network with {done!r} cannot be compacted: of {node.target!r}")

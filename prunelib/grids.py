@@ -7,7 +7,7 @@ the Runs that train for them, `mask_runs` and `weight_runs` those that are only 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from prunelib import networks, scores, settings
+from prunelib import networks, provenance, scores, settings
 from prunelib.errors import BadValueError, check_name
 from prunelib.runs import AFTER, DENSE, EARLY_METHODS, RANDOM, REWOUND, Curve, Run
 
@@ -188,6 +188,8 @@ def include(method: str) -> str:
         raise BadValueError(f"method {method!r} is one that the paper's figures show already")
     if chosen.name in _own:
         return chosen.name
+    for name in [name for name in _own if provenance.label(name) == chosen.label]:
+        _leave_out(name)  # it was changed since
     _own.append(chosen.name)
     for figure, steps in ((3, {}), (6, _K)):
         lines = FIGURES[figure].panels[""]
@@ -195,6 +197,15 @@ def include(method: str) -> str:
         FIGURES[figure] = replace(FIGURES[figure], panels=panels)
     FIGURES[chosen.name] = Grid({chosen.name: _ablated(chosen.name)})
     return chosen.name
+
+
+def _leave_out(method):
+    """Undo `include`."""
+    _own.remove(method)
+    del FIGURES[method]
+    for figure in (3, 6):
+        lines = [line for line in FIGURES[figure].panels[""] if line.method != method]
+        FIGURES[figure] = replace(FIGURES[figure], panels={"": tuple(lines)})
 
 
 def figure_runs(
@@ -296,19 +307,18 @@ def weight_runs(
     profile: str = "paper",
     levels: Sequence[int] = WEIGHT_LEVELS,
     replicates: int | None = None,
-    after: bool = True,
 ) -> list[Run]:
-    """The Runs whose unpruned weights are compared: unmodified, shuffled and reinitialised.
+    """The Runs whose unpruned weights are compared: unmodified, shuffled and reinitialised, of the
+    early methods, random pruning, and magnitude pruning after training, the contrast.
 
     Args:
         setting, profile: names.
         levels: which k of the sparsities 1 - 0.8^k.
         replicates: how many; the profile's number by default.
-        after: whether to have magnitude pruning after training, the contrast, too.
     """
     count = settings.replicates(setting, profile) if replicates is None else replicates
     curves = [c for m in (*EARLY_METHODS, "random") for c in _variants(m, _RANDOMISED)]
-    curves += _variants("magnitude", _RANDOMISED, **_END) if after else ()
+    curves += _variants("magnitude", _RANDOMISED, **_END)
     sparsities = [settings.sparsity(k) for k in levels if k <= settings.get(setting).highest]
     return [
         curve.run(setting, profile, sparsity, replicate)

@@ -148,6 +148,7 @@ def prune(
         plain = mask is None and steps == 1 and not invert
         return _whole(model, chosen, sparsity, batch, seed, plain)
     mask = full(model) if mask is None else mask
+    _check_mask(model, mask)
     if chosen.revives and _count(mask, sparsity) > kept(mask):
         raise BadValueError(
             f"sparsity {sparsity} is below the mask's own ({sparsity_of(mask):.6f}): a mask is "
@@ -165,6 +166,20 @@ def prune(
         ranking = rank(work, method, batch, invert, seed, goal, mask)
         mask = remove(ranking, goal, None if chosen.revives else mask, seed)
     return mask
+
+
+def _check_mask(model, mask):
+    """BadValueError unless it is a mask of the model's prunable weights."""
+    wanted = full(model)
+    if set(mask) != set(wanted):
+        raise BadValueError(f"a mask must be of the prunable weights: {unlike(mask, wanted)}")
+    for name, m in wanted.items():
+        given = mask[name]
+        if not isinstance(given, Tensor) or given.dtype != torch.bool or given.shape != m.shape:
+            what = f"{given.dtype} {tuple(given.shape)}" if isinstance(given, Tensor) else given
+            raise BadValueError(
+                f"the mask of {name} is {what}, expected {m.dtype} {tuple(m.shape)}"
+            )
 
 
 def _goals(start, sparsity, steps):

@@ -96,7 +96,7 @@ def add(
     def decorate(function: Callable) -> Callable:
         if not callable(function):
             raise BadValueError(f"method {name!r} is {function!r}, expected a function")
-        if not provenance.is_ours(function):
+        if not provenance.is_ours_as(function, name):
             _complete()
             _check_free(name)
         made = Method(name, function, *options)

@@ -7,6 +7,7 @@ mistaken for what it was; the plain name then stands for the newest one.
 
 import ast
 import contextlib
+import dis
 import functools
 import hashlib
 import inspect
@@ -34,6 +35,19 @@ def is_ours(function: Any) -> bool:
     return f"{getattr(function, '__module__', None)}.".startswith("prunelib.")
 
 
+def is_ours_as(function: Any, name: str) -> bool:
+    """Whether it is this package that registers a function: under its own name, and not a user who
+    registers a function of the package under another."""
+    return is_ours(function) and function.__name__ == name
+
+
+def is_registered(kind: str, name: str) -> bool:
+    """Whether something of a plain name, or recorded under a name, was registered."""
+    return (kind, name) in _newest or any(
+        k == kind and key == name for (k, _), key in _newest.items()
+    )
+
+
 def record(kind: str, name: str, function: Any = None, *options: Any) -> str:
     """The name under which something that is being registered is recorded, from now on the newest
     of its plain name.
@@ -45,7 +59,7 @@ def record(kind: str, name: str, function: Any = None, *options: Any) -> str:
         options: how it is registered, which belongs to what it is.
     """
     file = _file.get()
-    if is_ours(function):  # also where a user's file is the first to need it
+    if is_ours_as(function, name):  # also where a user's file is the first to need it
         key = name
     elif file:
         key = f"{name}_{file[0]}"
@@ -113,8 +127,9 @@ def source_digest(source: str, path: str) -> str:
 
 
 def digest(function: Any, *options: Any) -> str:
-    """The digest of a function or class, of numbers and texts that it closes over or has for
-    defaults, and of options. Of one without source it is that of its compiled code."""
+    """The digest of a function or class and of options, and of the numbers, texts, functions and
+    classes of the same module that it names, closes over or has for defaults. Of one without source
+    it is that of its compiled code."""
     return _short([_code(function), *map(repr, options)])
 
 
@@ -140,24 +155,61 @@ def _form(node):
     return [type(node).__name__, *fields]
 
 
-def _code(function):
+def _code(function, seen=()):
+    """The source of a function or class, with what it uses beside its arguments: defaults, what it
+    closes over, and the globals that it names."""
     if isinstance(function, functools.partial):
-        return [_code(function.func), repr(function.args), repr(sorted(function.keywords.items()))]
-    function = inspect.unwrap(function) if callable(function) else function
+        given = [_value(v, function, seen) for v in function.args]
+        return [_code(function.func, seen), given, repr(sorted(function.keywords.items()))]
+    seen = (*seen, function)
+    code = getattr(function, "__code__", None)
     values = [*(getattr(function, "__defaults__", None) or ())]
     values += (getattr(function, "__kwdefaults__", None) or {}).values()
     for cell in getattr(function, "__closure__", None) or ():
         with contextlib.suppress(ValueError):  # a cell that is still empty
             values.append(cell.cell_contents)
-    plain = [repr(v) for v in values if v is None or isinstance(v, int | float | str | tuple)]
+    if inspect.isclass(function):
+        values += [v for v in vars(function).values() if inspect.isfunction(v)]
+    around = getattr(function, "__globals__", {})
+    values += [around[name] for name in sorted(_names(code)) if name in around]
+    found = [said for v in values if (said := _value(v, function, seen)) is not None]
     try:
-        source = textwrap.dedent(inspect.getsource(function))
+        source = textwrap.dedent(inspect.getsource(code or function))  # of a wrapper, not unwrapped
     except (OSError, TypeError):
-        return [_compiled(getattr(function, "__code__", None)), plain]
+        return [_compiled(code), found]
     try:
-        return [_form(ast.parse(source)), plain]
+        return [_form(ast.parse(source)), found]
     except SyntaxError:  # of a lambda, whose source is the lines that it stands on
-        return [source, plain]
+        return [source, found]
+
+
+def _value(value, user, seen):
+    """What of a value belongs to the digest of the function that uses it; None if nothing does, as
+    of modules."""
+    if value is None or isinstance(value, int | float | str):
+        return repr(value)
+    if isinstance(value, tuple | list):
+        return [_value(v, user, seen) for v in value]
+    if isinstance(value, dict):
+        return [[repr(k), _value(v, user, seen)] for k, v in value.items()]
+    if inspect.isfunction(value) or inspect.isclass(value):
+        foreign = value.__module__ != user.__module__  # is known by its name
+        return value.__qualname__ if foreign or value in seen else _code(value, seen)
+    if inspect.ismodule(value):
+        return None
+    if hasattr(value, "is_floating_point"):  # a tensor; nothing here imports torch
+        value = (value.double() if value.is_floating_point() else value).numpy(force=True)
+    if hasattr(value, "tobytes"):  # an array
+        return [str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
+    return None
+
+
+def _names(code):
+    """The globals that code, and functions in it, look up."""
+    if code is None:
+        return set()
+    own = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
+    return own.union(*(_names(c) for c in code.co_consts if inspect.iscode(c)))
 
 
 def _compiled(code):

@@ -202,16 +202,39 @@ def register(
     for what, number in counts.items():
         if type(number) is not int or number < 1:
             raise BadValueError(f"setting {name!r}, {what}={number!r}: give a whole number from 1")
-    allowed = [f.name for f in fields(Setting)][7:]
+    allowed = [f.name for f in fields(Setting)][8:]
     for what in others:
-        check_name(f"option of setting {name!r}", what, ("drops", "rewind_step", *allowed))
+        check_name(f"option of setting {name!r}", what, ("drops", *allowed))
     per_epoch = math.ceil(examples / batch_size)
-    row = {"drops": (), "rewind_step": per_epoch, "appears": "a setting of one's own"} | others
+    rewind_step = min(per_epoch, epochs * per_epoch - 1)
+    row = {"drops": (), "rewind_step": rewind_step, "appears": "a setting of one's own"} | others
+    row["drops"] = _numbers(name, "drops", row["drops"])
+    for what in ("momentum", "weight_decay", "drop_factor", "warmup_epochs", "rewind_step"):
+        _numbers(name, what, [row.get(what, 0)])
+    _numbers(name, "learning_rate", [learning_rate])
+    for kind, part in (("network", network), ("dataset", dataset)):
+        ours = {getattr(s, kind) for s in SETTINGS.values()}
+        if part not in ours and not provenance.is_registered(kind, part):
+            raise BadValueError(
+                f"setting {name!r}: there is no {kind} {part!r} yet: register it before the setting"
+            )
     parts = provenance.newest("network", network), provenance.newest("dataset", dataset)
     values = (*parts, epochs, batch_size, learning_rate)
     key = provenance.record("setting", name, None, *values, examples, sorted(row.items()))
     SETTINGS[key] = Setting(key, *values, iterations_per_epoch=per_epoch, **row)
     return SETTINGS[key]
+
+
+def _numbers(name, what, values):
+    """The values as a tuple; BadValueError unless they are finite numbers from 0."""
+    try:
+        found = tuple(values)
+        if all(type(v) in (int, float) and 0 <= v < math.inf for v in found):
+            return found
+    except TypeError:  # no sequence
+        pass
+    said = values[0] if isinstance(values, list) and len(values) == 1 else values
+    raise BadValueError(f"setting {name!r}, {what}={said!r}: give finite numbers from 0")
 
 
 @dataclass(frozen=True)
@@ -332,7 +355,7 @@ def schedule(setting: str, profile: str) -> Schedule:
 @functools.cache
 def _schedule(s: Setting, p: Profile) -> Schedule:
     full = s.epochs * s.iterations_per_epoch
-    iterations = p.iterations or round(p.scale * full)
+    iterations = p.iterations or max(1, round(p.scale * full))
     scale = iterations / full
     epoch = scale * s.iterations_per_epoch
     return Schedule(
@@ -345,6 +368,6 @@ def _schedule(s: Setting, p: Profile) -> Schedule:
         warmup=s.warmup_epochs * epoch,
         momentum=s.momentum,
         weight_decay=s.weight_decay,
-        rewind_step=round(scale * s.rewind_step),
+        rewind_step=min(round(scale * s.rewind_step), iterations - 1),
         test_examples=p.test_examples,
     )

@@ -280,3 +280,30 @@ def test_parts_of_which_nothing_is_known_are_refused(parts):
     model.input_shape = (2, 4, 4)
     with pytest.raises(BadValueError, match="cannot be compacted"):
         compaction.compact(model, masks.full(model))
+
+
+class Forward(nn.Module):
+    """A convolution and what a function makes of it and its input."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.layer, self.scale = nn.Conv2d(2, 2, 1), nn.Parameter(torch.ones(1))
+        self.input_shape, self._forward = (2, 4, 4), forward
+
+    def forward(self, x):
+        return self._forward(self, x)
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda m, x: m.layer(x).relu() + 1,
+        lambda m, x: m.layer(x) + m.scale,
+        lambda m, x: torch.flatten(input=m.layer(x)),
+        lambda m, x: m.layer(m.layer(x).relu()),
+    ],
+)
+def test_what_is_computed_in_ways_that_are_not_known_is_refused(forward):
+    model = Forward(forward)
+    with pytest.raises(BadValueError, match="cannot be compacted"):
+        compaction.compact(model, masks.full(model))

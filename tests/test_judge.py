@@ -146,6 +146,21 @@ def test_a_methods_figures(halved):
         grids.include("snip")
 
 
+def test_a_method_that_was_changed_takes_the_place_of_the_old_one(results, halved):
+    @scores.register("halved", needs_data=False)
+    def changed(model, batch):
+        return {name: z / 2 + 1 for name, z in scores.magnitude(model).items()}
+
+    grids.include(halved)
+    newer = grids.include("halved")
+    assert newer != halved
+    assert grids.compared() == (*EARLY_METHODS, newer, "random")
+    assert halved not in FIGURES
+    for figure in (3, 6):
+        methods = [c.method for c in FIGURES[figure].panels[""]]
+        assert (methods.count(halved), methods.count(newer)) == (0, 1)
+
+
 def test_the_later_methods_are_the_figure_of_their_notebook():
     """What `include` would give each of them, and so the Runs that judging it trains."""
     for method in grids.LATER:

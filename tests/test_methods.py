@@ -1,6 +1,9 @@
 """Methods of every kind that a user may register, against masks worked out by hand."""
 
+import functools
 import itertools
+import re
+import textwrap
 
 import pytest
 import torch
@@ -8,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from prunelib import datasets, masks, networks, scores
+from prunelib import datasets, masks, networks, provenance, scores
 from prunelib.errors import BadValueError, PrunelibError, UserCodeError
 from prunelib.runs import Curve, Run
 
@@ -359,3 +362,72 @@ def test_how_a_method_is_registered_belongs_to_it(registry):
 
 def test_methods_of_the_package_keep_their_names():
     assert scores.get("snip").name == scores.get("snip").label == "snip"
+
+
+# ------------------------------------------------------------- what belongs to a method's name
+
+
+def cell(text):
+    """The function `mine` of a notebook's cells."""
+    namespace = {"__name__": "cells", "functools": functools}
+    exec(textwrap.dedent(text), namespace)
+    return namespace["mine"]
+
+
+CELLS = """
+K, unused = 2, 5
+def helper(x):
+    return x + 1
+def twice(function):
+    @functools.wraps(function)
+    def wrapper(*given):
+        return 2 * function(*given)
+    return wrapper
+@twice
+def mine(model, levels=(1, helper)):
+    return [helper(k) * K for k in levels]
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("unused = 2, 5", "unused = 2, 6", True),
+        ("K, unused = 2", "K, unused = 3", False),
+        ("x + 1", "x + 2", False),  # a helper
+        ("2 * function", "3 * function", False),  # a decorator
+        ("helper(k) *", "helper(k) +", False),
+        ("(1, helper)", "(2, helper)", False),
+    ],
+)
+def test_what_a_method_uses_belongs_to_its_digest(old, new, same):
+    assert old in CELLS
+    before, again, after = (cell(t) for t in (CELLS, CELLS, CELLS.replace(old, new)))
+    assert provenance.digest(before) == provenance.digest(again)
+    assert (provenance.digest(before) == provenance.digest(after)) == same
+
+
+def test_a_function_of_the_package_under_another_name_is_ones_own(registry):
+    names = []
+    for iterations in (3, 5):
+        scores.register("snip_again", iterations=iterations)(scores.snip)
+        names.append(scores.get("snip_again").name)
+    assert names[0] != names[1]
+    assert all(re.fullmatch("snip_again_[0-9a-f]{8}", name) for name in names)
+    assert scores.get("snip").name == "snip"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda mask: {}, "0.weight"),
+        (lambda mask: {"0.weight": mask["0.weight"]}, "2.weight"),
+        (lambda mask: {n: m.float() for n, m in mask.items()}, r"torch.float32 \(2, 4\), expected"),
+        (lambda mask: mask | {"2.weight": mask["0.weight"]}, r"\(2, 4\), expected .*\(2, 2\)"),
+        (lambda mask: mask | {"2.weight": None}, "2.weight is None"),
+    ],
+)
+def test_a_mask_of_another_network_cannot_be_pruned_further(change, words):
+    model = two_layers()
+    with pytest.raises(BadValueError, match=words):
+        masks.prune(model, "magnitude", 0.5, mask=change(masks.full(model)))

@@ -14,7 +14,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from prunelib import cli, datasets, masks, networks, own, provenance, scores, settings
-from prunelib.engine import campaign, wide
+from prunelib.engine import campaign, checkpoints, wide
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, UserCodeError
 from prunelib.findings import ledger, quantities
 from prunelib.findings.measures import Results
@@ -389,11 +389,48 @@ def test_a_setting_has_its_schedule_and_its_figures():
         ({"examples": 0}, "setting 'made', examples=0: give a whole number from 1"),
         ({"epochs": 1.5}, r"epochs=1\.5"),
         ({"momentun": 0.9}, "unknown option of setting 'made' 'momentun'; .*momentum"),
+        ({"iterations_per_epoch": 3}, "unknown option of setting 'made' 'iterations_per_epoch'"),
+        ({"drops": 2}, r"setting 'made', drops=2: give finite numbers from 0"),
+        ({"learning_rate": "0.1"}, r"learning_rate='0\.1': give finite numbers from 0"),
+        ({"momentum": -1}, r"momentum=-1: give"),
+        ({"network": "later_net"}, "there is no network 'later_net' yet: register it before"),
+        ({"dataset": "later_data"}, "there is no dataset 'later_data' yet"),
     ],
 )
 def test_a_setting_that_makes_no_sense(changes, words):
     with pytest.raises(PrunelibError, match=words):
         made_setting(**changes)
+
+
+def test_the_shortest_settings_can_be_trained_and_rewound():
+    """One epoch of four iterations; a tenth of it is one, which nothing can be rewound within."""
+    own.load(FILE)
+    made_setting(examples=64, epochs=1, drops=[1])
+    found = [settings.schedule("made", profile) for profile in ("paper", "quick")]
+    assert [(s.iterations, s.rewind_step) for s in found] == [(4, 3), (1, 0)]
+    assert found[0].drops == (4,)
+    for profile in ("paper", "quick"):
+        assert figure_runs(8, "made", profile)
+        assert figure_runs(6, "made", profile)
+
+
+def test_a_network_that_computes_as_it_is_made_has_checkpoints(tmp_path):
+    own.load(FILE)
+
+    @networks.register("graded", input_shape=(6,))
+    class Graded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.shares = [share.item() for share in torch.linspace(0, 0.1, 3)]
+            self.output = nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.output(x)
+
+    made = made_setting(network="graded")
+    run = Run(made.name, "smoke", "dense", 0.0)
+    about = checkpoints.Folder(tmp_path, "fp32", {}).about(run, 0)
+    assert about["network"].startswith("graded_")
 
 
 @pytest.mark.parametrize(

@@ -63,12 +63,14 @@ Workers = Annotated[
         help="processes: one a core by default, one on a GPU; with --cluster slurm, jobs",
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one")]
+Device = Annotated[
+    str | None, typer.Option(help="cpu or cuda; a GPU if there is one, with --cluster the CPU")
+]
 Precision = Annotated[
     str | None,
     typer.Option(
         help="of the products: fp32, tf32 or bf16; by default bf16 on a CPU that is faster with it,"
-        " else fp32"
+        " else, and with --cluster, fp32"
     ),
 ]
 Method = Annotated[

@@ -57,9 +57,10 @@ def train(
         store: a `Store` of trained networks; the default one if None.
         workers: processes; by default the number of cores, and 1 on a GPU. With
             cluster="slurm" the number of jobs, by default 1.
-        device: "cpu" or "cuda"; by default a GPU if there is one.
+        device: "cpu" or "cuda"; by default a GPU if there is one, on a cluster "cpu".
         progress: whether to show a progress bar.
-        precision: "fp32", "tf32" or "bf16", see `precision`; `default_precision` if None.
+        precision: "fp32", "tf32" or "bf16", see `precision`; `default_precision` if None, on a
+            cluster "fp32".
         minutes: a budget: when it is spent, what is in training is checkpointed, and this returns
             within 20 seconds.
         output: a folder to which new records also go, for `Store.merge` elsewhere.
@@ -94,7 +95,8 @@ def measure(
     were recorded.
 
     A one-shot method scores once for all its sparsities. Dense networks that are needed are trained
-    first. Everything else as in `train`.
+    first. Everything else as in `train`, but that what is stopped begins again: nothing of a mask,
+    or of the training behind weights after it, is kept until it is recorded.
 
     Args:
         runs: Runs as `grids.mask_runs` or `grids.weight_runs` lists them.

@@ -28,6 +28,8 @@ from prunelib.results.records import END, TRAINED
 from prunelib.results.store import Store
 from prunelib.runs import Run
 
+DEVICES = ("cpu", "cuda")
+
 
 def run(
     runs: list[Run],
@@ -42,10 +44,14 @@ def run(
     compact: bool = False,
 ) -> int:
     """Carry out the Runs that a store misses; the arguments are those of `engine.train`."""
-    device = check_device(device)
-    precision = check_precision(precision, device)
     if cluster is not None and not cluster:
         raise BadValueError("cluster='': give the address of a Dask scheduler, or 'slurm'")
+    if cluster:  # this machine says nothing of its workers
+        device = check_name("device", device or "cpu", DEVICES)
+        precision = precision or "fp32"
+    else:
+        device = check_device(device)
+    precision = check_precision(precision, device)
     if not (cluster and workers is None):
         workers = executors.check_workers(workers, device)
     if minutes is not None and not minutes > 0:
@@ -175,7 +181,7 @@ def _check_fit(name, network, dataset):
 def check_device(device: str | None) -> str:
     """A GPU if there is one and none is named."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if check_name("device", device, ("cpu", "cuda")) == "cuda" and not torch.cuda.is_available():
+    if check_name("device", device, DEVICES) == "cuda" and not torch.cuda.is_available():
         raise BadValueError("device 'cuda': PyTorch finds no GPU on this machine; use 'cpu'")
     return device
 

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from prunelib import networks, settings
+from prunelib import networks, provenance, settings
 from prunelib.errors import PrunelibError
 from prunelib.paths import write_atomically
 from prunelib.results.records import commit
@@ -56,10 +56,10 @@ def _digest(tensors: Tensors, about: dict[str, str]) -> str:
 
 
 @functools.cache  # by what builds it, as the table's row may be replaced in a session
-def _shapes(make: Callable[[], torch.nn.Module]) -> str:
+def _shapes(make: Callable[[], torch.nn.Module], own: bool) -> str:
     """A digest of the names and shapes of a network's tensors: another network under the same name
-    is another one."""
-    with torch.device("meta"):
+    is another one. A user's own is really built, as its constructor may compute with tensors."""
+    with torch.device("cpu" if own else "meta"), torch.random.fork_rng(devices=[]):
         state = make().state_dict()
     shapes = [(key, tuple(value.shape)) for key, value in state.items()]
     return hashlib.sha256(repr(shapes).encode()).hexdigest()[:16]
@@ -80,8 +80,9 @@ class Folder:
     def _conditions(self, setting: str) -> dict[str, str]:
         """What a state depends on beside its Run."""
         network, dataset = settings.get(setting).network, settings.get(setting).dataset
+        own = provenance.label(network) != network
         return {
-            "network": f"{network}@{_shapes(networks.NETWORKS[network][0])}",
+            "network": f"{network}@{_shapes(networks.NETWORKS[network][0], own)}",
             "precision": self.precision,
             "data": self.data.get(dataset, "none"),
         }
@@ -135,7 +136,10 @@ class Folder:
     def read_group(self, path: Path) -> tuple[Tensors, dict[str, str], list[Run]] | None:
         """Tensors, what was written of them and the runs of a group; None where it cannot go on as
         it began. Another commit may train otherwise, so that under it a group begins again."""
-        group = _group(path)
+        try:
+            group = _group(path)
+        except OSError:
+            return None
         if group is None:
             return None
         expected = self._conditions(group[2][0].setting) | {"commit": commit()}
@@ -157,7 +161,10 @@ class Folder:
         for setting, profile in sorted(pairs):
             folder = self.root / setting / profile / "unfinished"
             for path in sorted(folder.glob("*.safetensors")):
-                group = _group(path)
+                try:
+                    group = _group(path)
+                except OSError:  # it may be whole all the same, as where another writes it anew
+                    continue
                 runs = left(group[2]) if group else []
                 if not runs:
                     path.unlink(missing_ok=True)
@@ -171,9 +178,11 @@ class Folder:
 
 
 def _group(path: Path) -> tuple[Tensors, dict[str, str], list[Run]] | None:
-    """What a group's file holds, under whatever conditions; None if it is damaged or gone."""
+    """What a group's file holds, under whatever conditions; None if it is damaged. OSError if it
+    cannot be read."""
+    content = path.read_bytes()
     try:
-        tensors, about = undump(path.read_bytes())
+        tensors, about = undump(content)
         return tensors, about, [Run.recorded(**record) for record in json.loads(about["runs"])]
-    except (OSError, TypeError, KeyError, ValueError, PrunelibError):
+    except (TypeError, KeyError, ValueError, PrunelibError):
         return None

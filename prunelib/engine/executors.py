@@ -117,11 +117,11 @@ class Processes(Place):
         self._start()
 
     def _start(self):
-        import loky  # its processes do not import the caller's script, unlike the standard pool's
-
         # Workers append what they have done to one file, which takes no lock that a worker could
         # die with; another file tells them to stop.
         self.folder = Path(tempfile.mkdtemp(prefix="prunelib-"))
+        import loky  # its processes do not import the caller's script, unlike the standard pool's
+
         self.executor = loky.ProcessPoolExecutor(
             self.workers,
             initializer=_start_worker,
@@ -258,8 +258,12 @@ def _deaf():
 
 def check_workers(workers: int | None, device: str) -> int:
     """The number of workers: by default one a core, and one on a GPU."""
+    if workers is None and device != "cuda":
+        import loky  # it knows of the share of a machine that a container or a batch job has
+
+        return loky.cpu_count()
     if workers is None:
-        return 1 if device == "cuda" else os.cpu_count()
+        return 1
     if type(workers) is not int or workers < 1:
         raise BadValueError(f"workers={workers!r}: give a whole number from 1")
     return workers

@@ -8,6 +8,7 @@ the launching of its kernels, and a graph launches them all at once.
 from collections import deque
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -321,11 +322,10 @@ def _cross_entropy(logits, targets):
 
 def _bits(mask):
     """A mask as bits, eight a byte."""
-    flat = mask.bool().flatten().cpu()
-    flat = F.pad(flat, (0, -len(flat) % 8)).view(-1, 8)
-    return (flat * (1 << torch.arange(8))).sum(1).to(torch.uint8)
+    flat = mask.bool().flatten().cpu().numpy()
+    return torch.from_numpy(np.packbits(flat, bitorder="little"))
 
 
 def _unbits(bits, shape):
-    flat = (bits[:, None] >> torch.arange(8)).bitwise_and(1).flatten()
-    return flat[: shape.numel()].view(shape).bool()
+    flat = np.unpackbits(bits.numpy(), count=shape.numel(), bitorder="little")
+    return torch.from_numpy(flat).view(shape).bool()

@@ -12,13 +12,15 @@ worker): the group is checkpointed and nothing is returned.
 import time
 from collections.abc import Mapping
 
+import torch
+
 from prunelib import analysis, datasets, scores, settings
 from prunelib.engine import jobs, memory, programs, trainer
 from prunelib.engine.checkpoints import State, Tensors, undump
 from prunelib.engine.groups import Task
 from prunelib.engine.jobs import Advance, Done, Job
 from prunelib.engine.starts import Starts
-from prunelib.errors import DatasetError, PrunelibError
+from prunelib.errors import BadValueError, DatasetError, PrunelibError
 from prunelib.own import unpack
 from prunelib.results.records import END, MASK, TRAINED, Mask, Weights
 from prunelib.runs import Run
@@ -39,6 +41,8 @@ def carry_out(task: Task, job: Job, *contents: bytes, advance: Advance) -> Done:
         return Done()
     if job.caller != jobs.this_process():  # there they are themselves, with what they close over
         unpack(job.own)
+    if job.device == "cuda" and not torch.cuda.is_available():
+        raise BadValueError("device 'cuda': PyTorch finds no GPU where this worker is; use 'cpu'")
     _check_data(task.runs[0].setting, job)
     states = {}
     for state, content in zip(task.starts, contents, strict=True):

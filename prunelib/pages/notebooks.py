@@ -107,7 +107,7 @@ def execute_all(
     failed, bar = [], tqdm(total=len(jobs), unit="notebook", disable=None)
     workers = min(workers, len(jobs))
     # kernels beside each other with threads of their own would wait for each other's
-    threads = {"OMP_NUM_THREADS": str(max(1, os.cpu_count() // workers))}
+    threads = {"OMP_NUM_THREADS": str(max(1, loky.cpu_count() // workers))}
     bound = {"initializer": _end_with, "initargs": (os.getpid(),)}
     with loky.ProcessPoolExecutor(workers, env=threads, **bound) as pool, bar:
         begun = {pool.submit(_one, *job, files): job for job in jobs}

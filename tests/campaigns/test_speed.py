@@ -6,6 +6,7 @@ import signal
 import time
 from dataclasses import replace
 
+import loky
 import pytest
 import torch
 
@@ -146,7 +147,7 @@ def pace(monkeypatch):
         monkeypatch.setattr(speed, "speed", lambda *others: images)
         monkeypatch.setattr(speed, "_score", lambda *others: scoring)
 
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(loky, "cpu_count", lambda: 2)
     pace()
     return pace
 
