@@ -27,7 +27,7 @@ from campaigns.common import (
     unfinished,
 )
 from prunelib import datasets, networks
-from prunelib.engine import checkpoints, jobs, programs, trainer
+from prunelib.engine import campaign, checkpoints, jobs, programs, trainer
 from prunelib.results.store import Store
 
 AFTER = {"prune_at": "end", "weights_from": "end"}
@@ -291,6 +291,23 @@ def test_what_is_left_of_a_finished_group_is_removed(store):
     train(GROUP[:1], store, precision="bf16")
     train(RUNS[:9], store)
     assert not unfinished(store)
+
+
+def test_a_checkpoint_that_cannot_be_read_for_now_stays(store, monkeypatch):
+    """Fault: on a shared folder, while another campaign writes it."""
+
+    def refuse(path):
+        raise PermissionError(f"{path} is in use")
+
+    go_on(store, pause=5)
+    (path,) = unfinished(store)
+    folder = campaign.make_job(GROUP, store, "cpu", "fp32").checkpoints()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "read_bytes", refuse)
+        assert folder.begun({("lenet_digits", "smoke")}, store.missing) == []
+        assert folder.read_group(path) is None
+    assert path.exists()
+    assert len(folder.begun({("lenet_digits", "smoke")}, store.missing)) == 1
 
 
 def test_a_half_written_file_that_its_writer_ends_meanwhile_is_no_error(store, whole):
