@@ -9,10 +9,15 @@ from pathlib import Path
 from prunelib.errors import StoreError
 
 
+def checkout() -> Path | None:
+    """The checkout that holds this package; None where it was installed without one."""
+    root = Path(__file__).resolve().parent.parent
+    return root if (root / "pyproject.toml").exists() else None
+
+
 def project_root() -> Path:
     """The checkout that holds this package, or the working directory where there is none."""
-    root = Path(__file__).resolve().parent.parent
-    return root if (root / "pyproject.toml").exists() else Path.cwd()
+    return checkout() or Path.cwd()
 
 
 def _place(variable: str, default: str) -> Path:

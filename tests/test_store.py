@@ -5,6 +5,7 @@ import csv
 import fcntl
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from conftest import mask, trained, weights
 from prunelib import networks, paths, scores, settings
 from prunelib.errors import BadValueError, PrunelibError, StoreError
 from prunelib.paths import write_atomically
+from prunelib.results import records
 from prunelib.results.records import END, KINDS, MASK, START, TRAINED, Mask, Trained, Weights
 from prunelib.results.store import Store
 from prunelib.runs import Run
@@ -597,3 +599,26 @@ def test_what_is_known_of_an_unknown_setting_is_checked(value):
     assert "my_own" not in settings.SETTINGS
     with pytest.raises(PrunelibError, match=f"{next(iter(value.values()))!r}"):
         Run.recorded(**fields | value)
+
+
+# --------------------------------------------------------------------------------------- provenance
+
+
+@pytest.mark.parametrize("where", ["no checkout", "inside another repository", "its own"])
+def test_the_commit_is_that_of_the_package_and_of_no_repository_around_it(
+    tmp_path, monkeypatch, where
+):
+    def git(*args, cwd):
+        settled = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", *settled, *args], cwd=cwd, check=True, capture_output=True)
+
+    root = tmp_path / "checkout"
+    root.mkdir()
+    for repository in (tmp_path, *([root] if where == "its own" else [])):
+        git("init", cwd=repository)
+        git("commit", "--allow-empty", "-m", "first", cwd=repository)
+    monkeypatch.setattr(records, "checkout", lambda: None if where == "no checkout" else root)
+    monkeypatch.chdir(tmp_path)
+    found = records.commit.__wrapped__()
+    assert bool(re.fullmatch("[0-9a-f]{10}", found)) == (where == "its own")
+    assert found == "unknown" or where == "its own"

@@ -88,7 +88,7 @@ def report(
     from prunelib.findings import claims
     from prunelib.findings.facts import recorded
     from prunelib.pages import report
-    from prunelib.paths import project_root, write_atomically
+    from prunelib.paths import checkout, write_atomically
     from prunelib.results.store import Store
 
     if facts:
@@ -96,8 +96,9 @@ def report(
     store = Store()
     write_atomically(store.root / "README.md", report.text(store))
     print(f"Wrote {store.root / 'README.md'}")
-    front = project_root() / "README.md"
-    if store.root == front.parent / "results":
+    root = checkout()
+    if root and store.root == root / "results":
+        front = root / "README.md"
         write_atomically(front, report.with_highlights(front.read_text(), store))
         print(f"Wrote {front}")
 

@@ -15,7 +15,7 @@ from annotated_types import Predicate
 from pydantic import BaseModel, BeforeValidator, Field, InstanceOf, ValidationError
 
 from prunelib.errors import BadValueError
-from prunelib.paths import project_root
+from prunelib.paths import checkout
 from prunelib.precision import PRECISIONS
 from prunelib.runs import FIELDS, Run
 
@@ -167,11 +167,15 @@ KINDS = (TRAINED, MASK, START, END)
 
 @functools.cache
 def commit() -> str:
-    """The commit of this checkout, "+" behind it if files differ; "unknown" outside git."""
+    """The commit of this checkout, "+" behind it if files differ; "unknown" where there is none, or
+    it is not under git."""
+    root = checkout()
+    if root is None or not (root / ".git").exists():  # another repository may be around it
+        return "unknown"
 
     def git(*args):
         return subprocess.run(
-            ["git", *args], cwd=project_root(), capture_output=True, text=True, check=True
+            ["git", *args], cwd=root, capture_output=True, text=True, check=True
         ).stdout.strip()
 
     try:
