@@ -1,7 +1,7 @@
 """The page of results, from a store made by hand."""
 
 import pytest
-from conftest import trained
+from conftest import mask, trained
 
 from prunelib import settings
 from prunelib.errors import StoreError
@@ -10,8 +10,9 @@ from prunelib.findings.measures import Results
 from prunelib.grids import figure_runs, table_runs
 from prunelib.pages import report
 from prunelib.paths import results_root
+from prunelib.results.records import MASK
 from prunelib.results.store import Store
-from prunelib.runs import Curve
+from prunelib.runs import Curve, Run
 
 
 @pytest.fixture
@@ -53,6 +54,18 @@ def test_what_is_not_run_names_the_settings_of_the_paper():
     assert not figures["resnet50_imagenet"] & {"Figure 6", "Figure 10"}  # about three networks
     assert not figures["resnet50_imagenet"] & {"Figure 9", "Figure 12"}  # their captions
     assert left.xs("Figure 1").index.tolist() == ["resnet50_imagenet"]
+
+
+def test_how_much_of_which_method_was_read_off(tmp_path):
+    """SNIP at two sparsities, three replicates at one of them, and FORCE at one."""
+    there = [("snip", 6, r) for r in range(3)] + [("snip", 9, 0), ("force", 6, 0), ("force", 6, 1)]
+    Store(tmp_path, MASK).add(
+        mask(Run("resnet8_digits", "paper", method, settings.sparsity(k), replicate=r))
+        for method, k, r in there
+    )
+    (row,) = report.read_off(tmp_path).to_dict("records")
+    assert (row["count"], row["methods"], row["sparsities"]) == (6, "force (1), snip", 2)
+    assert row["replicates"] == "1 to 3"
 
 
 def test_what_differs_is_counted_by_what_it_rests_on(tmp_path):

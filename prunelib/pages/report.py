@@ -40,7 +40,8 @@ TFLOP a machine does in a second. "Replicates complete" counts those of which no
 {covered}
 
 Records that rest on no training, or are read off the weights after it (data "none": the methods
-need none):
+need none). Behind a method that is not there at all of the sparsities stands at how many it is;
+"replicates" are the fewest and the most of a method at a sparsity:
 
 {read_off}
 
@@ -135,17 +136,23 @@ def read_off(root: Path) -> pd.DataFrame:
     """The records of masks and of unpruned weights in a results folder.
 
     Returns:
-        data frame: records (what they are), setting, profile, count, methods, sparsities (how
-        many), replicates, data.
+        data frame: records (what they are), setting, profile, count, methods (behind one that is
+        not at all of the sparsities, at how many it is), sparsities (how many), replicates (the
+        fewest and the most of a method at a sparsity), data.
     """
     rows = []
     for kind in (MASK, START, END):
         for (setting, profile), group in Store(root, kind).table().groupby(["setting", "profile"]):
-            there = group.groupby("method")["replicate"].nunique()
+            there = group.groupby(["method", "sparsity"])["replicate"].nunique()
             data = ", ".join(sorted(set(group["dataset"]) - {"none"})) or "none"
-            counts = (group["sparsity"].nunique(), " to ".join(map(str, sorted({*there}))))
-            names = ", ".join(sorted(set(group["method"])))
-            rows.append((kind.name, setting, profile, len(group), names, *counts, data))
+            total = group["sparsity"].nunique()
+            named = [
+                method if count == total else f"{method} ({count})"
+                for method, count in there.groupby("method").size().items()
+            ]
+            replicates = " to ".join(map(str, sorted({there.min(), there.max()})))
+            about = (kind.name, setting, profile, len(group), ", ".join(named))
+            rows.append((*about, total, replicates, data))
     return pd.DataFrame(rows, columns=READ)
 
 
