@@ -185,7 +185,7 @@ def _code(function, seen=()):
 
 def _value(value, user, seen):
     """What of a value belongs to the digest of the function that uses it; None if nothing does, as
-    of modules."""
+    of modules. Nothing here imports torch or numpy, which a setting's name does not need."""
     if value is None or isinstance(value, int | float | str):
         return repr(value)
     if isinstance(value, tuple | list):
@@ -195,11 +195,10 @@ def _value(value, user, seen):
     if inspect.isfunction(value) or inspect.isclass(value):
         foreign = value.__module__ != user.__module__  # is known by its name
         return value.__qualname__ if foreign or value in seen else _code(value, seen)
-    if inspect.ismodule(value):
-        return None
-    if hasattr(value, "is_floating_point"):  # a tensor; nothing here imports torch
-        value = (value.double() if value.is_floating_point() else value).numpy(force=True)
-    if hasattr(value, "tobytes"):  # an array
+    if type(value).__module__ in ("torch", "torch.nn.parameter") and hasattr(value, "numpy"):
+        with contextlib.suppress(TypeError, RuntimeError):  # of a sparse tensor, for example
+            value = (value.double() if value.is_floating_point() else value).numpy(force=True)
+    if type(value).__module__ == "numpy" and hasattr(value, "tobytes"):
         return [str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
     return None
 

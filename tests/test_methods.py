@@ -375,7 +375,9 @@ def cell(text):
 
 
 CELLS = """
+import numpy, torch
 K, unused = 2, 5
+DTYPE, SCALES, SHIFTS = torch.float32, torch.tensor([1.0, 2.0]), numpy.arange(3)
 def helper(x):
     return x + 1
 def twice(function):
@@ -385,7 +387,8 @@ def twice(function):
     return wrapper
 @twice
 def mine(model, levels=(1, helper)):
-    return [helper(k) * K for k in levels]
+    scales = SCALES.to(DTYPE).numpy() + SHIFTS[0]
+    return [helper(k) * K * scales for k in levels]
 """
 
 
@@ -395,6 +398,8 @@ def mine(model, levels=(1, helper)):
         ("unused = 2, 5", "unused = 2, 6", True),
         ("K, unused = 2", "K, unused = 3", False),
         ("x + 1", "x + 2", False),  # a helper
+        ("2.0]", "2.5]", False),  # a tensor
+        ("arange(3)", "arange(4)", False),
         ("2 * function", "3 * function", False),  # a decorator
         ("helper(k) *", "helper(k) +", False),
         ("(1, helper)", "(2, helper)", False),
