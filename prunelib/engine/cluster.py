@@ -37,12 +37,13 @@ class Cluster(Place):
             ) from None
         self.queue, self.least = (_slurm(jobs or 1), jobs or 1) if address == "slurm" else (None, 1)
         try:
-            self.client = distributed.Client(self.queue or address, timeout=PATIENCE)
+            self.client = _connect(distributed.Client, self.queue or address)
             self.client.wait_for_workers(1, timeout=JOIN)
         except Exception as error:  # of ever other kinds: TypeError where TLS is not configured
             self.close()
+            said = str(error) or type(error).__name__
             raise PrunelibError(
-                f"no Dask cluster answers at {address!r} ({error}): start a "
+                f"no Dask cluster answers at {address!r} ({said}): start a "
                 "scheduler (dask scheduler) and workers (dask worker ADDRESS --nthreads 1) where "
                 "this package is installed, and give the scheduler's address, as tcp://host:8786"
             ) from None
@@ -123,6 +124,15 @@ def _answering():
             f"the Dask cluster no longer answers, or has no workers ({error}): what is finished is "
             "kept; see to its scheduler and workers, and give the same command again"
         ) from None
+
+
+def _connect(client, address):
+    """A client of a scheduler. Dask asserts that the scheduler's greeting comes alone, which it
+    does not if the scheduler has something else to say at that moment: then it is asked again."""
+    for _ in range(2):
+        with contextlib.suppress(AssertionError):
+            return client(address, timeout=PATIENCE)
+    return client(address, timeout=PATIENCE)
 
 
 def _slurm(jobs: int):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -229,6 +230,32 @@ def test_a_cluster_that_does_not_answer_gets_a_sentence(tmp_path, monkeypatch, a
     monkeypatch.setattr(cluster, "PATIENCE", 1)
     with pytest.raises(PrunelibError, match=f"no Dask cluster answers at '{address}'"):
         train([Run("lenet_digits", "smoke")], Store(tmp_path), cluster=address)
+
+
+@pytest.mark.parametrize(("times", "answers"), [(2, True), (3, False)])
+def test_a_greeting_with_something_else_behind_it_is_waited_for_again(monkeypatch, times, answers):
+    """Fault: Dask's client asserts that it is alone, without a word."""
+    import distributed
+
+    asked = []
+
+    def client(address, timeout):
+        asked.append(address)
+        if len(asked) <= times:
+            raise AssertionError
+        return mock.MagicMock()
+
+    monkeypatch.setattr(distributed, "Client", client)
+    expected = (
+        contextlib.nullcontext()
+        if answers
+        else pytest.raises(
+            PrunelibError, match=r"answers at 'tcp://here:1' \(AssertionError\): start a"
+        )
+    )
+    with expected:
+        cluster.Cluster("tcp://here:1")
+    assert len(asked) == 3
 
 
 def test_without_slurm_or_the_extra_a_sentence_says_what_is_missing(tmp_path, monkeypatch):
