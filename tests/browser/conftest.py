@@ -45,6 +45,9 @@ def browser():
         started.close()
 
 
+LEFT = "net::ERR_ABORTED"  # of a request for which the page that asked did not wait
+
+
 @pytest.fixture
 def page(browser, address):
     """A tab whose addresses begin at the site, and what went wrong in it, as `page.wrong`."""
@@ -53,7 +56,7 @@ def page(browser, address):
     tab.wrong = []
     tab.on("console", lambda m: m.type in ("error", "warning") and tab.wrong.append(m.text))
     tab.on("pageerror", lambda error: tab.wrong.append(str(error)))
-    tab.on("requestfailed", lambda request: tab.wrong.append(request.url))
+    tab.on("requestfailed", lambda r: r.failure == LEFT or tab.wrong.append(r.url))
     tab.on("response", lambda r: r.status >= 400 and tab.wrong.append(f"{r.status} {r.url}"))
     tab.on("request", lambda r: r.url.startswith(address) or tab.wrong.append(f"asks {r.url}"))
     yield tab
