@@ -184,8 +184,8 @@ def test_of_a_long_answer_three_lines_a_verdict_are_shown_and_the_rest_is_folded
 
 
 def test_the_answer_where_no_claim_is_about_the_setting(results):
-    """Appendix B is about wide networks; two of its claims on Table 3, whose numbers are the paper's
-    own, do not hold as they are printed."""
+    """Appendix B is about wide networks; two of its claims on Table 3, whose numbers are the
+    paper's own, do not hold as they are printed."""
     answer = Page("resnet8_digits", "paper", figure=3).answer("B").data
     first, head, bad, networks, *_ = answer.split("\n\n")
     assert first.startswith("**What was found**: ")
