@@ -43,9 +43,7 @@ def is_ours_as(function: Any, name: str) -> bool:
 
 def is_registered(kind: str, name: str) -> bool:
     """Whether something of a plain name, or recorded under a name, was registered."""
-    return (kind, name) in _newest or any(
-        k == kind and key == name for (k, _), key in _newest.items()
-    )
+    return any(k == kind and name in (plain, key) for (k, plain), key in _newest.items())
 
 
 def record(kind: str, name: str, function: Any = None, *options: Any) -> str:

@@ -208,10 +208,16 @@ def register(
     per_epoch = math.ceil(examples / batch_size)
     rewind_step = min(per_epoch, epochs * per_epoch - 1)
     row = {"drops": (), "rewind_step": rewind_step, "appears": "a setting of one's own"} | others
-    row["drops"] = _numbers(name, "drops", row["drops"])
-    for what in ("momentum", "weight_decay", "drop_factor", "warmup_epochs", "rewind_step"):
-        _numbers(name, what, [row.get(what, 0)])
-    _numbers(name, "learning_rate", [learning_rate])
+    row["drops"] = tuple(row["drops"]) if isinstance(row["drops"], list) else row["drops"]
+    drops = row["drops"] if isinstance(row["drops"], tuple) else (None,)
+    numbers = {"learning_rate": (learning_rate,), "drops": drops} | {
+        what: (row.get(what, 0),)
+        for what in ("momentum", "weight_decay", "drop_factor", "warmup_epochs", "rewind_step")
+    }
+    for what, values in numbers.items():
+        if not all(type(v) in (int, float) and 0 <= v < math.inf for v in values):
+            said = row.get(what, learning_rate)
+            raise BadValueError(f"setting {name!r}, {what}={said!r}: give finite numbers from 0")
     for kind, part in (("network", network), ("dataset", dataset)):
         ours = {getattr(s, kind) for s in SETTINGS.values()}
         if part not in ours and not provenance.is_registered(kind, part):
@@ -223,18 +229,6 @@ def register(
     key = provenance.record("setting", name, None, *values, examples, sorted(row.items()))
     SETTINGS[key] = Setting(key, *values, iterations_per_epoch=per_epoch, **row)
     return SETTINGS[key]
-
-
-def _numbers(name, what, values):
-    """The values as a tuple; BadValueError unless they are finite numbers from 0."""
-    try:
-        found = tuple(values)
-        if all(type(v) in (int, float) and 0 <= v < math.inf for v in found):
-            return found
-    except TypeError:  # no sequence
-        pass
-    said = values[0] if isinstance(values, list) and len(values) == 1 else values
-    raise BadValueError(f"setting {name!r}, {what}={said!r}: give finite numbers from 0")
 
 
 @dataclass(frozen=True)

@@ -170,13 +170,13 @@ def downsampling_blocks_without_a_convolution(setting: str) -> float:
     """J: they do so "when downsampling the activation maps"; blocks whose skip connection has no
     convolution although their maps become smaller. (ResNet-50 has one more, of an equal size.)"""
     blocks = [m for m in _meta(setting).modules() if any(hasattr(m, name) for name in SHORTCUTS)]
-    found = {True: 0, False: 0}
+    count = 0
     for block in _some(blocks, setting, "blocks with skip connections"):
-        convolutions = [(n, m) for n, m in block.named_modules() if isinstance(m, nn.Conv2d)]
-        aside = [m for n, m in convolutions if n.startswith(SHORTCUTS)]
-        if any(m.stride != (1, 1) for n, m in convolutions if not n.startswith(SHORTCUTS)):
-            found[bool(aside)] += 1
-    return float(found[False])
+        layers = {n: m for n, m in block.named_modules() if isinstance(m, nn.Conv2d)}
+        aside = [n for n in layers if n.startswith(SHORTCUTS)]
+        smaller = any(m.stride != (1, 1) for n, m in layers.items() if n not in aside)
+        count += smaller and not aside
+    return float(count)
 
 
 def output_weights_over_a_mean_layer(setting: str) -> float:
