@@ -281,6 +281,13 @@ def test_a_report_without_training_says_what_is_missing(results, halved, tmp_pat
     assert text.count("<p>Not run.</p>") == len(made.drawings)
 
 
+def test_a_report_shows_its_answers_and_nothing_else(results, halved):
+    made = pages.report("halved", *SMALL, train=False)
+    first, *answers = repr(made).splitlines()
+    assert first.startswith("halved on LeNet-300-100 on digits (the miniature), profile smoke, ")
+    assert answers == made.judgement.answers
+
+
 def test_a_method_of_this_package_needs_no_file(results, tmp_path):
     made = pages.report("erk", *SMALL, folder=tmp_path, train=False)
     assert made.path.name == "erk-lenet_digits-smoke.html"

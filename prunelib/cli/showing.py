@@ -189,9 +189,7 @@ def judge(
         minutes=minutes,
         cluster=cluster,
     )
-    print(made.basis)
-    for answer in made.judgement.answers:
-        print(answer.replace("**", ""))
+    print(made)
     if made.judgement.missing:
         print(f"{made.judgement.missing} networks and masks are left: the same command goes on.")
     print(f"The page: {made.path}")

@@ -47,9 +47,9 @@ class Drawing:
     figure: Figure | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
-    """What a judgement is shown as; a notebook shows its answers by itself."""
+    """What a judgement is shown as; a notebook and a terminal show its answers by themselves."""
 
     judgement: Judgement
     drawings: tuple[Drawing, ...]
@@ -69,6 +69,9 @@ class Report:
             f"{about.label} on {style.title(about.setting)}, profile {about.profile}, {meaning}; "
             f"{told}."
         )
+
+    def __repr__(self) -> str:
+        return "\n".join([self.basis, *self.judgement.answers]).replace("**", "")
 
     def _repr_markdown_(self) -> str:
         answers = "\n".join(f"1. {answer}" for answer in self.judgement.answers)
