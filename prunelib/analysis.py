@@ -24,6 +24,13 @@ THRESHOLDS = tuple(percent / 100 for percent in range(0, 101, 5))  # of neuron c
 
 Samples = Sequence[np.ndarray]  # flat ones
 
+# Layers that cut no path, though the gradient of what is large, or all alike, may vanish in them.
+_PASSED = (
+    *networks.BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d,
+    nn.ReLU6, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Sigmoid, nn.Tanh,
+    nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Softplus, nn.Softsign,
+)  # fmt: skip
+
 
 def layerwise(mask: Mask) -> dict[str, float]:
     """The sparsity of each layer, in order (Appendix J).
@@ -48,9 +55,15 @@ def neuron_collapse(mask: Mask, threshold: float = 1.0) -> float:
         threshold: in [0, 1]; 1 counts neurons that are pruned entirely.
 
     Returns:
-        a share in [0, 1]. Raises BadValueError for another threshold.
+        a share in [0, 1].
+
+    Raises:
+        BadValueError: another threshold, or a network without hidden neurons.
     """
-    return collapsed(mask, threshold) / sum(len(m) for m in _neurons(mask))
+    neurons = sum(len(m) for m in _neurons(mask))
+    if not neurons:
+        raise BadValueError("a network of one linear layer has no hidden neurons")
+    return collapsed(mask, threshold) / neurons
 
 
 def collapsed(mask: Mask, threshold: float = 1.0) -> int:
@@ -86,8 +99,9 @@ def connected(model: nn.Module, mask: Mask, input_shape: tuple[int, ...] | None 
     """Which weights are on a path from input to output, or would be if they were kept.
 
     Every kept weight becomes 1, every pruned one 0; an input of ones goes forward, the sum of the
-    logits backward; weights with zero gradient are disconnected. In float64, without biases,
-    batch norm as the identity (up to a positive constant).
+    logits backward; weights with zero gradient are disconnected. In float64, without biases.
+    Batch norm, other norms and activations that saturate are passed over. What the forward pass
+    calls as a function cannot be, and must be no more than a ReLU.
 
     Args:
         model, mask, input_shape: as for `effective`.
@@ -96,9 +110,9 @@ def connected(model: nn.Module, mask: Mask, input_shape: tuple[int, ...] | None 
         a dict like `mask`, True where all of a path is kept but for the weight itself.
     """
     work = copy.deepcopy(model).double().eval()
-    for module in work.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
+    for name, module in list(work.named_modules()):
+        if isinstance(module, _PASSED):
+            work.set_submodule(name, nn.Identity())
     for name, p in work.named_parameters():
         if name in mask:
             p.data = mask[name].to(p)

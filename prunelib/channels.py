@@ -124,13 +124,15 @@ def _constants(node, constants, left, state):
         raise BadValueError(f"a network with {done!r} of {reads} cannot be compacted")
     x = constants[node.args[0]]
     grouped = getattr(done, "groups", 1) != 1
-    if grouped or (isinstance(done, nn.BatchNorm2d) and not _closed(node)):
+    norm = isinstance(done, nn.BatchNorm2d)
+    open_norm = norm and not (done.affine and done.track_running_stats and _closed(node))
+    if grouped or open_norm or not _keeps_apart(node):
         raise BadValueError(f"a network with {done!r} cannot be compacted: of {node.target!r}")
     if is_layer(node):
         varies = (left[f"{node.target}.weight"] & (x != 0)).any(1)
         bias = state.get(f"{node.target}.bias", torch.zeros(len(varies), dtype=torch.float64))
         return torch.where(varies, torch.nan, bias)
-    if isinstance(done, nn.BatchNorm2d):  # takes away any constant, and adds its own
+    if norm:  # takes away any constant, and adds its own
         return torch.where(x.isnan(), torch.nan, state[f"{node.target}.bias"])
     if is_relu(node):  # a constant above 0 gets a gradient, and does not stay what it is
         return torch.where(x <= 0, 0.0, torch.nan)
@@ -139,6 +141,22 @@ def _constants(node, constants, left, state):
     if not (done in _SAME or isinstance(done, tuple(k for k in _SAME if isinstance(k, type)))):
         raise BadValueError(f"a network with {done!r} cannot be compacted")
     return x.repeat_interleave(shape(node)[1] // len(x))  # flattened, a channel is many
+
+
+def _keeps_apart(node):
+    """Whether channels, dimension 1, are not mixed by what a node does to its dimensions."""
+    done, before = operation(node), len(shape(node.args[0]))
+    first = node.args[1] if len(node.args) > 1 else None
+    if isinstance(done, nn.Linear):
+        return before == 2
+    if isinstance(done, nn.Flatten):
+        return done.start_dim == 1
+    if done in ("flatten", torch.flatten):
+        return node.kwargs.get("start_dim", first) == 1
+    if done == "mean":
+        dims = node.kwargs.get("dim", first)
+        return dims is not None and min(d % before for d in torch.tensor(dims).view(-1)) > 1
+    return True
 
 
 def _closed(norm):

@@ -17,6 +17,11 @@ from prunelib import provenance
 from prunelib.errors import BadValueError, UnknownNameError, check_name
 from prunelib.seeds import seed as derive_seed
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_OTHER_CONVOLUTIONS = (
+    nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
+)  # fmt: skip
+
 
 class LeNet(nn.Module):
     """LeNet-300-100: two fully connected hidden layers with ReLU."""
@@ -139,9 +144,10 @@ def register(name: str, input_shape: tuple[int, ...]) -> Callable[[Callable], Ca
         def my_net():
             return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
 
-    Convolutions and linear layers are pruned, and initialised with two-dimensional batch norm as
-    `build` says; other layers begin as their constructors leave them. Inputs [n, *input_shape]
-    become logits [n, classes]. The forward pass draws nothing: no dropout.
+    Two-dimensional convolutions and linear layers are pruned, and initialised, with batch norm, as
+    `build` says; other layers begin as their constructors leave them. Each of them is a module with
+    a weight of its own, and they are registered in the order in which the forward pass calls them.
+    Inputs [n, *input_shape] become logits [n, classes]. The forward pass draws nothing: no dropout.
 
     Args:
         name: letters, digits and "_".
@@ -157,22 +163,60 @@ def register(name: str, input_shape: tuple[int, ...]) -> Callable[[Callable], Ca
 
     def decorate(constructor: Callable) -> Callable:
         key = provenance.record("network", name, constructor, shape)
-        NETWORKS[key] = (functools.partial(_construct, key, constructor), shape)
+        NETWORKS[key] = (functools.partial(_construct, key, shape, constructor), shape)
         return constructor
 
     return decorate
 
 
-def _construct(key, constructor):
-    """A network of a user's own."""
+def _construct(key, shape, constructor):
+    """A network of a user's own, if it is what methods and masks take a network for."""
     said = f"network {provenance.label(key)!r}"
     with provenance.running(said):
         model = copy.deepcopy(constructor())  # it may give the same one each time
     if not isinstance(model, nn.Module):
         raise BadValueError(f"{said} is {type(model).__name__}, expected a torch.nn.Module")
-    if not prunable(model):
+    if other := [m for m in model.modules() if isinstance(m, _OTHER_CONVOLUTIONS)]:
+        raise BadValueError(
+            f"{said} has a {type(other[0]).__name__}, which no method would prune: write it as a "
+            "Conv2d, or do without"
+        )
+    names = prunable(model)
+    if not names:
         raise BadValueError(f"{said} has no convolution or linear layer that could be pruned")
+    called, _ = _passed(model, shape, said)
+    if unused := [name for name in names if name not in called]:
+        raise BadValueError(f"{said} has {unused[0]!r}, whose layer the forward pass never calls")
+    if list(called) != names:
+        raise BadValueError(
+            f"{said} registers its layers in another order than it calls them, which methods go "
+            f"by: {', '.join(names)}; called {', '.join(called)}"
+        )
     return model
+
+
+def _passed(model, shape, said):
+    """What one input meets: by prunable weight, in the order of the calls, the multiplications of
+    its layer; and the logits."""
+    work, met = copy.deepcopy(model).eval(), {}
+
+    def count(name, layer, _inputs, output):
+        met[name] = met.get(name, 0) + output.numel() * layer.weight[0].numel()
+
+    for name in prunable(work):
+        layer = work.get_submodule(name.removesuffix("weight").removesuffix("."))
+        layer.register_forward_hook(functools.partial(count, name))
+    device = next(work.parameters()).device
+    with (
+        provenance.running(f"{said}, on inputs of shape {shape},"),
+        torch.no_grad(),
+        torch.random.fork_rng(devices=[]),
+    ):
+        logits = work(torch.zeros(1, *shape, device=device))
+    if not isinstance(logits, torch.Tensor) or logits.dim() != 2 or len(logits) != 1:
+        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise BadValueError(f"{said} makes {found} of one input, expected logits [1, classes]")
+    return met, logits
 
 
 def find(name: str) -> str:
@@ -232,7 +276,7 @@ def initialise(model: nn.Module, init: str = "he") -> None:
     """Draw the weights and batch norm of a network anew, in place, from torch's global generator;
     biases stay. How, `build` says, with the same `init`."""
     layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in model.modules() if isinstance(m, BATCH_NORMS)]
     for layer in layers:
         if init == "he":
             nn.init.kaiming_normal_(layer.weight)
@@ -244,8 +288,9 @@ def initialise(model: nn.Module, init: str = "he") -> None:
         for layer in layers:
             layer.weight.data.mul_(scale)
     for norm in norms:
-        nn.init.uniform_(norm.weight)
-        nn.init.zeros_(norm.bias)
+        if norm.affine:
+            nn.init.uniform_(norm.weight)
+            nn.init.zeros_(norm.bias)
 
 
 def input_shape(model: nn.Module) -> tuple[int, ...]:
@@ -256,16 +301,28 @@ def input_shape(model: nn.Module) -> tuple[int, ...]:
 
 
 def prunable(model: nn.Module) -> list[str]:
-    """Names of the prunable parameters, in the order of the layers.
+    """Names of the prunable parameters, in the order in which the layers are registered.
 
-    The weight of every convolution and linear layer, the first and the last included; never
-    biases, never batch norm (Section 3).
+    The weight of every linear layer and two-dimensional convolution, the first and the last
+    included; never biases, never batch norm (Section 3).
+
+    Raises:
+        BadValueError: a layer without a weight of its own: one that another has as well, or that is
+            made of other parameters.
     """
-    return [
+    names = [
         f"{name}.weight" if name else "weight"
         for name, module in model.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
     ]
+    own = {name for name, _ in model.named_parameters()}
+    for name in names:
+        if name not in own:
+            raise BadValueError(
+                f"{name!r} is no parameter of its own: another layer has it too, or it is made of "
+                "others; a mask needs a weight for each layer"
+            )
+    return names
 
 
 def flops(network: str) -> int:
@@ -288,21 +345,9 @@ def classes(network: str) -> int:
 
 @functools.cache
 def _measured(key):
-    (constructor, shape), forward = NETWORKS[key], []
-
-    def count(layer, _inputs, output):
-        forward.append(2 * output.numel() * layer.weight[0].numel())
-
-    said, own = f"network {provenance.label(key)!r}", provenance.label(key) != key
+    (constructor, shape), label = NETWORKS[key], provenance.label(key)
     # A user's own may hold tensors that its constructor makes elsewhere than it is told.
-    with torch.device("cpu" if own else "meta"), torch.random.fork_rng(devices=[]):
-        model, images = constructor(), torch.zeros(1, *shape)
-        for layer in model.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                layer.register_forward_hook(count)
-        with provenance.running(f"{said}, on inputs of shape {shape},"), torch.no_grad():
-            logits = model.eval()(images)
-    if not isinstance(logits, torch.Tensor) or logits.dim() != 2 or len(logits) != 1:
-        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise BadValueError(f"{said} makes {found} of one input, expected logits [1, classes]")
+    with torch.device("cpu" if label != key else "meta"), torch.random.fork_rng(devices=[]):
+        met, logits = _passed(constructor(), shape, f"network {label!r}")
+    forward = [2 * count for count in met.values()]
     return 3 * sum(forward) - forward[0], logits.shape[1]

@@ -25,7 +25,7 @@ class Schedule:
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of iteration `step`, counted from 0."""
         rate = self.learning_rate * self.drop_factor ** sum(step >= d for d in self.drops)
-        return rate * min(1.0, (step + 1) / self.warmup) if self.warmup else rate
+        return rate * min(1.0, step / self.warmup) if self.warmup else rate
 
     def gradual_sparsity(self, step: int, final: float) -> float | None:
         """The sparsity that gradual pruning prunes to after `step` iterations; None if to none.

@@ -30,6 +30,8 @@ def test_neuron_collapse_by_hand():
     assert analysis.neuron_collapse(mask, 0) == 1
     with pytest.raises(BadValueError, match=r"threshold 1.1 is not in \[0, 1\]"):
         analysis.neuron_collapse(mask, 1.1)
+    with pytest.raises(BadValueError, match="one linear layer has no hidden neurons"):
+        analysis.neuron_collapse({"a": hidden["a"]})
 
 
 def _chain():
@@ -55,6 +57,27 @@ def test_a_network_cut_in_two_has_no_effective_weights():
     mask["2.weight"][:] = False
     found = analysis.effective(model, mask, input_shape=(2,))
     assert not any(m.any() for m in found.values())
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        nn.Tanh(),
+        nn.Sequential(nn.LayerNorm(2), nn.GELU()),
+        nn.BatchNorm1d(2, track_running_stats=False),
+        nn.Sequential(nn.BatchNorm1d(2, affine=False), nn.ReLU6()),
+    ],
+)
+def test_activations_and_norms_cut_no_path(between):
+    """With inputs of ones, activations of 50 saturate, and those of a layer are all alike."""
+    model = nn.Sequential(nn.Linear(50, 2), between, nn.Linear(2, 3))
+    if isinstance(between, nn.Sequential) and isinstance(between[0], nn.BatchNorm1d):
+        between[0].running_mean.fill_(100.0)
+    mask = masks.full(model)
+    mask["0.weight"][1] = False  # hidden unit 1 has no inputs
+    found = analysis.effective(model, mask, input_shape=(50,))
+    assert masks.kept(found) == 50 + 3
+    assert not found["2.weight"][:, 1].any()
 
 
 def test_a_dead_branch_of_a_residual_block_is_disconnected_and_its_shortcut_is_not():

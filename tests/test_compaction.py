@@ -271,6 +271,10 @@ def test_a_mask_that_cuts_the_network_is_refused():
     [
         [nn.Conv2d(2, 2, 1), nn.Sigmoid()],
         [nn.Conv2d(2, 2, 1, groups=2), nn.ReLU()],
+        [nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2, affine=False), nn.ReLU()],
+        [nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2, track_running_stats=False), nn.ReLU()],
+        [nn.Conv2d(2, 2, 1), nn.Flatten(2)],
+        [nn.Conv2d(2, 2, 1), nn.Linear(4, 4)],
         [nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1)],
     ],
 )
@@ -301,6 +305,10 @@ class Forward(nn.Module):
         lambda m, x: m.layer(x) + m.scale,
         lambda m, x: torch.flatten(input=m.layer(x)),
         lambda m, x: m.layer(m.layer(x).relu()),
+        lambda m, x: m.layer(x).mean(1),
+        lambda m, x: m.layer(x).mean((-1, -3)),
+        lambda m, x: m.layer(x).mean(),
+        lambda m, x: m.layer(x).flatten(2),
     ],
 )
 def test_what_is_computed_in_ways_that_are_not_known_is_refused(forward):

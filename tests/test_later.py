@@ -199,6 +199,7 @@ def test_smart_ratios_by_hand():
     assert counts(model, "smart_ratios", 0.4) == [100, 50, 30]
     assert counts(model, "smart_ratios", 0.1) == [100, 100, 70]
     assert counts(model, "smart_ratios", 0.95) == [0, 0, 15]
+    assert counts(linear(10, 10), "smart_ratios", 0.5) == [50]  # nothing else is there to keep
 
 
 def test_smart_ratios_of_residual_networks_are_not_divided_by_the_depth():
@@ -587,6 +588,7 @@ class Joined(nn.Module):
         (Joined(lambda a, b: torch.cat([a, b], 1)), "sums of layers of one width, not 'cat'"),
         (Joined(lambda a, b: a if a.sum() > 0 else b), "cannot follow this network's computation"),
         (nn.Sequential(nn.Conv2d(2, 4, 3, groups=2)), "does not know grouped convolutions"),
+        (nn.Linear(4, 2), "a layer that is not called as a module"),
     ],
 )
 def test_networks_that_phew_cannot_walk_through_get_one_sentence(model, words):

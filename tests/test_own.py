@@ -11,6 +11,7 @@ import cloudpickle
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 from typer.testing import CliRunner
 
 from prunelib import cli, datasets, masks, networks, own, provenance, scores, settings
@@ -87,6 +88,7 @@ def test_two_files_may_have_things_of_one_name(file):
     """Each setting has the network of its own file."""
     text = """
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 from prunelib import networks, settings
 networks.register("net", input_shape=(2,))(lambda: nn.Linear(2, {0}))
 settings.register("with_{0}", "net", "digits", examples=10, epochs=1, batch_size=5, learning_rate=1)
@@ -231,6 +233,23 @@ def test_what_is_known_of_a_network_of_ones_own():
     assert quantities.classes("own_setting") == 3
 
 
+class Called(nn.Module):
+    """Two layers: whether the last is registered first, whether it is called as a module, and
+    whether it has the weight of the first."""
+
+    def __init__(self, backwards, called, tied):
+        super().__init__()
+        for name in ("head", "body")[:: 1 if backwards else -1]:
+            setattr(self, name, nn.Linear(4, 4))
+        self.called = called
+        if tied:
+            self.head.weight = self.body.weight
+
+    def forward(self, x):
+        x = self.body(x).relu()
+        return self.head(x) if self.called else nn.functional.linear(x, self.head.weight)
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -239,12 +258,35 @@ def test_what_is_known_of_a_network_of_ones_own():
         (lambda: nn.Linear(3, 2), r"'bad', on inputs of shape \(4,\), raised RuntimeError"),
         (lambda: nn.Sequential(nn.Linear(4, 2), nn.Flatten(0)), r"'bad' makes \(2,\) of one"),
         (lambda: 1 / 0, "network 'bad' raised ZeroDivisionError"),
+        (lambda: Called(False, False, False), "'bad' has 'head.weight', whose layer the forward"),
+        (lambda: Called(True, True, False), "in another order than it calls them"),
+        (lambda: Called(False, True, True), "'head.weight' is no parameter of its own"),
+        (
+            lambda: nn.Sequential(weight_norm(nn.Linear(4, 2))),
+            "'0.weight' is no parameter of its own",
+        ),
+        (
+            lambda: nn.Sequential(nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 2, 4), nn.Flatten()),
+            "'bad' has a Conv1d, which no method would prune",
+        ),
     ],
 )
 def test_networks_that_are_none_get_one_sentence(make, words):
     networks.register("bad", input_shape=(4,))(make)
-    with pytest.raises(PrunelibError, match=words):
-        networks.classes("bad")
+    for use in (networks.classes, networks.build):
+        with pytest.raises(PrunelibError, match=words):
+            use("bad")
+
+
+def test_batch_norm_of_ones_own_network():
+    """Two-dimensional or not, with parameters of its own or without: initialised where there is
+    something to initialise, and all weights have the deviation of networks with batch norm."""
+    layers = (nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 64), nn.BatchNorm1d(64, affine=False))
+    make = lambda: nn.Sequential(nn.Linear(4, 64), *layers)  # noqa: E731
+    networks.register("normed", input_shape=(4,))(make)
+    model = networks.build("normed", 0, "fixed_variance")
+    assert not (model[1].weight == 1).any()
+    assert float(model[3].weight.detach().std()) == pytest.approx(0.1, rel=0.1)
 
 
 def test_names_of_ones_own_are_new_and_can_be_recorded():

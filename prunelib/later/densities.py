@@ -42,7 +42,7 @@ def smart_ratios(model: nn.Module, sparsity: float, seed: int) -> Mask:
     *hidden, output = prunable(model)
     sizes = {name: model.get_parameter(name).numel() for name in (*hidden, output)}
     goal, residual = (1 - sparsity) * sum(sizes.values()), "resnet" in type(model).__name__.lower()
-    kept = {output: min(OUTPUT * sizes[output], goal)}
+    kept = {output: min(OUTPUT * sizes[output], goal) if hidden else goal}
     left = {name: len(sizes) - place for place, name in enumerate(hidden)}
     shares = {
         name: sizes[name] * (k**2 + k) / (1 if residual else (len(sizes) - k + 1) ** 2)

@@ -115,7 +115,7 @@ def _change(model, keep, noise, inputs):
     masked = {name: w * keep[name] for name, w in weights.items()}
     changed = {name: (w + CHANGE * noise[name]) * keep[name] for name, w in weights.items()}
     for module in model.train().modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, networks.BATCH_NORMS):
             module.reset_running_stats()
             module.momentum = 1.0  # one pass, and the statistics are those of these inputs
     with torch.no_grad():

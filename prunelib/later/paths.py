@@ -98,6 +98,8 @@ class Walker:
             if node.op == "call_module" and f"{node.target}.weight" in places:
                 layer = model.get_submodule(node.target)
                 self.layers[node] = _Layer(layer, int(places[f"{node.target}.weight"]))
+        if len(self.layers) < len(places):
+            raise BadValueError("phew cannot follow a layer that is not called as a module")
         self.widths = self._widths()
 
     def _widths(self):
