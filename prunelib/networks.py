@@ -325,12 +325,25 @@ def prunable(model: nn.Module) -> list[str]:
     return names
 
 
+def outline(network: str) -> nn.Module:
+    """A network that is only looked at: on the meta device, which knows shapes and computes
+    nothing; one of a user's own as it is, for its constructor may compute with tensors.
+
+    Args:
+        network: a name of `NETWORKS`; raises UnknownNameError for another.
+    """
+    key = find(network)
+    device = "cpu" if provenance.is_own(key) else "meta"
+    with torch.device(device), torch.random.fork_rng(devices=[]):
+        return NETWORKS[key][0]()
+
+
 def flops(network: str) -> int:
     """Floating-point operations of training on one image, forward and backward pass.
 
     Only matrix products and convolutions count, a multiplication and an addition each: of a layer
     forward, for the gradient of its weights, and for that of its inputs, which the first layer does
-    not need. Shapes are known on the meta device, which computes nothing.
+    not need.
 
     Args:
         network: a name of `NETWORKS`; raises UnknownNameError for another.
@@ -345,9 +358,6 @@ def classes(network: str) -> int:
 
 @functools.cache
 def _measured(key):
-    (constructor, shape), label = NETWORKS[key], provenance.label(key)
-    # A user's own may hold tensors that its constructor makes elsewhere than it is told.
-    with torch.device("cpu" if label != key else "meta"), torch.random.fork_rng(devices=[]):
-        met, logits = _passed(constructor(), shape, f"network {label!r}")
+    met, logits = _passed(outline(key), NETWORKS[key][1], f"network {provenance.label(key)!r}")
     forward = [2 * count for count in met.values()]
     return 3 * sum(forward) - forward[0], logits.shape[1]

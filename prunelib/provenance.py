@@ -88,11 +88,20 @@ def check_new(kind: str, name: Any, table: Collection[str]) -> None:
         raise BadValueError(f"{kind} name {name!r}: give letters, digits and '_'")
     if name in table:
         raise BadValueError(f"{kind} {name!r} is one of this project's: take another name")
+    if is_own(name):
+        raise BadValueError(
+            f"{kind} {name!r} ends as recorded names do, with eight digits: take another name"
+        )
 
 
 def label(name: str) -> str:
     """The plain name of a name that is recorded."""
     return re.sub(rf"(?<=.)_[0-9a-f]{{{DIGITS}}}$", "", name)
+
+
+def is_own(name: str) -> bool:
+    """Whether a recorded name is that of something of a user's own, which ends with a digest."""
+    return label(name) != name
 
 
 def labels(table: Collection[str]) -> list[str]:
@@ -184,10 +193,12 @@ def _code(function, seen=()):
 def _value(value, user, seen):
     """What of a value belongs to the digest of the function that uses it; None if nothing does, as
     of modules. Nothing here imports torch or numpy, which a setting's name does not need."""
-    if value is None or isinstance(value, int | float | str):
+    if value is None or isinstance(value, int | float | complex | str | bytes):
         return repr(value)
     if isinstance(value, tuple | list):
         return [_value(v, user, seen) for v in value]
+    if isinstance(value, set | frozenset):
+        return sorted(repr(_value(v, user, seen)) for v in value)
     if isinstance(value, dict):
         return [[repr(k), _value(v, user, seen)] for k, v in value.items()]
     if inspect.isfunction(value) or inspect.isclass(value):

@@ -317,15 +317,15 @@ def steps(setting: str, profile: str) -> list[int | str]:
 def matching_level(setting: str) -> tuple[int, str]:
     """The k of the highest matching sparsity, 1 - 0.8^k, and where it is from.
 
-    The one that the paper prints, or that was found for the miniature; 93.1 % (k = 12) where there
-    is none.
+    The one that the paper prints, or that was found for the miniature; where there is none, 93.1 %
+    (k = 12) or the highest that the setting has.
 
     Returns:
         (k, a phrase that names the source).
     """
     chosen = get(setting)
     if chosen.matching is None:
-        return 12, "the paper prints no highest matching sparsity here"
+        return min(12, chosen.highest), "the paper prints no highest matching sparsity here"
     source = "found on magnitude after training, notebook A_settings"
     if chosen.appears == "main body":
         source = "Section 4, footnote 2"

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -328,6 +329,9 @@ def test_a_method_that_takes_longer_than_the_budget_is_stopped(results, registry
         time.sleep(600)
 
     began = time.monotonic()
+    before = signal.setitimer(signal.ITIMER_REAL, 1000)
+    pages.report("erk", *SMALL, train=False)  # without a budget, a timer of others runs on
+    assert signal.setitimer(signal.ITIMER_REAL, *before)[0] > 900
     with pytest.raises(BadValueError, match="'asleep' had not pruned a network twice when the"):
         pages.report("asleep", *SMALL, folder=tmp_path, minutes=0.01)
     assert time.monotonic() - began < 300

@@ -376,7 +376,7 @@ def cell(text):
 
 CELLS = """
 import numpy, torch
-K, unused = 2, 5
+K, unused, ALLOWED = 2, 5, {1, 2}
 DTYPE, SCALES, SHIFTS = torch.float32, torch.tensor([1.0, 2.0]), numpy.arange(3)
 def helper(x):
     return x + 1
@@ -388,15 +388,17 @@ def twice(function):
 @twice
 def mine(model, levels=(1, helper)):
     scales = SCALES.to(DTYPE).numpy() + SHIFTS[0]
-    return [helper(k) * K * scales for k in levels]
+    return [helper(k) * K * scales for k in levels if k in ALLOWED]
 """
 
 
 @pytest.mark.parametrize(
     ("old", "new", "same"),
     [
-        ("unused = 2, 5", "unused = 2, 6", True),
-        ("K, unused = 2", "K, unused = 3", False),
+        ("2, 5, {", "2, 6, {", True),
+        ("K, unused, ALLOWED = 2", "K, unused, ALLOWED = 3", False),
+        ("{1, 2}", "{2, 1}", True),
+        ("{1, 2}", "{1, 3}", False),
         ("x + 1", "x + 2", False),  # a helper
         ("2.0]", "2.5]", False),  # a tensor
         ("arange(3)", "arange(4)", False),

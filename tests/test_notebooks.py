@@ -172,6 +172,23 @@ def test_papermill_trains_and_draws(tmp_path, monkeypatch):
         notebooks.execute(PATHS[FOUR], tmp_path / "out2.ipynb", {"setting": "nothing"})
 
 
+def test_a_kernel_that_dies_is_told_in_a_sentence(tmp_path):
+    """As the system ends one when memory is short; the other notebook is executed all the same."""
+    for name, cell in (("dying", "import os\nos.kill(os.getpid(), 9)"), ("living", "print(1)")):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+    jobs = [(tmp_path / f"{n}.ipynb", tmp_path / f"{n}-out.ipynb", {}) for n in ("dying", "living")]
+    with pytest.raises(PrunelibError, match=r"1 of 2 .* failed:\ndying.*: its kernel died"):
+        notebooks.execute_all(jobs, 1)
+    living = nbformat.read(tmp_path / "living-out.ipynb", as_version=4)
+    assert living.cells[0].outputs[0]["text"] == "1\n"
+
+
+def test_where_there_are_no_notebooks_that_is_said():
+    with pytest.raises(PrunelibError, match="there are no notebooks here"):
+        notebooks.execute_all([], 1)
+
+
 @pytest.mark.usefixtures("registry")
 def test_the_command_line_runs_notebooks_with_a_file_of_ones_own(tmp_path, monkeypatch):
     """Its setting and its method can be named there, from a path with a space; two files."""

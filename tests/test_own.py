@@ -10,6 +10,7 @@ from pathlib import Path
 import cloudpickle
 import pytest
 import torch
+from conftest import trained
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 from typer.testing import CliRunner
@@ -18,9 +19,11 @@ from prunelib import cli, datasets, masks, networks, own, provenance, scores, se
 from prunelib.engine import campaign, checkpoints, wide
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, UserCodeError
 from prunelib.findings import ledger, quantities
+from prunelib.findings.facts import architectures
 from prunelib.findings.measures import Results
 from prunelib.grids import figure_runs, mask_runs
 from prunelib.pages import style
+from prunelib.pages.page import Page
 from prunelib.results.store import Store
 from prunelib.runs import Curve, Run
 
@@ -88,7 +91,6 @@ def test_two_files_may_have_things_of_one_name(file):
     """Each setting has the network of its own file."""
     text = """
 from torch import nn
-from torch.nn.utils.parametrizations import weight_norm
 from prunelib import networks, settings
 networks.register("net", input_shape=(2,))(lambda: nn.Linear(2, {0}))
 settings.register("with_{0}", "net", "digits", examples=10, epochs=1, batch_size=5, learning_rate=1)
@@ -300,6 +302,8 @@ def test_names_of_ones_own_are_new_and_can_be_recorded():
         for name in ("../up", "", "two words", 3):
             with pytest.raises(BadValueError, match=f"name {re.escape(repr(name))}: give letters"):
                 register(name)
+        with pytest.raises(BadValueError, match="'mine_20240101' ends as recorded names do"):
+            register("mine_20240101")  # of which the plain name would be "mine"
     for shape in ((), (0,), (1.5,), "a"):
         with pytest.raises(BadValueError, match="input_shape="):
             networks.register("net", shape)
@@ -444,6 +448,19 @@ def test_a_setting_that_makes_no_sense(changes, words):
         made_setting(**changes)
 
 
+def test_records_are_found_by_the_plain_name_of_a_setting(tmp_path):
+    own.load(FILE)
+    run = figure_runs(3, "own_setting", "smoke")[0]
+    Store(tmp_path).add([trained(run, 0.5)])
+    assert list(Store(tmp_path).records("own_setting", "smoke")) == [run]
+
+
+def test_a_setting_of_few_sparsities_reads_its_masks_at_the_highest():
+    made_setting(highest=5)
+    assert settings.matching_level("made")[0] == 5
+    assert Page("made", "smoke", train=False, figure=5).evidence().wanted
+
+
 def test_the_shortest_settings_can_be_trained_and_rewound():
     """One epoch of four iterations; a tenth of it is one, which nothing can be rewound within."""
     own.load(FILE)
@@ -456,7 +473,7 @@ def test_the_shortest_settings_can_be_trained_and_rewound():
         assert figure_runs(6, "made", profile)
 
 
-def test_a_network_that_computes_as_it_is_made_has_checkpoints(tmp_path):
+def test_a_network_that_computes_as_it_is_made_has_checkpoints_and_claims(tmp_path):
     own.load(FILE)
 
     @networks.register("graded", input_shape=(6,))
@@ -473,6 +490,7 @@ def test_a_network_that_computes_as_it_is_made_has_checkpoints(tmp_path):
     run = Run(made.name, "smoke", "dense", 0.0)
     about = checkpoints.Folder(tmp_path, "fp32", {}).about(run, 0)
     assert about["network"].startswith("graded_")
+    assert architectures.shapes(made.name) == {"output.weight": (3, 6)}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import yaml
 
 import prunelib
 from prunelib import cli, datasets, masks, networks
+from prunelib.errors import BadValueError
 from prunelib.pages import notebooks, report, site
 from prunelib.results.store import Store
 
@@ -83,6 +84,13 @@ def test_the_site_has_every_notebook_and_document():
     assert {f"notebooks/{name}" for name in notebooks.paths()} <= set(pages)
     documents = {name.removesuffix(".md") for name in site.DOCUMENTS}
     assert documents - {"README"} <= set(pages)  # which begins the site
+
+
+def test_the_site_empties_no_folder_of_something_else(tmp_path):
+    (tmp_path / "thesis.tex").write_text("kept")
+    with pytest.raises(BadValueError, match="holds something else than sources of the site"):
+        site.gather(tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "kept"
 
 
 def test_links_to_folders_lead_to_pages_of_the_site():

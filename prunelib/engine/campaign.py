@@ -146,7 +146,7 @@ def check_data(setting: settings.Setting) -> datasets.Dataset:
     schedule."""
     dataset = datasets.load(setting.dataset)
     whole = setting.iterations_per_epoch * setting.batch_size
-    name, own = provenance.label(setting.name), provenance.label(setting.name) != setting.name
+    name, own = provenance.label(setting.name), provenance.is_own(setting.name)
     if not whole - setting.batch_size < dataset.train_size < whole + setting.batch_size:
         way_out = "the dataset is incomplete; unpack or download it again"
         if own:

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from prunelib import networks, provenance, settings
+from prunelib import networks, settings
 from prunelib.errors import PrunelibError
 from prunelib.paths import write_atomically
 from prunelib.results.records import commit
@@ -56,11 +56,10 @@ def _digest(tensors: Tensors, about: dict[str, str]) -> str:
 
 
 @functools.cache  # by what builds it, as the table's row may be replaced in a session
-def _shapes(make: Callable[[], torch.nn.Module], own: bool) -> str:
+def _shapes(network: str, _make: Callable[[], torch.nn.Module]) -> str:
     """A digest of the names and shapes of a network's tensors: another network under the same name
-    is another one. A user's own is really built, as its constructor may compute with tensors."""
-    with torch.device("cpu" if own else "meta"), torch.random.fork_rng(devices=[]):
-        state = make().state_dict()
+    is another one."""
+    state = networks.outline(network).state_dict()
     shapes = [(key, tuple(value.shape)) for key, value in state.items()]
     return hashlib.sha256(repr(shapes).encode()).hexdigest()[:16]
 
@@ -80,9 +79,8 @@ class Folder:
     def _conditions(self, setting: str) -> dict[str, str]:
         """What a state depends on beside its Run."""
         network, dataset = settings.get(setting).network, settings.get(setting).dataset
-        own = provenance.label(network) != network
         return {
-            "network": f"{network}@{_shapes(networks.NETWORKS[network][0], own)}",
+            "network": f"{network}@{_shapes(network, networks.NETWORKS[network][0])}",
             "precision": self.precision,
             "data": self.data.get(dataset, "none"),
         }

@@ -104,7 +104,7 @@ def workload(
 def _synthetic(setting, batch):
     """A dataset of noise in the shape of a setting's, some batches of it and a short one; a user's
     own data as they are."""
-    if provenance.label(setting.dataset) != setting.dataset:
+    if provenance.is_own(setting.dataset):
         return datasets.load(setting.dataset)
     channels, height, width = networks.NETWORKS[setting.network][1]
     augmentation = {

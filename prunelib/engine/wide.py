@@ -19,8 +19,7 @@ SMALL = 5e6  # floating-point operations of training on one image
 def pays(network: str) -> bool:
     """Whether networks of that name are small enough to be trained as one wide network, and, of a
     user's own, made so that this computes the same."""
-    own = provenance.label(network) != network
-    return networks.flops(network) <= SMALL and (not own or _widens(network))
+    return networks.flops(network) <= SMALL and (not provenance.is_own(network) or _widens(network))
 
 
 @functools.cache

@@ -222,7 +222,7 @@ def _nothing(n):
 def _is_foreign(curve):
     """Whether a notation is of a method that is not the paper's: a later one, or one's own."""
     method = re.match(r"\w*", curve)[0]
-    return method in LATER or provenance.label(method) != method
+    return method in LATER or provenance.is_own(method)
 
 
 def _variance(spreads):

@@ -186,7 +186,8 @@ def _check(method, setting, minutes):
     timed = minutes is not None and threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGALRM, stop) if timed else None
     try:
-        signal.setitimer(signal.ITIMER_REAL, 60 * minutes if timed else 0)
+        if timed:
+            signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
         masks.check(model, method, scores.data(method, setting))
     finally:
         if timed:

@@ -13,11 +13,12 @@ from pathlib import Path
 import loky
 import nbformat
 import papermill
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from tqdm.auto import tqdm
 
 from prunelib.errors import PrunelibError, StoreError, UnknownNameError, check_name
-from prunelib.paths import project_root
+from prunelib.paths import project_root, write_atomically
 
 TIMEOUT = 24 * 3600  # seconds a cell
 
@@ -83,6 +84,15 @@ def execute(
         )
     except PapermillExecutionError as error:
         raise PrunelibError(f"{path.name}, cell {error.exec_count}: {error.evalue}") from None
+    except DeadKernelError:
+        raise PrunelibError(
+            f"{path.name}: its kernel died, perhaps for want of memory; what it has trained is kept"
+        ) from None
+    except CellTimeoutError:
+        hours = TIMEOUT // 3600
+        raise PrunelibError(
+            f"{path.name}: a cell took longer than {hours} hours; what it has trained is kept"
+        ) from None
 
 
 def _loading(file: Path) -> str:
@@ -104,6 +114,8 @@ def execute_all(
     Raises:
         PrunelibError: some failed; the sentences say which and why.
     """
+    if not jobs:
+        raise PrunelibError("there are no notebooks here: they come with a checkout of the project")
     failed, bar = [], tqdm(total=len(jobs), unit="notebook", disable=None)
     workers = min(workers, len(jobs))
     # kernels beside each other with threads of their own would wait for each other's
@@ -158,7 +170,7 @@ def refresh(path: Path) -> None:
     }
     for cell in notebook.cells:
         cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags" and v}
-    nbformat.write(notebook, path)
+    write_atomically(path, nbformat.writes(notebook) + "\n")
 
 
 def stamp(notebook: nbformat.NotebookNode) -> str:

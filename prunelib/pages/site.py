@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 
+from prunelib.errors import BadValueError
 from prunelib.findings import ledger
 from prunelib.findings.ledger import Entry
 from prunelib.findings.measures import Results
@@ -94,9 +95,14 @@ def gather(target: Path) -> None:
 
     Args:
         target: the folder. What is to be served as it is goes to `extra` in it.
+
+    Raises:
+        BadValueError: it holds something else.
     """
-    shutil.rmtree(target, ignore_errors=True)
     root, extra, fragments = project_root(), target / "extra", target / "fragments"
+    if target.exists() and any(target.iterdir()) and not fragments.exists():
+        raise BadValueError(f"{target} holds something else than sources of the site: empty it")
+    shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(root / "docs", target)
     shutil.copytree(figures_root(), extra / "figures")
     (target / "figures").symlink_to(extra / "figures")

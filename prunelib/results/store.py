@@ -46,8 +46,8 @@ class Store:
         Raises:
             StoreError: a record is damaged; the sentence names file, line and value.
         """
+        setting, found = settings.recorded(setting), {}
         path = self.path(setting, profile)
-        found = {}
         for line, words in enumerate(self._lines(path), 2):
             try:
                 record = self.kind.record.parse(words)

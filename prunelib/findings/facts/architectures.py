@@ -24,9 +24,8 @@ SHORTCUTS = ("shortcut", "downsample")  # in the names of layers
 
 @functools.cache
 def _meta(setting: str) -> nn.Module:
-    """The network of a setting on the meta device, which knows shapes only."""
-    with torch.device("meta"):
-        return networks.NETWORKS[settings.get(setting).network][0]()
+    """The network of a setting, of which only shapes are known."""
+    return networks.outline(settings.get(setting).network)
 
 
 @functools.cache
