@@ -44,6 +44,11 @@ class Setting:
     fully_connected: bool = False
     appears: str = "main body"
 
+    @property
+    def of_paper(self) -> bool:
+        """Whether the paper has it: not this project, and not a user."""
+        return self.appears.startswith(("main body", "Appendix"))
+
 
 def _cifar10(name, network, appears, **changes):
     row = {
@@ -97,7 +102,7 @@ SETTINGS = {
             learning_rate=0.1, drops=(20, 30), iterations_per_epoch=21, rewind_step=21,
             matching=9, appears="this project: the paper in miniature",
         ),
-        _lenet("lenet_digits", "lenet_8x8", "digits", 11, "this project: LeNet in miniature"),
+        _lenet("lenet_digits", "lenet_8x8", "digits", 11, "this project: LeNet on 64 pixels"),
         _cifar10("vgg2_16_cifar10", "vgg2_16", "Appendix B"),
         _cifar10("wrn_14_8_cifar10", "wrn_14_8", "Appendix B"),
         _cifar10("wrn_14_10_cifar10", "wrn_14_10", "Appendix B"),

@@ -104,7 +104,7 @@ def test_a_page_of_masks_draws_them_and_says_what_they_are(results, capsys, tmp_
     page = Page("lenet_digits", "quick", figure=5)
     page.coverage()
     fig = page.draw()
-    title = "Figure 5: LeNet-300-100 on digits (the miniature) at 93.1 % sparsity"
+    title = "Figure 5: LeNet-300-100 on digits at 93.1 % sparsity"
     assert fig.get_suptitle().strip() == title
     assert fig.texts[-1].get_text().startswith("5 replicates; ")
     said = capsys.readouterr().out

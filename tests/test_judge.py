@@ -285,7 +285,7 @@ def test_a_report_without_training_says_what_is_missing(results, halved, tmp_pat
 def test_a_report_shows_its_answers_and_nothing_else(results, halved):
     made = pages.report("halved", *SMALL, train=False)
     first, *answers = repr(made).splitlines()
-    assert first.startswith("halved on LeNet-300-100 on digits (the miniature), profile smoke, ")
+    assert first.startswith("halved on LeNet-300-100 on digits, profile smoke, ")
     assert answers == made.judgement.answers
 
 

@@ -204,14 +204,14 @@ def test_learning_rate_drops_on_cifar10():
 def test_learning_rate_warms_up_over_five_epochs_on_imagenet_and_tinyimagenet():
     imagenet = settings.schedule("resnet50_imagenet", "paper")  # 5 x 1251 = 6255
     rates = {
-        0: 0.4 / 6255, 3126: 0.2 * 3127 / 3127.5, 6254: 0.4, 6255: 0.4, 37_529: 0.4,
+        0: 0.0, 3126: 0.4 * 3126 / 6255, 6254: 0.4 * 6254 / 6255, 6255: 0.4, 37_529: 0.4,
         37_530: 0.04, 75_059: 0.04, 75_060: 4e-3, 100_079: 4e-3, 100_080: 4e-4, 112_589: 4e-4,
     }  # fmt: skip
     for step, rate in rates.items():
         assert imagenet.learning_rate_at(step) == pytest.approx(rate)
     for name in ("resnet18_tinyimagenet", "modified_resnet18_tinyimagenet"):
         tiny = settings.schedule(name, "paper")  # 5 x 391 = 1955
-        rates = {0: 0.2 / 1955, 977: 0.2 * 978 / 1955, 1954: 0.2, 39_099: 0.2, 39_100: 0.02}
+        rates = {0: 0.0, 391: 0.04, 1564: 0.16, 1955: 0.2, 39_099: 0.2, 39_100: 0.02}
         for step, rate in rates.items():
             assert tiny.learning_rate_at(step) == pytest.approx(rate)
 

@@ -47,9 +47,9 @@ def answers(
         label: the name of a method for people.
     """
     early = entries(results, setting, profile, EARLY_METHODS)
+    shuffled = _shuffled(results, setting, profile)
     return [
-        f"Do they choose weights or layers? {_chosen(found, early, label)}"
-        f"{_shuffled(results, setting, profile)}",
+        f"Do they choose weights or layers? {shuffled}{_chosen(found, early, label)}",
         f"Do they beat random pruning in the same proportions? {_beating(found, early, label)}",
         f"How near do they come to the mark? {_nearest(results, setting, profile, label)}",
     ]
@@ -100,8 +100,8 @@ def _shuffled(results, setting, profile):
     if not (below and above):
         return ""
     return (
-        f" Up to {100 * point:.1f} % sparsity shuffling changes the later methods by {below} points"
-        f" on average, beyond it by {above}."
+        f"Up to {100 * point:.1f} % sparsity shuffling changes the later methods by {below} points "
+        f"on average, beyond it by {above}. Over all sparsities: "
     )
 
 

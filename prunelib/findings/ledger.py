@@ -82,7 +82,8 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
     data, precision = ("", "") if fact else _origin(claim, results, names, profile)
     recipe = profile == "paper" or fact
     named = set(names) <= set(claim.settings)
-    spoken = named and recipe and not data
+    theirs = all(settings.get(name).of_paper for name in names)  # no claim of a user's makes it so
+    spoken = named and recipe and not data and theirs
     part = found.part
     ends = part.effect.interval(part.region.confidence) if part else (math.nan,) * 2
     shift = claim.printed if claim.printed is not None and claim.kind in ("value", "count") else 0.0

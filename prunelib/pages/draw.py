@@ -216,7 +216,7 @@ def _name_axes(axes, titles, both):
         column[0].set_title(title.replace(" after", "\nafter") if narrow else title)
     if both:
         for whole, top in zip(axes[::2], axes[1::2], strict=True):
-            whole[0].set_ylabel("Test accuracy (%),\nall of it")
+            whole[0].set_ylabel("Test accuracy (%),\nfull range")
             top[0].set_ylabel("Test accuracy (%),\nenlarged: the tinted part")
             for axis in whole:
                 axis.set_xlabel("")

@@ -126,9 +126,12 @@ def ratio(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure:
     """
     theirs = _published(setting, "effective_parameter_ratio")
     values = pd.concat([data["ratio"], theirs["value"]])
-    both = not values.between(0.97, 1.1).all()
+    both = not values.between(*_ZOOM).all()
     low, high = max(values.min() - 0.001, _ZOOM[0]), min(values.max() + 0.001, _ZOOM[1])
-    matching = 100 * (1 - settings.sparsity(settings.matching_level(setting)[0]))
+    level = settings.sparsity(settings.matching_level(setting)[0])
+    known = settings.get(setting).matching is not None
+    where = "Highest matching sparsity" if known else f"{100 * level:.1f} % sparsity"
+    matching = 100 * (1 - level)
     ticks, most = sorted(data["sparsity"].unique()), curves.RECONNECTED
     title = noted(title, "whiskers: one standard deviation")
     with panels(title, (WIDTH, 4.8), (1, 1 + both), width_ratios=[1, 2][not both :]) as (fig, axes):
@@ -144,7 +147,7 @@ def ratio(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure:
             start, _ = axis.get_xlim()
             bound = f"At most {most}, the paper's bound"
             axis.hlines(most, matching, start, "black", "--", linewidth=1, label=bound)
-            axis.axvline(matching, color=GREY, linewidth=1, label="Highest matching sparsity")
+            axis.axvline(matching, color=GREY, linewidth=1, label=where)
         axes[0, -1].set_ylim(low, high)
         axes[0, 0].set_ylabel("Effective weights: shuffled / unmodified")
         if both:
@@ -161,8 +164,8 @@ def weights(data: pd.DataFrame, title: str, asked: int) -> Figure:
 
     A column of panels a sparsity, a row before and one after training; bars are means over
     replicates of the Kolmogorov-Smirnov distance, their whiskers standard deviations. Lines show
-    what chance moves, which is random pruning's distance, and the most that a claim of immunity
-    allows, `curves.MOVED` above it.
+    what chance moves, which is random pruning's distance, and, before training, the most that a
+    claim of immunity allows, `curves.MOVED` above it.
     """
     whens, sparsities = data["when"].unique(), data["sparsity"].unique()
     shape, size = (len(whens), len(sparsities)), (WIDTH, 1.4 + 2.4 * len(whens))
@@ -174,7 +177,7 @@ def weights(data: pd.DataFrame, title: str, asked: int) -> Figure:
         for row, when in zip(axes, whens, strict=True):
             for axis, sparsity in zip(row, sparsities, strict=True):
                 own = data[(data["when"] == when) & (data["sparsity"] == sparsity)]
-                _bars(axis, own, methods, counts)
+                _bars(axis, own, methods, counts, limited=when == "before training")
             row[0].set_ylabel(f"KS distance\n{when}")
         for axis, sparsity in zip(axes[0], sparsities, strict=True):
             axis.set_title(f"{100 * sparsity:.1f} % sparsity")
@@ -189,11 +192,15 @@ def _counted(rows: pd.DataFrame, asked: int) -> str:
     return count(bars.unstack("method", fill_value=0).stack().to_frame("n"), asked)
 
 
-def _bars(axis: Axes, rows: pd.DataFrame, methods: list[str], counts: dict[str, str]) -> None:
-    """The distances of one sparsity, a pair of bars a method, and what chance and claim allow.
+def _bars(
+    axis: Axes, rows: pd.DataFrame, methods: list[str], counts: dict[str, str], limited: bool
+) -> None:
+    """The distances of one sparsity, a pair of bars a method, what chance moves, and what a claim
+    allows.
 
     Args:
         counts: how many replicates are behind shuffling, reinitialising and random pruning.
+        limited: whether there is a claim about these distances, as there is before training.
     """
     for shift, ablation in ((-0.2, "shuffle"), (0.2, "reinit")):
         look = VARIANTS[ablation]
@@ -203,10 +210,9 @@ def _bars(axis: Axes, rows: pd.DataFrame, methods: list[str], counts: dict[str, 
         label = f"{look.label} ({counts.get(ablation, 'not run')})"
         axis.bar(places, means, 0.4, yerr=stds, color=look.colour, label=label)
     chance, most = rows[rows["method"] == "random"]["ks"].mean(), curves.MOVED
-    lines = {
-        f"Chance: random pruning ({counts.get('random', 'not run')})": (chance, ":"),
-        f"Limit: chance + {most}": (chance + most, "--"),
-    }
+    lines = {f"Chance: random pruning ({counts.get('random', 'not run')})": (chance, ":")}
+    if limited:
+        lines[f"Limit: chance + {most}"] = (chance + most, "--")
     for label, (value, dash) in lines.items():
         axis.axhline(value, color="black", linewidth=1.2, linestyle=dash, label=label)
     names = [style.method(method).label.replace(" ", "\n") for method in methods]

@@ -98,7 +98,8 @@ def basis(found: Sequence[Evidence], profile: str = "") -> str:
     wanted = found[0].wanted
     count = len({run.replicate for run in wanted})
     parts = [f"profile {profile}"] if profile else []
-    parts.append(f"{count} replicate{'' if count == 1 else 's'}")
+    some = "up to " if count > 1 and any(each.missing for each in found) else ""
+    parts.append(f"{some}{count} replicate{'' if count == 1 else 's'}")
     tables = pd.concat([evidence.table for evidence in found])
     if on := variant(wanted[0].setting, tables).removeprefix(" on "):
         parts.append(", ".join(map(dataset, on.split(", "))))

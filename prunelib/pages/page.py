@@ -31,12 +31,14 @@ JUDGED = ("file", "method")  # what X_your_method has beside them
 @dataclass(frozen=True)
 class Form:
     """What a figure rests on and how it is made: records of some kinds; which Runs, and what
-    numbers, as functions of a `Page`; its drawing, as one of a Page, the numbers and a title."""
+    numbers, as functions of a `Page`; its drawing, as one of a Page, the numbers and a title; and,
+    where it reads masks, of which methods, if not of `grids.compared`."""
 
     kinds: tuple[Kind, ...]
     runs: Callable[["Page"], list[Run]]
     data: Callable[["Page"], pd.DataFrame]
     draw: Callable[["Page", pd.DataFrame, str], Figure]
+    of: tuple[str, ...] = ()
 
 
 def _of_masks(data, drawing, all_sparsities=False, after=False, of=()):
@@ -48,7 +50,7 @@ def _of_masks(data, drawing, all_sparsities=False, after=False, of=()):
     def draw(page, numbers, title):
         return drawing(numbers, title, page.asked, page.setting)
 
-    return Form((MASK,), runs, data, draw)
+    return Form((MASK,), runs, data, draw, of)
 
 
 _ACCURACY = Form(
@@ -174,10 +176,17 @@ class Page:
             if found.missing:
                 price = f"Not run, and left out above: {found.price}."
                 print(engine.plan(self.runs, store) if self.may_train else price)
+        if MASK in self.stores and (left := self._without_data()):
+            print(f"Not read: {', '.join(left)}, which need ImageNet; it is not at hand.")
         if self._at:
             print(f"{self._at.strip()}: {settings.matching_level(self.setting)[1]}")
         if len(data := self.form.data(self)):
             print(f"Digest of the numbers drawn: {draw.digest(data)}")
+
+    def _without_data(self):
+        """The methods of a figure of masks whose data are not at hand."""
+        there = methods(self.setting, self.form.of)
+        return [style.method(m).label for m in self.form.of or grids.compared() if m not in there]
 
     def train(self) -> None:
         """Train or make what is missing, if the parameters say so; print what that takes and what
@@ -257,21 +266,30 @@ class Page:
         chosen = table[table["quantity"] == quantity].drop(columns="quantity")
         return chosen.set_index("setting").reset_index()
 
-    def claims(self, *sections: str | int, everywhere: bool = False) -> pd.DataFrame | None:
+    def claims(
+        self, *sections: str | int, everywhere: bool = False, elsewhere: bool = False
+    ) -> pd.DataFrame | None:
         """The claims of sections of the paper with their verdicts, see `verdicts.table`; None where
         there are none, which is then printed.
 
         Args:
-            sections: as in claims.csv, "4" or "J"; a number is a figure, wherever it is spoken of.
+            sections: as in claims.csv, "4" or "J", or the id of a claim; a number is a figure,
+                wherever it is spoken of.
             everywhere: whether to list the other settings' verdicts too, not only this one's.
+            elsewhere: whether to list only theirs, of what was run.
         """
         found = self._entries(sections)
-        here = [e for e in found if everywhere or verdicts.here(e, self.setting, self.profile)]
-        if not here:
-            print(f"What is claimed there is not about {self.setting}.")
+        own = [e for e in found if verdicts.here(e, self.setting, self.profile)]
+        if elsewhere:
+            found = [e for e in found if e not in own and e.verdict != "not run"]
+        elif not everywhere:
+            found = own
+        if not found:
+            nothing = f"What is claimed there is not about {self.setting}."
+            print("Nothing of it was run elsewhere." if elsewhere else nothing)
             return None
-        table = verdicts.table(here)
-        return table if everywhere else table.drop(columns=["setting", "profile"])
+        table = verdicts.table(found)
+        return table if everywhere or elsewhere else table.drop(columns=["setting", "profile"])
 
     def answer(self, *sections: str | int) -> Markdown:
         """What was found here, computed from the ledger's verdicts on sections of the paper: for
@@ -281,7 +299,9 @@ class Page:
     def _entries(self, sections):
         figures = {str(number) for number in sections if isinstance(number, int)}
         chosen = [
-            c for c in claims.every() if c.section in sections or c.figure.split(",")[0] in figures
+            c
+            for c in claims.every()
+            if {c.section, c.id} & set(sections) or c.figure.split(",")[0] in figures
         ]
         return ledger.entries(self.results, chosen, [(self.setting, self.profile)])
 
