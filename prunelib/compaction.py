@@ -36,10 +36,8 @@ from torch import Tensor, fx, nn
 from prunelib import channels
 from prunelib.channels import Channels, Mask, is_layer, operation
 from prunelib.errors import BadValueError
-from prunelib.settings import Schedule
 
 Tensors = dict[str, Tensor]
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 SPARE = 0.25  # of a tensor's channels may be dead and stay, where leaving them out costs a copy
 WIDTH = 8  # numbers of channels are multiples of it, as vectors are
 
@@ -53,61 +51,13 @@ class Compact:
         mask: of its prunable weights, dict from name to bool tensor.
         places: by the name of each of its tensors, the name of the large network's tensor that it
             is a part of, and which rows, and columns, of it.
-        whole: the mask of the large network.
+        channels: what was found of those of the large network.
     """
 
     network: nn.Module
     mask: Mask
     places: dict[str, tuple[str, tuple[Tensor, ...]]]
-    whole: Mask
     channels: Channels
-
-    @torch.no_grad()
-    def restore(self, start: Tensors, state: Tensors, schedule: Schedule, steps: int) -> Tensors:
-        """The large network's state after training, from the small one's.
-
-        Args:
-            start: the large network's state before training, pruned weights at 0 or not.
-            state: the small network's after `steps` iterations of `schedule`.
-
-        Returns:
-            dict from name to tensor, like `start`. Statistics of batch norms that nothing
-            depends on are those of `start`.
-        """
-        factors = decay(schedule, steps)
-        whole = {
-            n: t.clone() if n.endswith(STATISTICS) else t * factors[-1] for n, t in start.items()
-        }
-        for name, m in self.whole.items():
-            whole[name] *= m
-        for node in self.channels.graph.graph.nodes:
-            if node.op == "call_module" and isinstance(operation(node), nn.BatchNorm2d):
-                self._restore_statistics(node, whole, start, factors)
-        for name, (large, at) in self.places.items():
-            whole[large][torch.meshgrid(*at, indexing="ij")] = state[name].to(whole[large])
-        return whole
-
-    def _restore_statistics(self, node, whole, start, factors):
-        """Of channels that are constant: they follow a bias that decays, and no variance."""
-        layer, norm, steps = node.args[0].target, node.target, len(factors) - 1
-        stay = 1 - operation(node).momentum
-        dead = ~self.channels.constants[node].isnan()
-        mean, bias = start[f"{norm}.running_mean"].double(), start.get(f"{layer}.bias", 0)
-        for factor in factors[:-1]:
-            mean = stay * mean + (1 - stay) * factor * bias
-        whole[f"{norm}.running_mean"][dead] = mean.to(whole[f"{norm}.running_mean"])[dead]
-        whole[f"{norm}.running_var"][dead] *= stay**steps
-        whole[f"{norm}.num_batches_tracked"] += steps
-
-
-def decay(schedule: Schedule, steps: int) -> list[float]:
-    """What is left of a parameter without a gradient after 0, 1, … `steps` iterations, by SGD with
-    the schedule's momentum and weight decay, as a share of what it was."""
-    factors, velocity = [1.0], 0.0
-    for step in range(steps):
-        velocity = schedule.momentum * velocity + schedule.weight_decay * factors[-1]
-        factors.append(factors[-1] - schedule.learning_rate_at(step) * velocity)
-    return factors
 
 
 def compact(model: nn.Module, mask: Mask) -> Compact:
@@ -130,7 +80,7 @@ def compact(model: nn.Module, mask: Mask) -> Compact:
     tensors = network.state_dict()
     places = {name: at for name, at in builder.places.items() if name in tensors}
     masks = {name: m for name, m in builder.masks.items() if name in tensors}
-    return Compact(network, masks, places, mask, builder.found)
+    return Compact(network, masks, places, builder.found)
 
 
 class _Builder:
@@ -201,7 +151,9 @@ class _Builder:
         for user in filter(channels.is_sum, node.users):  # dead ones that stay are 0 with all betas
             needed |= self.wanted[self.large[user.name]] & (beta != 0).cpu()
         extra = (_positions(needed & ~rows),)
-        self._replace(name, new, dict.fromkeys(("weight", "bias", *STATISTICS[:2]), at))
+        self._replace(
+            name, new, dict.fromkeys(("weight", "bias", "running_mean", "running_var"), at)
+        )
         if len(extra[0]):
             new.extra = nn.Parameter(_part(beta, extra))
             self.places[f"{name}.extra"] = f"{name}.bias", extra

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Schedule:
     """Iterations and learning rates of one training (Appendix A.3), scaled by a profile.
 
-    All fields but the rates are in iterations; `drops` may be fractional after scaling.
+    `drops`, `warmup` and `rewind_step` are in iterations too, the first two perhaps fractional ones
+    after scaling; `test_examples` is how many are looked at, all if None.
     """
 
     iterations: int

@@ -8,7 +8,7 @@ import hashlib
 import torch
 
 
-def seed(replicate: int, purpose: str, index: int = 0) -> int:
+def seed(replicate: int, purpose: str, index: int | str = 0) -> int:
     """A 63-bit seed that depends on (replicate, purpose, index) and nothing else.
 
     Args:
@@ -20,6 +20,6 @@ def seed(replicate: int, purpose: str, index: int = 0) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
-def generator(replicate: int, purpose: str, index: int = 0) -> torch.Generator:
+def generator(replicate: int, purpose: str, index: int | str = 0) -> torch.Generator:
     """A CPU generator seeded with `seed(replicate, purpose, index)`."""
     return torch.Generator().manual_seed(seed(replicate, purpose, index))

@@ -68,8 +68,44 @@ def unfollowed(small):
     return names
 
 
-def assert_restored(small, start, large, schedule, count):
-    found = small.restore(start, small.network.state_dict(), schedule, count)
+def decay(schedule, count):
+    """What is left of a parameter without a gradient after 0, 1, … steps, by SGD with momentum and
+    weight decay, as a share of what it was."""
+    factors, velocity = [1.0], 0.0
+    for step in range(count):
+        velocity = schedule.momentum * velocity + schedule.weight_decay * factors[-1]
+        factors.append(factors[-1] - schedule.learning_rate_at(step) * velocity)
+    return factors
+
+
+@torch.no_grad()
+def restored(small, mask, start, schedule, count):
+    """The large network's state after training, from the small one's and the large one's start."""
+    factors = decay(schedule, count)
+    kinds = ("running_mean", "running_var", "num_batches_tracked")
+    whole = {n: t.clone() if n.endswith(kinds) else t * factors[-1] for n, t in start.items()}
+    for name, m in mask.items():
+        whole[name] *= m
+    for node in small.channels.graph.graph.nodes:
+        if node.op == "call_module" and isinstance(channels.operation(node), nn.BatchNorm2d):
+            # of channels that are constant: they follow a bias that decays, and no variance
+            layer, norm = node.args[0].target, node.target
+            stay = 1 - channels.operation(node).momentum
+            dead = ~small.channels.constants[node].isnan()
+            mean, bias = start[f"{norm}.running_mean"].double(), start.get(f"{layer}.bias", 0)
+            for factor in factors[:-1]:
+                mean = stay * mean + (1 - stay) * factor * bias
+            whole[f"{norm}.running_mean"][dead] = mean.to(whole[f"{norm}.running_mean"])[dead]
+            whole[f"{norm}.running_var"][dead] *= stay**count
+            whole[f"{norm}.num_batches_tracked"] += count
+    state = small.network.state_dict()
+    for name, (large, at) in small.places.items():
+        whole[large][torch.meshgrid(*at, indexing="ij")] = state[name].to(whole[large])
+    return whole
+
+
+def assert_restored(small, mask, start, large, schedule, count):
+    found = restored(small, mask, start, schedule, count)
     lost = unfollowed(small)
     assert set(found) == set(large)
     for name, tensor in large.items():
@@ -98,7 +134,7 @@ def test_an_epoch_of_the_small_network_is_one_of_the_large(setting, method):
     assert found.test_accuracy == expected.test_accuracy
     assert found.train_loss == pytest.approx(expected.train_loss, abs=EXACT)
     assert found.test_loss == pytest.approx(expected.test_loss, abs=EXACT)
-    assert_restored(small, start, large.state_dict(), schedule, schedule.iterations)
+    assert_restored(small, mask, start, large.state_dict(), schedule, schedule.iterations)
 
 
 @pytest.mark.parametrize("network", networks.NETWORKS)
@@ -125,7 +161,7 @@ def test_every_family_trains_the_same(network, begins):
     size = (*model.input_shape[:1], *(min(side, n) for n in model.input_shape[1:]))
     one, other = steps(small.network, small.mask, size, 2), steps(model, mask, size, 2)
     assert one == pytest.approx(other, abs=EXACT)
-    assert_restored(small, start, model.state_dict(), STEPS, 2)
+    assert_restored(small, mask, start, model.state_dict(), STEPS, 2)
     inputs = torch.randn(2, *size, dtype=torch.float64)
     assert torch.allclose(small.network.eval()(inputs), model.eval()(inputs), atol=EXACT)
 
@@ -233,7 +269,7 @@ def test_decay_is_what_sgd_does_to_a_weight_without_gradient():
         w.grad = torch.zeros_like(w)
         optimiser.step()
         expected.append(w.item())
-    found = [3 * factor for factor in compaction.decay(schedule, 9)]
+    found = [3 * factor for factor in decay(schedule, 9)]
     assert found == pytest.approx(expected, rel=1e-12)
 
 
@@ -241,7 +277,7 @@ def test_decay_is_what_sgd_does_to_a_weight_without_gradient():
 def test_decay_never_turns_a_sign(setting):
     """Else a bias below 0 would rise above it and open its ReLU."""
     schedule = settings.schedule(setting, "paper")
-    assert min(compaction.decay(schedule, schedule.iterations)) > 0
+    assert min(decay(schedule, schedule.iterations)) > 0
 
 
 def test_synflow_leaves_resnet20_fewer_multiplications():

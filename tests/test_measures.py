@@ -218,7 +218,7 @@ def test_results_of_a_folder(tmp_path):
     steps = results.samples("accuracy", *about, steps=True).values
     assert steps["snip@k"].loc[0].to_dict() == pytest.approx({0: 90, 420: 95})
     assert steps["magnitude@end/21"].loc[0].eq(97).all()
-    points = [(matching, 0), (settings.sparsity(3), 0)]
+    points = ((matching, 0), (settings.sparsity(3), 0))
     missing = results.missing(TRAINED, *about, Curve("snip"), points, 2)
     assert [(run.sparsity, run.replicate) for run in missing] == [
         (settings.sparsity(3), 0),

@@ -161,11 +161,11 @@ def missing(claim: Claim, results: Results, setting: str, profile: str) -> list[
         lines += [replace(c, ablation=claim.measure.removeprefix("effect of ")) for c in lines]
     if kind in (START, END):
         lines += [replace(c, ablation="none") for c in lines]
-    points = [(sparsity, 0) for sparsity in where]
+    points = tuple((sparsity, 0) for sparsity in where)
     if claim.along_steps:
         last = settings.schedule(setting, profile).iterations
         level = settings.sparsity(settings.matching_level(setting)[0])
-        points = [(level, "end" if step == last else step) for step in where]
+        points = tuple((level, "end" if step == last else step) for step in where)
     inits = dict.fromkeys(curve.init for curve in lines)
     if claim.measure == "accuracy" and len(inits) > 1:
         lines += [replace(DENSE, init=init) for init in inits]

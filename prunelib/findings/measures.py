@@ -7,7 +7,7 @@ unit. `Results` gives the samples of a measure for a setting and profile, each c
 import functools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,14 +135,13 @@ class Results:
 
     def __init__(self, root: Path | str | None = None):
         self.stores = {kind: Store(root, kind) for kind in (TRAINED, MASK, START, END)}
-        self._records, self._tables, self._samples, self._missing = {}, {}, {}, {}
-        self._held, self._origins = {}, {}
+        # Everything is read and computed once; the caches go with the object.
+        for name in ("held", "records", "table", "missing", "origins", "samples"):
+            setattr(self, name, functools.cache(getattr(self, name)))
 
     def held(self, kind: Kind) -> frozenset[tuple[str, str]]:
         """Setting and profile of all files of a kind, as they were when first asked for."""
-        if kind.name not in self._held:
-            self._held[kind.name] = frozenset(self.stores[kind].pairs())
-        return self._held[kind.name]
+        return frozenset(self.stores[kind].pairs())
 
     def pairs(self) -> list[tuple[str, str]]:
         """Setting and profile of everything in the stores, above profile "smoke"."""
@@ -155,20 +154,14 @@ class Results:
 
     def records(self, kind: Kind, setting: str, profile: str) -> dict[Run, Record]:
         """The records of a kind, by their Runs; those of masks have the profile "paper" always."""
-        setting = settings.recorded(setting)
-        key = (kind.name, setting, "paper" if kind == MASK else profile)
-        if key not in self._records:
-            self._records[key] = self.stores[kind].records(*key[1:])
-        return self._records[key]
+        if kind == MASK and profile != "paper":
+            return self.records(kind, setting, "paper")
+        return self.stores[kind].records(setting, profile)
 
     def table(self, kind: Kind, setting: str, profile: str) -> pd.DataFrame:
         """The same as a data frame, one row a record."""
-        setting = settings.recorded(setting)
-        key = (kind.name, setting, profile)
-        if key not in self._tables:
-            rows = [record.row() for record in self.records(kind, setting, profile).values()]
-            self._tables[key] = pd.DataFrame(rows, columns=list(kind.columns))
-        return self._tables[key]
+        rows = [record.row() for record in self.records(kind, setting, profile).values()]
+        return pd.DataFrame(rows, columns=list(kind.columns))
 
     def missing(
         self,
@@ -176,7 +169,7 @@ class Results:
         setting: str,
         profile: str,
         curve: Curve,
-        points: Sequence[tuple[float, int | str]],
+        points: tuple[tuple[float, int | str], ...],
         replicates: int,
     ) -> list[Run]:
         """The Runs of a curve of which there is no record.
@@ -186,30 +179,24 @@ class Results:
             replicates: how many there should be.
         """
         setting, profile = settings.recorded(setting), "paper" if kind == MASK else profile
-        points = ((0.0, 0),) if curve.method == "dense" else tuple(points)
-        key = (kind.name, setting, profile, curve, points, replicates)
-        if key not in self._missing:
-            held = self.records(kind, setting, profile)
-            wanted = [
-                curve.run(setting, profile, sparsity, replicate, step)
-                for sparsity, step in points
-                for replicate in range(replicates)
-            ]
-            self._missing[key] = [run for run in dict.fromkeys(wanted) if run not in held]
-        return self._missing[key]
+        points = ((0.0, 0),) if curve.method == "dense" else points
+        held = self.records(kind, setting, profile)
+        wanted = [
+            curve.run(setting, profile, sparsity, replicate, step)
+            for sparsity, step in points
+            for replicate in range(replicates)
+        ]
+        return [run for run in dict.fromkeys(wanted) if run not in held]
 
     def origins(
         self, kind: Kind, setting: str, profile: str, methods: frozenset[str]
     ) -> tuple[str, tuple[str, ...]]:
         """Of the records of some methods: other data than the setting's, "" if there are none, and
         the precisions that networks were trained in."""
-        key = (kind.name, setting, profile, methods)
-        if key not in self._origins:
-            table = self.table(kind, setting, profile)
-            rows = table[table["method"].isin(methods)]
-            precisions = sorted(set(rows["precision"])) if kind == TRAINED else ()
-            self._origins[key] = (variant(setting, rows).removeprefix(" on "), tuple(precisions))
-        return self._origins[key]
+        table = self.table(kind, setting, profile)
+        rows = table[table["method"].isin(methods)]
+        precisions = sorted(set(rows["precision"])) if kind == TRAINED else ()
+        return variant(setting, rows).removeprefix(" on "), tuple(precisions)
 
     def samples(self, name: str, setting: str, profile: str, steps: bool = False) -> Samples:
         """The values of a measure.
@@ -219,22 +206,18 @@ class Results:
             steps: whether the points are the steps of Figures 6 and 10, at the highest matching
                 sparsity, in place of sparsities.
         """
-        setting = settings.recorded(setting)
-        key = (name, setting, profile, steps)
-        if key not in self._samples:
-            found = measure(name)
-            table = self.table(found.kind, setting, profile)
-            if steps:
-                plain = self.samples(name, setting, profile)
-                values = _along_steps(plain.values, setting, profile)
-            else:
-                masks = self.table(MASK, setting, profile)
-                own = found.values(table, setting, masks) if len(table) else None
-                values = {} if own is None else by_curve(table, own)
-            accuracy = name == "accuracy"
-            guess = 200 / quantities.classes(setting) if accuracy else -math.inf
-            self._samples[key] = Samples(values, guess, pooled=accuracy)
-        return self._samples[key]
+        setting, found = settings.recorded(setting), measure(name)
+        table = self.table(found.kind, setting, profile)
+        if steps:
+            plain = self.samples(name, setting, profile)
+            values = _along_steps(plain.values, setting, profile)
+        else:
+            masks = self.table(MASK, setting, profile)
+            own = found.values(table, setting, masks) if len(table) else None
+            values = {} if own is None else by_curve(table, own)
+        accuracy = name == "accuracy"
+        guess = 200 / quantities.classes(setting) if accuracy else -math.inf
+        return Samples(values, guess, pooled=accuracy)
 
 
 def _along_steps(values, setting, profile):

@@ -150,21 +150,19 @@ class Region:
         return 0.9 if self.word in ("same", "between") else 0.95
 
 
-def verdict(effect: Effect, region: Region, parts: int = 1) -> str:
-    """What an effect says of a claim: the one rule.
+def verdict(effect: Effect, region: Region) -> str:
+    """What one effect says of a claim; `decisions.decide` says the same of one part.
 
     Args:
         effect: with an interval, which is taken at the region's own confidence.
         region: what the claim allows.
-        parts: of how many effects this is the one looked at; the interval is widened accordingly
-            (Bonferroni).
 
     Returns:
         "supported" where the whole interval lies inside the region, "not supported" where all of
         it lies outside, "undecided" where it does neither, "not run" where there are too few
         results for an interval. Ends and bounds are compared to six decimals.
     """
-    ends = (*effect.interval(1 - (1 - region.confidence) / parts), *region.ends)
+    ends = (*effect.interval(region.confidence), *region.ends)
     low, high, bottom, top = (round(end, DIGITS) for end in ends)
     if math.isnan(low):
         return "not run"

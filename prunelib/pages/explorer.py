@@ -158,10 +158,10 @@ def _scale(kind: str) -> dict[str, Any]:
     return {"domain": [look.label for look in looks], "range": ranges[kind]}
 
 
-def _looks(legend=None):
+def _looks():
     kinds = ("color", "strokeDash", "shape")
     return {
-        kind: {"field": "method", "title": None, "legend": legend, "scale": _scale(kind)}
+        kind: {"field": "method", "title": None, "legend": None, "scale": _scale(kind)}
         for kind in kinds
     }
 

@@ -1,8 +1,8 @@
 """Exact numbers that need no training: the measure "fact NAME" of the ledger.
 
-`FACTS` maps a name to a function of a setting's name, which raises BadValueError where the number
-makes no sense for its network. Here are those about data, schedules and the procedure
-of pruning; `architectures`, `identities`, `flow` and `agreement` have the others.
+`FACTS` maps a name to a function of a setting's name, one of those that claims.csv has it for. Here
+are those about data, schedules and the procedure of pruning; `architectures`, `identities`, `flow`
+and `agreement` have the others.
 """
 
 import bisect
