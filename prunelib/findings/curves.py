@@ -5,12 +5,12 @@ and our values beside the printed ones), last how far unpruned weights move. Eac
 a tidy data frame that a page draws or prints.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pandas as pd
 
 from prunelib import settings
-from prunelib.findings import statistics
+from prunelib.findings import quantities, statistics
 from prunelib.findings.quantities import layers as layers_of
 from prunelib.findings.statistics import Region, spelled
 from prunelib.grids import FIGURES, LATER, compared, figure_runs
@@ -83,7 +83,7 @@ def collapse_data(table: pd.DataFrame, sparsity: float) -> pd.DataFrame:
     """
     rows = []
     for (method, ablation), group in _lines(_early(table[table["sparsity"] == sparsity])):
-        counts = _cells(group["collapse"])
+        counts = quantities.cells(group["collapse"])
         shares = 100 * counts.div(counts[0], axis=0)
         thresholds = [100 * k / (len(shares.columns) - 1) for k in shares.columns]
         for threshold, (_, values) in zip(thresholds, shares.items(), strict=True):
@@ -120,12 +120,11 @@ def layer_sparsities(
     Returns:
         data frame: a row a replicate, a column a layer, from input to output.
     """
-    layers = layers_of(setting)
     name = method.removesuffix(" after training")
     chosen = table[(table["method"] == name) & (table["sparsity"] == sparsity)]
     chosen = chosen[(chosen["prune_at"] == "end") == (name != method)]
-    kept = _cells(chosen[chosen["ablation"] == "none"]["layers"], list(layers))
-    return 1 - kept / [weights for weights, _ in layers.values()]
+    chosen = chosen[chosen["ablation"] == "none"]
+    return (quantities.pruned(chosen, setting) / 100).set_axis(list(layers_of(setting)), axis=1)
 
 
 def ratio_data(table: pd.DataFrame) -> pd.DataFrame:
@@ -162,7 +161,7 @@ def weight_data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     for when, table in tables.items():
         first = table.copy()
         for name in ("std", "wasserstein", "ks"):
-            first[name] = _cells(first[name])[0]
+            first[name] = quantities.cells(first[name])[0]
         for (sparsity, method, prune_at, replicate), group in first.groupby(keys, sort=False):
             stds = group.set_index("ablation")["std"]
             if "none" not in stds:
@@ -190,13 +189,8 @@ def layer_weights(
     found = {}
     for (method, prune_at), group in rows.groupby(["method", "prune_at"], sort=False):
         name = f"{method} after training" if prune_at == "end" else method
-        found[name] = _cells(group[quantity]).mean()
+        found[name] = quantities.cells(group[quantity]).mean()
     return pd.DataFrame(found).set_axis(["all layers", *layers_of(setting)])
-
-
-def _cells(column: pd.Series, names: Sequence | None = None) -> pd.DataFrame:
-    """The tuples in the cells of a column, a column an entry, named or numbered."""
-    return pd.DataFrame(list(column), index=column.index, columns=names, dtype=float)
 
 
 def _early(table: pd.DataFrame) -> pd.DataFrame:
@@ -235,7 +229,7 @@ def against_published(table: pd.DataFrame, setting: str) -> pd.DataFrame:
     )
     rows = []
     for row in printed.itertuples():
-        values = _measured(table[table["sparsity"].round(3) == row.sparsity], row)
+        values = _measured(table[table["sparsity"].round(3) == row.sparsity], setting, row)
         bound = str(row.value).startswith("<")
         number = float(str(row.value).removeprefix("<"))
         effect = statistics.from_printed(values, number, chosen.replicates)
@@ -271,11 +265,10 @@ def replicates_of_ratio(table: pd.DataFrame, method: str, sparsity: float) -> pd
     return found.assign(ratio=found["shuffle"] / found["none"].where(found["none"] > 0))
 
 
-def _measured(table: pd.DataFrame, printed) -> pd.Series:
+def _measured(table: pd.DataFrame, setting: str, printed) -> pd.Series:
     """One value a replicate of a printed quantity; "synflow+shuffle" is the shuffled mask."""
     name, _, ablation = printed.method.partition("+")
     if printed.quantity == "effective_parameter_ratio":
         return replicates_of_ratio(table, name, table["sparsity"].max())["ratio"].dropna()
     rows = _early(table[(table["method"] == name) & (table["ablation"] == (ablation or "none"))])
-    counts = _cells(rows["collapse"])
-    return 100 * counts.iloc[:, -1] / counts.iloc[:, 0] if len(rows) else pd.Series(dtype=float)
+    return quantities.neurons(rows, setting) if len(rows) else pd.Series(dtype=float)

@@ -70,7 +70,8 @@ def cells(column: pd.Series) -> pd.DataFrame:
 def pruned(table: pd.DataFrame, setting: str) -> pd.DataFrame:
     """The sparsity of each layer in percent: a row a record, a column a layer."""
     weights = [count for count, _ in layers(setting).values()]
-    return 100 * (1 - cells(table["layers"]) / weights)
+    kept = cells(table["layers"]).reindex(columns=range(len(weights)))  # also of no record
+    return 100 * (1 - kept / weights)
 
 
 def sparsity_of(table: pd.DataFrame, setting: str, name: str, how: str = "all") -> pd.Series:
