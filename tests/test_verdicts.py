@@ -11,8 +11,8 @@ from prunelib.pages import verdicts
 ENTRY = Entry(
     id="5.03", section="5", place="Shuffling", claim="SNIP loses nothing", kind="equivalence",
     measure="accuracy", rests_on="trained networks", setting="lenet_mnist", profile="paper",
-    data="", precision="fp32", named=True, spoken=True, replicates=3, effect=-0.25, low=-0.5, high=0.125,
-    ends="-1.0 at 98.2 % … 0.5 at 20.0 %", allowed="not lower (0.3)", reason="a reason",
+    data="", precision="fp32", named=True, spoken=True, replicates=3, effect=-0.25, low=-0.5,
+    high=0.125, ends="-1.0 at 98.2 % … 0.5 at 20.0 %", allowed="not lower (0.3)", reason="one",
     part="snip+shuffle against snip", verdict="undecided", half="not supported", twice="supported",
     p=0.2, missing=0, pflop=0.0, figure="4",
 )  # fmt: skip
