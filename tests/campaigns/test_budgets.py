@@ -6,7 +6,7 @@ import pytest
 
 from campaigns.common import run, train
 from prunelib import scores
-from prunelib.engine import executors
+from prunelib.engine import campaign, executors
 from prunelib.grids import figure_runs
 
 
@@ -19,6 +19,20 @@ def test_a_call_with_a_budget_ends_in_time_and_the_next_one_goes_on(store):
     assert len(store.missing(wanted)) == len(wanted) - first
     assert train(wanted, store, workers=2) == len(wanted) - first
     assert not store.missing(wanted)
+
+
+def test_a_budget_is_in_minutes(store, monkeypatch):
+    class SeenError(Exception):
+        pass
+
+    def seen(runs, store, device, precision, deadline, compact):
+        raise SeenError(deadline)
+
+    monkeypatch.setattr(campaign, "make_job", seen)
+    began = time.time()
+    with pytest.raises(SeenError) as caught:
+        train([run()], store, minutes=3)
+    assert began + 180 <= caught.value.args[0] <= time.time() + 180
 
 
 def test_what_cannot_be_paused_is_ended(store, registry, monkeypatch):

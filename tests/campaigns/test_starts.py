@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load
 
 from campaigns.common import LAYERS, dense, run, same, states, train
-from prunelib import datasets, networks
+from prunelib import datasets, masks, networks, scores
 from prunelib.engine.starts import Starts
 from prunelib.errors import PrunelibError
 from prunelib.results.store import Store
@@ -113,6 +113,29 @@ def test_scores_of_data_come_from_the_scoring_batch_of_the_replicate():
         expected = largest(dict(zip(LAYERS, products, strict=True)))
         for name in LAYERS:
             assert (mask[name] == expected[name]).float().mean() > 0.999  # rounding aside
+
+
+@pytest.mark.parametrize(
+    ("method", "ablation"),
+    [
+        ("random", "none"),
+        ("random", "invert"),
+        ("grasp", "invert"),
+        ("synflow", "invert"),
+        ("iterative_snip", "none"),
+        ("ntk_sap", "invert"),
+        ("erk", "none"),
+    ],
+)
+def test_masks_are_those_of_the_replicate_however_they_are_made(method, ablation):
+    """Ranked once for all sparsities, iterated, or given whole: by the plain call of the library,
+    with the replicate's network, batch and draws."""
+    _, mask = Starts({}).start(run(method, ablation=ablation, replicate=2))
+    model, batch = networks.build("lenet_8x8", 2), scores.data(method, "lenet_digits", 2)
+    inverted = ablation == "invert"
+    assert same(mask, masks.prune(model, method, 0.5, batch, invert=inverted, seed=2))
+    if method in ("random", "erk", "ntk_sap"):  # which draw
+        assert not same(mask, masks.prune(model, method, 0.5, batch, invert=inverted, seed=0))
 
 
 def test_a_state_that_is_not_there_is_named():
