@@ -100,3 +100,34 @@ def test_verdicts_that_stand_among_many():
         shares.append(stands[:20].sum() / max(1, stands.sum()))
     assert np.mean(shares) < 0.05
     assert decisions.false_discoveries([math.nan]) == [False]
+
+
+@pytest.mark.parametrize(
+    ("true", "count", "said"),
+    [
+        (1, 2, "not supported"),
+        (2, 3, "supported"),
+        (2, 4, "not supported"),
+        (3, 4, "supported"),
+        (2, 5, "not supported"),
+        (3, 5, "supported"),
+    ],
+)
+def test_most_are_more_than_half(true, count, said):
+    parts = (TRUE,) * true + (FALSE,) * (count - true)
+    assert decide(Parts("most", parts)).verdict == said
+
+
+def test_false_discoveries_by_hand():
+    """Benjamini and Hochberg: the k-th smallest of m p values against k/m of the level. Of the
+    first list four lie below 0.01, 0.02, 0.03 and 0.04; of the second, which has one below 0.05,
+    none is below its own share."""
+    found = decisions.false_discoveries([0.2, 0.036, 0.009, math.nan, 0.027, 0.018])
+    assert found == [False, True, True, False, True, True]
+    assert decisions.false_discoveries([0.03, 0.2, 0.3]) == [False, False, False]
+
+
+def test_the_fewest_replicates_of_any_part():
+    nested = Parts("some", (Part("", Effect(1, 1, 2, 4), SAME), Part("", Effect(1, 1, 2, 3), SAME)))
+    assert decisions.replicates(Parts("all", (Part("", Effect(1, 1, 2, 5), SAME), nested))) == 3
+    assert decisions.replicates(Parts("all", ())) == 0

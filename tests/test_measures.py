@@ -226,3 +226,72 @@ def test_results_of_a_folder(tmp_path):
     ]
     dense = results.missing(TRAINED, *about, Curve("dense"), points, 2)
     assert [run.replicate for run in dense] == [1]
+
+
+@pytest.mark.parametrize(("lowest", "left_out"), [(0.19, True), (0.21, False)])
+def test_guessing_is_up_to_twice_the_chance_of_the_classes(tmp_path, lowest, left_out):
+    """Of ten classes: 20 %."""
+    about, levels = ("resnet8_digits", "paper"), (settings.sparsity(3), settings.sparsity(4))
+    made = {("snip", 0): 0.9, ("snip", 1): 0.91, ("grasp", 0): 0.9, ("grasp", 1): 0.92}
+    Store(tmp_path).add(
+        trained(
+            Curve(method).run(*about, level, r),
+            lowest if (method, r, level) == ("grasp", 1, levels[1]) else value,
+        )
+        for (method, r), value in made.items()
+        for level in levels
+    )
+    found = Results(tmp_path).samples("accuracy", *about).difference("snip", "grasp", levels)
+    assert found.left_out == (levels[1:] if left_out else ())
+
+
+def test_accuracies_share_their_spread_and_masks_do_not(tmp_path):
+    """Three replicates of three curves, whose variances are 1, 4 and 10 of the same unit: pooled
+    they are 5 with six degrees of freedom, and alone 1 and 4 with those of Satterthwaite."""
+    about, level = ("lenet_digits", "paper"), settings.sparsity(3)
+    widths = {"snip": 1.0, "grasp": 2.0, "random": 10**0.5}
+    for kind in (TRAINED, MASK):
+        records = []
+        for method, width in widths.items():
+            for r, sign in enumerate((-1, 0, 1)):
+                run = Curve(method).run(*about, level, r)
+                collapse = (400_000,) + 19 * (0,) + (round(100_000 + 4000 * sign * width),)
+                if kind == MASK:
+                    records.append(mask(run, collapse=collapse))
+                else:
+                    records.append(trained(run, round(0.9 + 0.001 * sign * width, 6)))
+        Store(tmp_path, kind).add(records)
+    results = Results(tmp_path)
+    pooled = results.samples("accuracy", *about).difference("snip", "grasp", [level]).effect
+    assert pooled.error == pytest.approx(0.1 * (5 * 2 / 3) ** 0.5, rel=1e-3)
+    assert pooled.freedom == pytest.approx(6)
+    own = results.samples("neurons", *about).difference("snip", "grasp", [level]).effect
+    assert own.error == pytest.approx(((1 + 4) / 3) ** 0.5, rel=1e-3)
+    assert own.freedom == pytest.approx(5**2 / (1 / 2 + 16 / 2), rel=1e-3)
+
+
+def test_runs_that_only_show_that_everything_runs_are_no_results(tmp_path):
+    for profile in ("smoke", "quick"):
+        Store(tmp_path).add([trained(Curve("snip").run("lenet_digits", profile, 0.5, 0))])
+    assert Results(tmp_path).pairs() == [("lenet_digits", "quick")]
+
+
+def test_disconnected_weights_and_diverged_networks_by_hand():
+    """A hundredth of the 266,200 weights of LeNet; a loss that is no number."""
+    rows = [("snip", "none", 0, {"kept_weights": 30_000, "effective_weights": 27_338})]
+    assert one("disconnected", LENET, rows) == pytest.approx(1)
+    run = Curve("snip").run(LENET, "paper", 0.5, 0)
+    table = pd.DataFrame([trained(run, train_loss=x).row() for x in (0.5, math.nan, math.inf)])
+    found = measures.measure("diverged").values(table, LENET, table)
+    assert found.tolist() == [0, 100, 100]
+
+
+def test_early_and_late_layers_of_resnet20_by_hand():
+    """Twenty main layers, of which a third is seven: the first convolution and three blocks, and
+    the output with three blocks."""
+    names = list(quantities.layers(RESNET))
+    early, late = ([names[i] for i in quantities.group(RESNET, n)] for n in ("early", "late"))
+    assert early[0].startswith("conv")
+    assert [name.split(".")[1] for name in early[1:]] == ["0", "0", "1", "1", "2", "2"]
+    assert [name.split(".")[1] for name in late[:-1]] == ["6", "6", "7", "7", "8", "8"]
+    assert late[-1].startswith("fc")

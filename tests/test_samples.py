@@ -281,3 +281,28 @@ def test_a_method_of_ones_own_is_compared_by_its_plain_name(registry):
     assert found.contrast("mine", None, {0.2: 1.0}).effect.mean == pytest.approx(0.91)
     assert found.count("mine", 0.2) == 2
     assert found.count("yours", 0.2) == found.count("not a curve", 0.2) == 0
+
+
+@pytest.mark.parametrize(("share", "belongs"), [(0.531, True), (0.541, False)])
+def test_the_largest_of_ten_spreads_by_cochrans_table(share, belongs):
+    """ISO 5725-2 prints 0.536 as the critical share, at 1 %, of the largest variance in the sum of
+    ten of three results each (and 0.445 at 5 %). Three values m - d, m, m + d have the variance
+    d^2."""
+    curves = [SNIP, GRASP, *OTHERS][:10]
+    variances = dict.fromkeys(curves, 1e-6) | {curves[-1]: 9e-6 * share / (1 - share)}
+    made = {c: {0.2: [0.9 - v**0.5, 0.9, 0.9 + v**0.5]} for c, v in variances.items()}
+    assert between(made, (0.2,)).effect.freedom == pytest.approx(20 if belongs else 18)
+
+
+@pytest.mark.parametrize(("lowest", "left_out"), [(0.2, (0.488,)), (0.2001, ())])
+def test_twice_the_chance_is_still_a_guess(lowest, left_out):
+    made = {
+        SNIP: {0.2: [0.90, 0.91], 0.488: [0.90, 0.91]},
+        GRASP: {0.2: [0.91, 0.90], 0.488: [lowest, 0.91]},
+    }
+    assert between(made, (0.2, 0.488)).left_out == left_out
+
+
+def test_the_fewest_replicates_of_two_curves_count():
+    found = between({SNIP: {0.2: [0.90, 0.92, 0.91]}, GRASP: {0.2: [0.80, 0.84]}}, (0.2,))
+    assert found.effect.n == 2

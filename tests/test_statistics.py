@@ -200,3 +200,29 @@ def test_published_numbers_of_section_4():
     assert found["snip"] == found["synflow"] == 0.59
     with pytest.raises(UnknownNameError, match="frankle2021_matching"):
         statistics.published("nothing")
+
+
+@pytest.mark.parametrize(
+    ("word", "confidence"),
+    [
+        ("higher", 0.95), ("lower", 0.95), ("not lower", 0.95), ("not higher", 0.95),
+        ("at most", 0.95), ("at least", 0.95), ("same", 0.9), ("between", 0.9),
+    ],
+)  # fmt: skip
+def test_equivalence_has_the_interval_of_two_one_sided_tests(word, confidence):
+    assert Region(word, 0, 1 if word == "between" else None).confidence == confidence
+
+
+def test_rows_of_a_curve_share_every_field():
+    """Five curves that differ from the first in one field each, one row of each."""
+    curves = [
+        Curve("magnitude", prune_at="end", weights_from="end"),
+        Curve("snip", prune_at="end", weights_from="end"),
+        Curve("magnitude", "shuffle", prune_at="end", weights_from="end"),
+        Curve("magnitude", prune_at=0, weights_from="end"),
+        Curve("magnitude", prune_at="end", weights_from=0),
+        Curve("magnitude", prune_at="end", weights_from="end", init="fixed_variance"),
+    ]
+    table = pd.DataFrame([vars(curve) for curve in curves])
+    for place, curve in enumerate(curves):
+        assert list(statistics.select(table, curve).index) == [place]

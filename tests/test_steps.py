@@ -1,12 +1,14 @@
 """What is said of the step of pruning, against made-up results whose truth is known."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import trained
 
 from prunelib import settings
 from prunelib.findings import steps
 from prunelib.findings.measures import Results
+from prunelib.findings.samples import Samples
 from prunelib.results.store import Store
 from prunelib.runs import DENSE, EARLY_METHODS, REWOUND, Curve
 
@@ -86,3 +88,17 @@ def test_printed_steps_stand_beside_ours(results):
     found = steps.onsets(results({}), "vgg16_cifar10", "paper")["paper"]
     assert found.xs("magnitude", level="method").tolist() == [26_000, 10_000, 10_000]
     assert set(found.drop("magnitude", level="method")) == {""}
+
+
+def test_what_is_left_open_says_neither_not_yet_nor_from_here_on():
+    """Clearly below, then undecided, then as accurate."""
+    steps_, stream = (0, 4, 8), np.random.default_rng(0)
+    means = {"a": (90.0, 97.0, 97.0), "b": (97.0, 97.5, 97.0)}
+    values = {
+        name: pd.DataFrame(np.array(own) + 0.05 * stream.normal(size=(5, 3)), columns=list(steps_))
+        for name, own in means.items()
+    }
+    curves = {name: Curve(method) for name, method in (("a", "snip"), ("b", "grasp"))}
+    samples = Samples({str(curves[name]): own for name, own in values.items()})
+    found = steps.first(samples, curves["a"], curves["b"], steps.AS_ACCURATE, steps_)
+    assert found == (0, 8)
