@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import trained
+from scipy import stats
 
 from prunelib import networks, settings
 from prunelib.errors import BadValueError
-from prunelib.findings import claims, kinds, ledger
+from prunelib.findings import claims, decisions, kinds, ledger, statistics
 from prunelib.findings.decisions import decide
 from prunelib.findings.measures import Results
 from prunelib.findings.samples import Samples
@@ -454,3 +455,157 @@ def test_the_committed_ledger():
         assert e.verdict != "supported" or e.spoken
         assert e.verdict != "not run" or e.missing or e.rests_on != "trained networks"
     assert ledger.UNLISTED not in {e.setting for e in found}
+
+
+# -------------------------------------------------------------------------- entries, by hand
+
+
+def exactly(tmp_path, differences, levels=(12, 13, 14), **changes):
+    """Results of LeNet on MNIST: SNIP as many points above random pruning at each of some
+    sparsities, three replicates that scatter by a hundredth of a point."""
+    Store(tmp_path).add(
+        trained(
+            Curve(method).run("lenet_mnist", "paper", settings.sparsity(level), r),
+            round(0.9 + (0.01 * up if method == "snip" else 0) + 0.0001 * (r - 1), 6),
+            dataset="mnist@0",
+            precision="bf16" if method == "random" else "fp32",
+        )
+        for level, up in zip(levels, differences, strict=True)
+        for method in ("snip", "random")
+        for r in range(3)
+    )
+    return Results(tmp_path)
+
+
+def the_entry(results, **values):
+    (found,) = ledger.entries(results, [claim(**MNIST | values)])
+    return found
+
+
+def test_the_ends_of_an_effect_and_the_precisions_behind_it(tmp_path):
+    found = the_entry(exactly(tmp_path, (3, 1, 5)), over="93.1…95.6")
+    assert found.effect == pytest.approx(3)
+    assert found.ends == "1.0 at 94.5 % … 5.0 at 95.6 %"
+    assert found.precision == "bf16, fp32"
+
+
+def test_half_and_twice_the_margin(tmp_path):
+    """Three points are more than half of two and than two, but not than twice two."""
+    found = the_entry(exactly(tmp_path, (3,), (12,)), bound=2)
+    assert (found.half, found.verdict, found.twice) == ("supported", "supported", "not supported")
+
+
+@pytest.mark.parametrize(
+    ("values", "level"),
+    [({"bound": 2}, 0.975), ({"kind": "equivalence", "region": "same", "bound": 4}, 0.95)],
+)
+def test_the_interval_is_the_one_that_decides(tmp_path, values, level):
+    """Two means of three with the variance 0.01^2 points each, pooled: four degrees of freedom."""
+    found = the_entry(exactly(tmp_path, (3,), (12,)), **values)
+    half = stats.t.ppf(level, 4) * 0.01 * (2 / 3) ** 0.5
+    assert found.low == pytest.approx(3 - half, abs=1e-5)
+    assert found.high == pytest.approx(3 + half, abs=1e-5)
+
+
+@pytest.mark.parametrize(("bound", "allowed"), [(1, "93 ± 1"), (0, "93")])
+def test_a_value_is_shown_as_it_is_and_not_as_a_difference(tmp_path, bound, allowed):
+    value = {"kind": "value", "reference": "", "region": "same", "printed": 93, "bound": bound}
+    found = the_entry(exactly(tmp_path, (3,), (12,)), **value)
+    assert found.effect == pytest.approx(93)
+    assert found.low < 93 < found.high
+    assert found.allowed == allowed
+
+
+MISSING = {"settings": "lenet_mnist", "over": "93.1", "subject": "snip", "reference": ""}
+
+
+@pytest.mark.parametrize(
+    ("values", "runs", "dense"),
+    [
+        ({}, ["snip"], 5),
+        ({"subject": "snip+shuffle", "reference": "snip"}, ["snip", "snip+shuffle"], 10),
+        ({"measure": "reconnected"}, ["snip", "snip+shuffle"], 0),
+        ({"measure": "effect of shuffle"}, ["snip", "snip+shuffle"], 10),
+        (
+            {"measure": "ks, before training", "subject": "snip+reinit"},
+            ["snip", "snip+reinit"],
+            0,
+        ),
+        ({"measure": "neurons", "subject": "magnitude@end"}, ["magnitude@end"], 5),
+        (
+            {"subject": "snip~fixed_variance", "reference": "snip"},
+            ["snip", "snip~fixed_variance", "unpruned", "unpruned~fixed_variance"],
+            20,
+        ),
+    ],
+)
+def test_what_a_claim_lacks_and_what_training_that_takes(tmp_path, values, runs, dense):
+    """Five replicates of each curve; masks and weights before training take no training, but for
+    masks of trained networks, and then that of as many unpruned ones."""
+    (found,) = ledger.entries(Results(tmp_path), [claim(**MISSING | values)])
+    absent = ledger.missing(claim(**MISSING | values), Results(tmp_path), "lenet_mnist", "paper")
+    named = {str(Curve(r.method, r.ablation, r.prune_at, r.weights_from, r.init)) for r in absent}
+    assert sorted(named) == runs
+    assert found.missing == 5 * len(runs)
+    cost = dense * 40 * 469 * 128 * networks.flops("lenet") / 1e15
+    assert found.pflop == pytest.approx(cost, rel=0.01, abs=1e-4)
+
+
+# ------------------------------------------------------------------------------ parts, by hand
+
+
+def test_the_other_grids_that_claims_speak_of():
+    """Figure 7 has 1 - 0.5^k, the follow-up's weights three sparsities; masks have all of them
+    whatever the profile."""
+    any_ = {"over": "any", "reference": ""}
+    sevens = claim(settings="vgg16_cifar10", figure="7", **any_)
+    assert kinds.points(sevens, "vgg16_cifar10", "paper")[:3] == [0.5, 0.75, 0.875]
+    weights = kinds.points(claim(measure="ks, before training", **any_), SETTING, PROFILE)
+    assert weights == [settings.sparsity(k) for k in (6, 12, 18)]
+    masks_ = kinds.points(claim(measure="neurons", **any_), SETTING, "quick")
+    assert masks_ == list(LEVELS)
+    assert kinds.points(claim(over="trivial", reference=""), SETTING, PROFILE) == [LEVELS[0]]
+
+
+def test_one_effect_minus_another_by_welch():
+    """Errors of 3 and 4 make 5; 25^2 / (9^2 / 2 + 16^2 / 4) degrees of freedom."""
+    minus = claim(
+        settings="lenet_mnist resnet20_cifar10", across="minus", reference="", over="93.1"
+    )
+    parts = [
+        decisions.Part("", statistics.Effect(10, 3, 2, 3), minus.region),
+        decisions.Part("", statistics.Effect(4, 4, 4, 5), minus.region),
+    ]
+    found = kinds.together(minus, parts).effect
+    assert (found.mean, found.error, found.n) == (6, 5, 3)
+    assert found.freedom == pytest.approx(625 / (81 / 2 + 256 / 4))
+
+
+def test_no_curve_is_compared_with_itself():
+    row = claim(subject="snip", reference="snip random grasp")
+    built = kinds.build(row, MadeUp(np.random.default_rng(0), {}), SETTING, PROFILE)
+    assert [part.label for part in built.parts] == ["snip against random", "snip against grasp"]
+
+
+def test_a_sparsity_tells_something_where_only_one_of_two_references_guesses():
+    """At the last one SNIP and random pruning guess and GraSP does not: SNIP is below GraSP."""
+    last = np.where(np.arange(len(LEVELS)) == len(LEVELS) - 1, 10.0, 90.0)
+    truth = {"snip": last + np.where(last > 50, 2, 0), "random": last, "grasp": 90}
+    row = claim(subject="snip", reference="random grasp", each="all")
+    assert said(np.random.default_rng(1), row, truth) == "not supported"
+
+
+@pytest.mark.parametrize(("place", "verdict"), [(-2, "supported"), (-4, "not supported")])
+def test_a_crossing_near_the_end_of_the_grid(place, verdict):
+    """It holds everywhere: of a crossing at the last but one sparsity nothing after it can tell."""
+    row = claim(kind="crossing", region="not lower", printed=round(100 * LEVELS[place], 1))
+    assert said(np.random.default_rng(1), row, {"snip": 95.0}) == verdict
+
+
+def test_curves_are_named_by_their_steps():
+    """Lottery ticket rewinding by the iteration of the setting; along steps by what varies."""
+    made = MadeUp(np.random.default_rng(0), {})
+    rewound = kinds.build(claim(subject="magnitude@end/rewind"), made, SETTING, PROFILE)
+    assert rewound.label == "magnitude@end/21 against random"
+    late = claim(subject="snip@k", reference="random@k", over="steps end")
+    assert kinds.build(late, made, SETTING, PROFILE).label.startswith("snip@k against random@k")
