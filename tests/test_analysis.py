@@ -28,6 +28,8 @@ def test_neuron_collapse_by_hand():
     hidden = {"a": torch.tensor([[0, 0], [0, 1]]).bool(), "b": torch.zeros(3, 2).bool()}
     assert analysis.neuron_collapse(hidden) == 1 / 2
     assert analysis.neuron_collapse(mask, 0) == 1
+    eleven = {"conv": (torch.arange(20) >= 11).view(1, 20, 1, 1)}
+    assert analysis.neuron_collapse(eleven, 0.55) == 1  # though 0.55 * 20 is above 11
     with pytest.raises(BadValueError, match=r"threshold 1.1 is not in \[0, 1\]"):
         analysis.neuron_collapse(mask, 1.1)
     with pytest.raises(BadValueError, match="one linear layer has no hidden neurons"):

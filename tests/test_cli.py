@@ -158,7 +158,9 @@ def test_ctrl_c_ends_with_a_sentence(tmp_path):
     ) as process:
         try:
             while said.count(b"trained networks") < 4:  # each half second, workers import longer
-                said += os.read(process.stderr.fileno(), 1000)
+                chunk = os.read(process.stderr.fileno(), 1000)
+                assert chunk, said  # it ended by itself
+                said += chunk
             os.killpg(process.pid, signal.SIGINT)
             said += process.communicate(timeout=60)[1]
         finally:

@@ -91,14 +91,16 @@ def test_margins_scale_where_there_is_one():
 def test_verdicts_that_stand_among_many():
     """A thousand made-up ledgers of forty claims, half of them about nothing: of the verdicts that
     stand, at most one in twenty is false."""
-    stream, shares = np.random.default_rng(3), []
+    stream, shares, power = np.random.default_rng(3), [], []
     for _ in range(1000):
         truth = np.repeat([0.0, 2.0], 20)
         z = stream.normal(truth + 1, 0.6)  # of not being higher than 1, where the truth is 1
         p_values = [p_value(Effect(m, 0.6, math.inf, 5), HIGHER) for m in z]
         stands = np.array(decisions.false_discoveries([*p_values, math.nan]))[:-1]
         shares.append(stands[:20].sum() / max(1, stands.sum()))
+        power.append(stands[20:].mean())
     assert np.mean(shares) < 0.05
+    assert np.mean(power) > 0.8
     assert decisions.false_discoveries([math.nan]) == [False]
 
 

@@ -271,6 +271,13 @@ def test_a_report_from_nothing(results, halved, tmp_path):
     read = json.loads(made.path.with_suffix(".json").read_text())
     assert judge.Judgement.model_validate(read) == made.judgement
     assert [e["id"] for e in read["entries"]] == [e.id for e in made.judgement.entries]
+    # in words: what each figure is about, what it rests on and which lines it has
+    said = dict(re.findall(r'<img alt="([^(]+) \(Figure \d+\)\. ([^"]+)"', text))
+    assert len(said) == len(made.drawings)
+    accuracy = said["Accuracy against sparsity"]
+    assert accuracy.startswith("LeNet-300-100 on digits")
+    assert "Profile smoke; 1 replicate" in accuracy
+    assert accuracy.endswith("halved (n = 1); Random (n = 1)")
 
 
 def test_a_report_without_training_says_what_is_missing(results, halved, tmp_path):
@@ -310,17 +317,6 @@ def test_a_method_that_changes_its_mind_is_not_trained(results, registry, tmp_pa
         pages.report("fickle", *SMALL, folder=tmp_path)
     assert not list(tmp_path.glob("*.html"))
     assert not grids._own
-
-
-def test_figures_are_said_in_words(results, halved, tmp_path):
-    """As the page's images have it: what each is about, what it rests on and which lines it has."""
-    made = pages.report("halved", *SMALL, folder=tmp_path, progress=False)
-    said = dict(re.findall(r'<img alt="([^(]+) \(Figure \d+\)\. ([^"]+)"', made.path.read_text()))
-    assert len(said) == len(made.drawings)
-    accuracy = said["Accuracy against sparsity"]
-    assert accuracy.startswith("LeNet-300-100 on digits")
-    assert "Profile smoke; 1 replicate" in accuracy
-    assert accuracy.endswith("halved (n = 1); Random (n = 1)")
 
 
 def test_a_method_that_takes_longer_than_the_budget_is_stopped(results, registry, tmp_path):

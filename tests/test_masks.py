@@ -318,3 +318,17 @@ def test_counting():
     model = networks.build("lenet")
     assert masks.kept(masks.full(model)) == 266_200
     assert masks.sparsity_of(masks.full(model)) == 0
+
+
+def test_synflow_inverted_prunes_the_highest():
+    model = networks.build("lenet_8x8")
+    z = scores.score(model, "synflow")
+    found = masks.prune(model, "synflow", 0.3, invert=True, iterations=1)
+    expected = masks.remove({name: -own for name, own in z.items()}, 0.3)
+    assert all(torch.equal(found[name], m) for name, m in expected.items())
+
+
+def test_layers_of_one_shape_are_drawn_apart():
+    model = nn.Sequential(nn.Linear(20, 20), nn.Linear(20, 20))
+    mask = masks.from_densities(model, {"0.weight": 0.5, "1.weight": 0.5}, 0.5)
+    assert 150 < (mask["0.weight"] ^ mask["1.weight"]).sum() < 250  # half of 400 by chance

@@ -1,5 +1,6 @@
 """Methods of every kind that a user may register, against masks worked out by hand."""
 
+import contextlib
 import functools
 import itertools
 import re
@@ -438,3 +439,46 @@ def test_a_mask_of_another_network_cannot_be_pruned_further(change, words):
     model = two_layers()
     with pytest.raises(BadValueError, match=words):
         masks.prune(model, "magnitude", 0.5, mask=change(masks.full(model)))
+
+
+@pytest.mark.parametrize(("apart", "found"), [(0.01, True), (1e-5, False)])
+def test_rounding_may_differ_the_second_time_and_a_hundredth_may_not(registry, apart, found):
+    """By so much of the largest score; of so many weights of a mask, here 50,000."""
+    state = {"calls": 0}
+
+    @scores.register("drifting", needs_data=False)
+    def drifting(model, batch):
+        state["calls"] += 1
+        return {n: z + state["calls"] * apart for n, z in flat(model).items()}
+
+    @masks.register("wandering", needs_data=False)
+    def wandering(model, sparsity):
+        state["calls"] += 1
+        moved = round(apart * 50_200) // 2 * (state["calls"] % 2)
+        mask = torch.arange(50_200) < 25_100
+        mask[:moved], mask[25_100 : 25_100 + moved] = False, True
+        parts = mask.split([w.numel() for w in flat(model).values()])
+        return {n: m.view_as(w) for (n, w), m in zip(flat(model).items(), parts, strict=True)}
+
+    def flat(model):  # the largest is 1
+        return {n: torch.ones_like(model.get_parameter(n)) for n in networks.prunable(model)}
+
+    for name in ("drifting", "wandering"):
+        refused = pytest.raises(BadValueError, match="something else the second time")
+        with refused if found else contextlib.nullcontext():
+            masks.check(networks.build("lenet_8x8"), name)
+
+
+def test_methods_that_draw_do_not_share_their_draws(registry):
+    """And what they return has no graph behind it."""
+
+    def drawn(model, batch):
+        return {n: torch.rand_like(w) * w for n, w in model.named_parameters() if w.dim() == 2}
+
+    for name in ("one", "other"):
+        scores.register(name, needs_data=False)(drawn)
+    model = two_layers()
+    found, again, apart = (scores.score(model, name) for name in ("one", "one", "other"))
+    assert torch.equal(found["0.weight"], again["0.weight"])
+    assert not torch.equal(found["0.weight"], apart["0.weight"])
+    assert not found["0.weight"].requires_grad

@@ -622,3 +622,20 @@ def test_the_commit_is_that_of_the_package_and_of_no_repository_around_it(
     found = records.commit.__wrapped__()
     assert bool(re.fullmatch("[0-9a-f]{10}", found)) == (where == "its own")
     assert found == "unknown" or where == "its own"
+    if where == "its own":  # what is not committed is told
+        (root / "prunelib").mkdir()
+        (root / "prunelib" / "new.py").touch()
+        assert records.commit.__wrapped__() == f"{found}+"
+
+
+def test_files_are_locked_in_one_order(store, monkeypatch):
+    """Else two campaigns that name them the other way round could wait for each other for ever."""
+    taken = []
+    monkeypatch.setattr(
+        store, "_lock", lambda key, waiting: contextlib.nullcontext(taken.append(key))
+    )
+    for pairs in (PAIRS, PAIRS[::-1]):
+        with store.hold(pairs):
+            pass
+    assert taken[:2] == taken[2:]
+    assert set(taken) == set(PAIRS)

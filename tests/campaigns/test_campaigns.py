@@ -27,6 +27,7 @@ from prunelib.engine import campaign, groups, programs, speed, trainer, wide
 from prunelib.engine.checkpoints import Folder
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, StoreError
 from prunelib.own import Luggage, unpack
+from prunelib.results import records
 from prunelib.results.store import Store
 from prunelib.runs import FIELDS, Run
 
@@ -126,7 +127,7 @@ def test_a_killed_campaign_loses_no_run_and_goes_on(undisturbed, store, moment):
     with script(store, 2, "endless") as process:
         wait_for(store, process, moment)
         process.kill()
-        output, _ = process.communicate(timeout=10)
+        output, _ = process.communicate(timeout=60)
     assert output == "started\n"  # once: the workers do not run the script again
     before = results(store)
     assert len(before) < len(RUNS)
@@ -436,3 +437,18 @@ def test_a_method_of_the_callers_own_process_is_itself(store, registry):
     assert train([run("counting")], store, workers=1) == 1
     assert len(seen) == 1
     assert scores.get("counting").function is counting
+
+
+def test_what_a_record_says_of_its_training(store):
+    """Ten of eleven iterations of an epoch; its share of the time that its group took."""
+    train([run(sparsity=0.3)], store)  # whatever is loaded once
+    wanted = [run(sparsity=0.4, replicate=r) for r in range(8)]
+    began = time.perf_counter()
+    train(wanted, store)
+    took = time.perf_counter() - began
+    table = store.table()
+    assert table["epochs"].tolist() == pytest.approx([10 / 11] * 9, abs=1e-4)
+    assert set(table["commit"]) == {records.commit()}
+    own = table[table["sparsity"] == 0.4]["seconds"]
+    assert (own > 0).all()
+    assert own.sum() <= took

@@ -2,8 +2,10 @@
 they are damaged."""
 
 import contextlib
+import os
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -316,6 +318,63 @@ def test_a_half_written_file_that_its_writer_ends_meanwhile_is_no_error(store, w
     unfinished(store)[0].with_name(".0.safetensors.1").symlink_to("nowhere")
     assert go_on(store)[0] == 4
     assert_same(results(store), results(whole))
+
+
+def test_of_half_written_files_the_old_ones_are_removed(store):
+    """Whoever wrote them was killed; a fresh one may be in the making."""
+    go_on(store, pause=5)
+    (path,) = unfinished(store)
+    old, fresh = (path.with_name(f".{n}.safetensors.1") for n in (0, 1))
+    for half, age in ((old, 2 * checkpoints.STALE), (fresh, 0)):
+        half.touch()
+        os.utime(half, (time.time() - age,) * 2)
+    folder = campaign.make_job(GROUP, store, "cpu", "fp32").checkpoints()
+    folder.begun({("lenet_digits", "smoke")}, store.missing)
+    assert (old.exists(), fresh.exists()) == (False, True)
+
+
+def watched(monkeypatch, budget, **changes):
+    """A watch over a group of a hundred iterations whose budget ends in so many seconds, with the
+    clock that it reads; its checkpoints only add to `saves`."""
+    clock, saves = SimpleNamespace(now=1000.0), []
+    monkeypatch.setattr(trainer.time, "time", lambda: clock.now)
+    job = SimpleNamespace(
+        deadline=1000 + budget,
+        is_over=lambda margin=0.0: clock.now + margin >= 1000 + budget,
+    )
+    program = SimpleNamespace(count=2, done=0, schedule=SimpleNamespace(iterations=100))
+    watch = trainer._Watch(SimpleNamespace(keep=(), runs=()), job, program, 0.0, lambda n: None)
+    monkeypatch.setattr(watch, "_save", lambda: saves.append(clock.now))
+    for name, value in changes.items():
+        setattr(watch, name, value)
+    return watch, clock, saves
+
+
+def test_a_group_is_checkpointed_when_its_budget_may_end_within_what_cannot_be_paused(monkeypatch):
+    """Masks before the first iteration and the evaluation after the last may take a minute."""
+    for budget, saved in ((30, 1), (600, 0)):
+        watch, _, saves = watched(monkeypatch, budget)
+        assert not watch.before(0)
+        assert len(saves) == saved
+
+
+def test_a_group_pauses_before_an_iteration_that_would_not_end_in_time(monkeypatch):
+    """The slowest took five seconds."""
+    for budget, pauses in ((9, True), (12, False)):
+        watch, clock, _ = watched(monkeypatch, budget)
+        watch.before(0)
+        clock.now += 5
+        assert watch.before(1) == pauses
+
+
+def test_checkpoints_that_take_long_are_rare(monkeypatch):
+    """At most a fiftieth of the time is spent on them, and at least a minute lies between."""
+    for cost, wait in ((0.1, 60), (2.0, 100)):
+        watch, clock, saves = watched(monkeypatch, 1e6, cost=cost)
+        for second in range(wait + 1):
+            clock.now = 1000.0 + second
+            watch.before(min(second, 99))
+        assert saves == [1000.0 + wait]
 
 
 def test_half_a_group_goes_on_where_the_whole_was_left(store, whole, monkeypatch):

@@ -109,9 +109,7 @@ def test_a_campaign_on_a_cluster_survives_a_worker_and_gives_the_local_table(tmp
     runs = [run for f in (3, 8) for run in figure_runs(f, "lenet_digits", "quick")]
     wanted = list(dict.fromkeys(runs))
     local = Store(tmp_path / "local")
-    began = time.monotonic()
     assert train(runs, local, workers=4) == len(wanted)
-    seconds = time.monotonic() - began
     (tmp_path / "caller").mkdir()
     monkeypatch.chdir(tmp_path / "caller")
     (tmp_path / "dask").mkdir()
@@ -127,14 +125,11 @@ def test_a_campaign_on_a_cluster_survives_a_worker_and_gives_the_local_table(tmp
                 started.join()
 
         monkeypatch.setattr(Store, "add", add)
-        began = time.monotonic()
         assert train(runs, store, cluster=started.wait(4)) == len(wanted)
-        cluster_seconds = time.monotonic() - began
         assert killed[0].wait() == -9
         files = {p.name for p in started.folder.rglob("*") if p.suffix in (".csv", ".safetensors")}
     assert not files  # workers have left nothing: they see no folder of the caller's
     assert_same(results(store), results(local))
-    assert cluster_seconds < 1.3 * seconds
 
 
 @pytest.mark.timeout(300)

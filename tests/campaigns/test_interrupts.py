@@ -33,7 +33,7 @@ def test_what_is_in_training_is_checkpointed_first(store, registry, begun_at, nu
             os.killpg(process.pid, number)  # as a terminal, to parent and workers
         else:
             process.send_signal(number)
-        output, errors = process.communicate(timeout=10)  # pipes close when workers have ended
+        output, errors = process.communicate(timeout=60)  # pipes close when workers have ended
     assert process.returncode in (INTERRUPTED if number == signal.SIGINT else (143,))
     assert output == "started\n"
     assert errors.count(SENTENCE) == 1
@@ -61,7 +61,7 @@ def test_a_second_interrupt_does_not_wait(store):
         assert process.stderr.readline() == SENTENCE
         assert process.poll() is None
         os.killpg(process.pid, signal.SIGINT)
-        output, errors = process.communicate(timeout=10)
+        output, errors = process.communicate(timeout=60)
     assert process.returncode in INTERRUPTED
     assert output == "started\n"
     assert errors.count("Traceback") == 1

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from campaigns.common import GROUP, flip, go_on, run, states, train, unfinished
-from prunelib import analysis, datasets, engine, masks, networks, settings, training
+from prunelib import analysis, datasets, engine, masks, networks, precision, settings, training
 from prunelib.grids import mask_runs, weight_runs
 from prunelib.results.records import END, MASK, START
 from prunelib.results.store import Store
@@ -141,3 +141,12 @@ def test_groups_in_training_are_left_alone(tmp_path):
     assert len(unfinished(store)) == 1
     recorded, advances = go_on(store)
     assert (recorded, advances[0]) == (4, 5 * 4)
+
+
+def test_where_weights_are_from(weights):
+    """Those after training rest on its data and precision, those before it on what scores took."""
+    end, start = (first(weights, kind, "magnitude", "none") for kind in (END, START))
+    assert end.dataset.startswith("digits@")
+    assert end.precision == precision.default_precision("cpu")
+    assert (start.dataset, start.precision) == ("none", "fp32")
+    assert first(weights, START, "snip", "none").dataset.startswith("digits@")
