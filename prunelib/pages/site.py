@@ -103,7 +103,8 @@ def gather(target: Path) -> None:
     if target.exists() and any(target.iterdir()) and not fragments.exists():
         raise BadValueError(f"{target} holds something else than sources of the site: empty it")
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(root / "docs", target)
+    fragments.mkdir(parents=True)  # first: it tells a folder that was begun from others
+    shutil.copytree(root / "docs", target, dirs_exist_ok=True)
     shutil.copytree(figures_root(), extra / "figures")
     (target / "figures").symlink_to(extra / "figures")
     for name in ("notebooks", "results", "benchmarks"):
@@ -117,7 +118,6 @@ def gather(target: Path) -> None:
         _bring(root, target, Path(name).parent, text)
     (target / "README.md").unlink()
     (target / "index.md").write_text(first_page())
-    fragments.mkdir()
     _compute(extra, fragments)
 
 
