@@ -182,13 +182,13 @@ def test_only_kept_weights_and_their_momentum_are_saved(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bf16_multiplies_in_short_numbers_and_keeps_long_ones(kind):
-    """The first step moves the weights by what it moves them by in fp32, within the 8 bits of
-    bf16; weights and momentum stay in float32, and so does the loss of the evaluation."""
+    """The first step that moves the weights, the second, as the first has no rate yet, moves them
+    by what it moves them by in fp32, within the 8 bits of bf16; weights and momentum stay in float32, and so does the loss of the evaluation."""
     moved = {}
     for precision in ("fp32", "bf16"):
         made, dataset = program(kind, precision=precision, dtype=torch.float32)
         before = states(made)
-        programs.train(made, dataset, 0, lambda done: done == 1)
+        programs.train(made, dataset, 0, lambda done: done == 2)
         moved[precision] = [
             torch.cat([(s[n] - b[n]).flatten() for n in b if b[n].is_floating_point()])
             for s, b in zip(states(made), before, strict=True)
