@@ -182,8 +182,9 @@ def test_only_kept_weights_and_their_momentum_are_saved(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bf16_multiplies_in_short_numbers_and_keeps_long_ones(kind):
-    """The first step that moves the weights, the second, as the first has no rate yet, moves them
-    by what it moves them by in fp32, within the 8 bits of bf16; weights and momentum stay in float32, and so does the loss of the evaluation."""
+    """The second step, as the first has no rate yet, moves the weights by what it moves them by in
+    fp32, within the 8 bits of bf16; weights and momentum stay in float32, and so does the loss of
+    the evaluation."""
     moved = {}
     for precision in ("fp32", "bf16"):
         made, dataset = program(kind, precision=precision, dtype=torch.float32)
