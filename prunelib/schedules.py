@@ -24,7 +24,8 @@ class Schedule:
     test_examples: int | None
 
     def learning_rate_at(self, step: int) -> float:
-        """The learning rate of iteration `step`, counted from 0."""
+        """The learning rate of iteration `step`, counted from 0; a warm-up is linear and begins
+        with none, as in the code that the authors published (OpenLTH)."""
         rate = self.learning_rate * self.drop_factor ** sum(step >= d for d in self.drops)
         return rate * min(1.0, step / self.warmup) if self.warmup else rate
 
