@@ -76,7 +76,9 @@ def compact(model: nn.Module, mask: Mask) -> Compact:
         builder.convert(node)
     network = builder.finish()
     network.train(model.training).to(next(model.parameters()).device)
-    network.network, network.input_shape = getattr(model, "network", None), model.input_shape
+    for about in ("network", "input_shape", "memory_format"):
+        if hasattr(model, about):
+            setattr(network, about, getattr(model, about))
     tensors = network.state_dict()
     places = {name: at for name, at in builder.places.items() if name in tensors}
     masks = {name: m for name, m in builder.masks.items() if name in tensors}

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from prunelib import datasets, methods
 from prunelib.errors import BadValueError
 from prunelib.methods import METHODS, UNSCORED, Batch, Data, Method, check_iterations, get
-from prunelib.networks import input_shape, prunable
+from prunelib.networks import arranged, input_shape, prunable
 from prunelib.seeds import generator
 
 __all__ = [
@@ -160,6 +160,8 @@ def averaged(
     of examples, in the precision of the model."""
     inputs, targets = batch
     inputs = inputs.to(next(model.parameters()).dtype)
+    if inputs.dtype == torch.float64:  # in which PyTorch's convolutions hang on it most
+        inputs = arranged(model, inputs)
     total = dict.fromkeys(prunable(model), 0.0)
     for x, y in zip(inputs.split(BATCH), targets.split(BATCH), strict=True):
         for name, value in function(x, y).items():

@@ -1,5 +1,6 @@
 """Files of one's own, the names that their results have, networks, data and settings in them."""
 
+import functools
 import inspect
 import re
 import subprocess
@@ -16,7 +17,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from typer.testing import CliRunner
 
 from prunelib import cli, datasets, masks, networks, own, provenance, scores, settings
-from prunelib.engine import campaign, checkpoints, wide
+from prunelib.engine import campaign, checkpoints, programs, wide
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, UserCodeError
 from prunelib.findings import ledger, quantities
 from prunelib.findings.facts import architectures
@@ -322,6 +323,38 @@ def test_networks_of_ones_own_are_stacked_only_where_that_computes_the_same():
     assert not mixed(nn.Conv2d(1, 4, 3), nn.Softmax(1), *end)  # mixes channels
     assert not mixed(nn.Conv2d(1, 4, 3), nn.Dropout(0.5), *end)  # draws
     assert not mixed(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 1, groups=2), *end)
+
+
+class Viewed(nn.Module):
+    """A convolution and a linear layer; `flat` makes a vector of what is between them."""
+
+    def __init__(self, flat):
+        super().__init__()
+        self.body, self.head, self.flat = nn.Conv2d(1, 4, 3), nn.Linear(64, 3), flat
+
+    def forward(self, x):
+        return self.head(self.flat(self.body(x).relu()))
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_a_network_may_ask_for_images_in_order(stacked):
+    """`view` raises where channels are last, and flattening does not: both train to the same, the
+    one in the order in which images are, the other in the faster one."""
+    schedule, found = settings.schedule("lenet_digits", "quick"), {}
+    for name, flat in (("viewed", lambda x: x.view(len(x), -1)), ("flat", lambda x: x.flatten(1))):
+        networks.register(name, input_shape=(1, 6, 6))(functools.partial(Viewed, flat))
+        models = [networks.build(name, seed) for seed in range(2)]
+        found[name], before = models[0].memory_format, models[1].body.weight.detach().clone()
+        program = programs.make(models, [masks.full(m) for m in models], schedule, stacked=stacked)
+        stream = torch.Generator().manual_seed(0)
+        program.rate.fill_(0.1)
+        for _ in range(4):
+            program.step(torch.randn(8, 1, 6, 6, generator=stream), torch.arange(8) % 3)
+        found[name + " weights"] = program.state(1)["body.weight"]
+        assert not torch.allclose(found[name + " weights"], before, atol=1e-3)
+    assert found["viewed"] == torch.contiguous_format
+    assert found["flat"] == torch.channels_last
+    assert torch.allclose(found["viewed weights"], found["flat weights"], atol=1e-6)
 
 
 # ------------------------------------------------------------------------------------- a dataset

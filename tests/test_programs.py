@@ -28,7 +28,9 @@ def build(kind, seed):
     torch.manual_seed(seed)
     if kind == "stacked":
         return networks.build("lenet_8x8", seed)
-    return networks.CifarResNet(8, 2, 5) if kind == "wide" else SmallNet(3, 4, 5)
+    model = networks.CifarResNet(8, 2, 5) if kind == "wide" else SmallNet(3, 4, 5)
+    model.memory_format = torch.channels_last  # as `networks.build` says
+    return model
 
 
 def noise():

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prunelib import datasets, masks, training
+from prunelib import datasets, masks, networks, training
 from prunelib.engine import wide
 from prunelib.engine.graphs import Captured
 from prunelib.errors import check_name
@@ -154,7 +154,7 @@ class Stacked(Program):
 
     def _take(self, models, mask):
         self.shapes = {name: value.shape for name, value in models[0].state_dict().items()}
-        self.wide = wide.widened(models).to(memory_format=torch.channels_last).train()
+        self.wide = wide.widened(models).to(memory_format=models[0].memory_format).train()
         self.masks = {}
         for name in mask[0]:
             p = self.wide.get_parameter(name)
@@ -165,9 +165,7 @@ class Stacked(Program):
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Logits [K, n, classes] on inputs [n, …]."""
-        if inputs.dim() == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return self.wide(inputs)
+        return self.wide(networks.arranged(self.wide, inputs))
 
     def mode(self, training: bool) -> None:
         """Batch norm in training or in evaluation mode."""
@@ -195,7 +193,7 @@ class Several(Program):
     """K networks as they are, side by side; on a GPU each in a stream of its own."""
 
     def _take(self, models, mask):
-        self.models = [m.to(memory_format=torch.channels_last).train() for m in models]
+        self.models = [m.to(memory_format=m.memory_format).train() for m in models]
         self.masks = [
             {n: m.to(self.device, next(model.parameters()).dtype) for n, m in own.items()}
             for model, own in zip(models, mask, strict=True)
@@ -212,8 +210,7 @@ class Several(Program):
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Logits [K, n, classes] on inputs [n, …]."""
-        if inputs.dim() == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        inputs = networks.arranged(self.models[0], inputs)
         if self.device.type != "cuda":
             return torch.stack([model(inputs) for model in self.models])
         here, found = torch.cuda.current_stream(), []
