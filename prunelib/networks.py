@@ -192,7 +192,21 @@ def _construct(key, shape, constructor):
             f"{said} registers its layers in another order than it calls them, which methods go "
             f"by: {', '.join(names)}; called {', '.join(called)}"
         )
+    if _draws(model, shape, said):
+        raise BadValueError(
+            f"{said} draws when it is trained, as dropout does, so that no result could be "
+            "repeated: leave the layer out, or set its rate to 0"
+        )
     return model
+
+
+def _draws(model, shape, said):
+    """Whether a forward pass in training mode takes numbers from torch's global generator."""
+    work = copy.deepcopy(model).train()
+    with provenance.running(said), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        before = torch.get_rng_state()
+        work(torch.zeros(2, *shape))
+        return not torch.equal(before, torch.get_rng_state())
 
 
 def _passed(model, shape, said):

@@ -582,9 +582,22 @@ class Joined(nn.Module):
         return self.join(self.one(x.flatten(1)), self.two(x.flatten(1)))
 
 
+class Dense(nn.Module):
+    """As in a DenseNet, the first layer leads to the last through the second and straight."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.head = nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1), nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = self.one(x)
+        return self.head(torch.cat([x, self.two(x)], 1).mean((2, 3)))
+
+
 @pytest.mark.parametrize(
     ("model", "words"),
     [
+        (Dense(), "sums of layers of one width, not 'cat'"),
         (Joined(lambda a, b: torch.cat([a, b], 1)), "sums of layers of one width, not 'cat'"),
         (Joined(lambda a, b: a if a.sum() > 0 else b), "cannot follow this network's computation"),
         (nn.Sequential(nn.Conv2d(2, 4, 3, groups=2)), "does not know grouped convolutions"),

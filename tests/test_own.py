@@ -272,6 +272,8 @@ class Called(nn.Module):
             lambda: nn.Sequential(nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 2, 4), nn.Flatten()),
             "'bad' has a Conv1d, which no method would prune",
         ),
+        (lambda: nn.Sequential(nn.Dropout(0.1), nn.Linear(4, 2)), "'bad' draws when it is trained"),
+        (lambda: nn.Sequential(nn.RReLU(), nn.Linear(4, 2)), "'bad' draws when it is trained"),
     ],
 )
 def test_networks_that_are_none_get_one_sentence(make, words):
@@ -279,6 +281,13 @@ def test_networks_that_are_none_get_one_sentence(make, words):
     for use in (networks.classes, networks.build):
         with pytest.raises(PrunelibError, match=words):
             use("bad")
+
+
+def test_dropout_at_rate_zero_is_none():
+    networks.register("dry", input_shape=(4,))(
+        lambda: nn.Sequential(nn.Dropout(0), nn.Linear(4, 2))
+    )
+    assert networks.classes("dry") == 2
 
 
 def test_batch_norm_of_ones_own_network():
@@ -321,7 +330,6 @@ def test_networks_of_ones_own_are_stacked_only_where_that_computes_the_same():
     assert not mixed(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), *end)  # parameters of another kind
     assert not mixed(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3, bias=False))
     assert not mixed(nn.Conv2d(1, 4, 3), nn.Softmax(1), *end)  # mixes channels
-    assert not mixed(nn.Conv2d(1, 4, 3), nn.Dropout(0.5), *end)  # draws
     assert not mixed(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 1, groups=2), *end)
 
 

@@ -108,8 +108,8 @@ class Walker:
         widths = {}
         for node in self.nodes:
             found = {widths[other] for other in self.inputs[node]} - {None}
-            if len(self.inputs[node]) > 1 and (node.target not in _SUMS or len(found) != 1):
-                raise BadValueError(f"phew knows sums of layers of one width, not {node.name!r}")
+            if len(self.inputs[node]) > 1 and len(found) != 1:
+                raise _unknown(node)
             widths[node] = found.pop() if found else None
             if node in self.layers:
                 layer = self.layers[node]
@@ -163,14 +163,20 @@ def _carriers(nodes):
 
     def bare(
         node,
-    ):  # from here a way leads on through a layer: one straight to a sum has no weights
+    ):  # a way leads on from here through a layer: one straight to a sum has no weights
         return any(len(inputs[user]) == 1 for user in node.users if user in live)
 
     kept = {}
     for node, before in inputs.items():
         if node in live:
+            if len(before) > 1 and node.target not in _SUMS:
+                raise _unknown(node)
             kept[node] = [o for o in before if len(before) == 1 or not bare(o)] or before
     return list(kept), kept
+
+
+def _unknown(node):
+    return BadValueError(f"phew knows sums of layers of one width, not {node.name!r}")
 
 
 class _Layer:
