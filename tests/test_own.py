@@ -409,6 +409,13 @@ def test_datasets_as_torchvision_has_them():
     assert found.augmentation == "crop"
 
 
+def test_arrays_are_taken_as_tensors_are():
+    images, labels = torch.arange(32.0).view(2, 1, 4, 4), torch.tensor([0, 1])
+    found = dataset(*(t.numpy() for t in (images.double(), labels.int(), images.double(), labels)))
+    assert torch.equal(found.train_images, images)
+    assert found.train_labels.tolist() == [0, 1]
+
+
 IMAGES, LABELS = torch.zeros(3, 1, 4, 4, dtype=torch.uint8), torch.arange(3)
 
 
@@ -417,6 +424,9 @@ IMAGES, LABELS = torch.zeros(3, 1, 4, 4, dtype=torch.uint8), torch.arange(3)
     [
         ((IMAGES, LABELS, IMAGES), {}, "must be four tensors"),
         ((IMAGES, LABELS, IMAGES, [0, 1, 2]), {}, "must be four tensors"),
+        (((IMAGES, LABELS), (IMAGES, LABELS)), {}, "must be four tensors"),
+        ((IMAGES, LABELS), {}, "must be four tensors"),
+        (([{"image": IMAGES[0], "label": 0}],) * 2, {}, "must be four tensors"),
         ((IMAGES, LABELS[:2], IMAGES, LABELS), {}, r"training: 3 inputs, targets of shape \(2,\)"),
         ((IMAGES, LABELS, IMAGES, LABELS.float()), {}, "test: .*float32; expected .* whole"),
         ((IMAGES, LABELS - 1, IMAGES, LABELS), {}, "training: the label -1 is below 0"),
@@ -485,6 +495,7 @@ def test_a_setting_has_its_schedule_and_its_figures():
     ],
 )
 def test_a_setting_that_makes_no_sense(changes, words):
+    own.load(FILE)
     with pytest.raises(PrunelibError, match=words):
         made_setting(**changes)
 

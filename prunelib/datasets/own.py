@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as TF
 
@@ -23,11 +24,11 @@ def register(name: str, augmentation: str = "none") -> Callable[[Callable], Call
         def blobs():
             return train_inputs, train_targets, test_inputs, test_targets
 
-    The function takes nothing and returns four tensors, or two datasets of pairs (image, label), as
-    torchvision has them, one to train and one to test. Images are uint8 [n, C, H, W], which are
-    scaled to zero mean and unit deviation of each channel of the training images, or floats
-    [n, …], which are taken as they are; labels are whole numbers [n] from 0. All is kept in memory,
-    and it must be the same wherever the function is called.
+    The function takes nothing and returns four tensors or NumPy arrays, or two datasets of pairs
+    (image, label), as torchvision has them, one to train and one to test. Images are uint8
+    [n, C, H, W], which are scaled to zero mean and unit deviation of each channel of the training
+    images, or floats [n, …], which are taken as they are; labels are whole numbers [n] from 0. All
+    is kept in memory, and it must be the same wherever the function is called.
 
     Args:
         name: letters, digits and "_".
@@ -53,16 +54,16 @@ def _make(key: str, function: Callable, augmentation: str, root: Any) -> Dataset
     said = f"dataset {provenance.label(key)!r}"
     with provenance.running(said):
         found = function()
-        if isinstance(found, tuple | list) and len(found) == 2:
+        found = list(found) if isinstance(found, tuple | list) else []
+        if len(found) == 2:
             found = [tensor for part in found for tensor in _tensors(part)]
-    if not isinstance(found, tuple | list) or len(found) != 4 or not all(
-        isinstance(tensor, torch.Tensor) for tensor in found
-    ):  # fmt: skip
+        tensors = [torch.from_numpy(t) if isinstance(t, np.ndarray) else t for t in found]
+    if len(tensors) != 4 or not all(isinstance(t, torch.Tensor) for t in tensors):
         raise DatasetError(
-            f"{said} must be four tensors (training inputs and targets, test inputs and targets), "
-            "or two datasets of pairs (image, label)"
+            f"{said} must be four tensors or arrays (training inputs and targets, test inputs and "
+            "targets), or two datasets of pairs (image, label)"
         )
-    tensors = [t.detach().cpu().contiguous() for t in found]
+    tensors = [t.detach().cpu().contiguous() for t in tensors]
     for part, images, labels in (("training", *tensors[:2]), ("test", *tensors[2:])):
         _check(f"{said}, {part}", images, labels)
     if tensors[0].shape[1:] != tensors[2].shape[1:] or tensors[0].dtype != tensors[2].dtype:
@@ -82,8 +83,10 @@ def _make(key: str, function: Callable, augmentation: str, root: Any) -> Dataset
 
 
 def _tensors(part):
-    """Images and labels of a dataset of pairs."""
+    """Images and labels of a dataset of pairs; nothing of what is none."""
     pairs = [part[i] for i in range(len(part))]
+    if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+        return []
     images = [x if isinstance(x, torch.Tensor) else TF.pil_to_tensor(x) for x, _ in pairs]
     return torch.stack(images), torch.tensor([int(label) for _, label in pairs])
 
