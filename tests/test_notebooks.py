@@ -184,9 +184,13 @@ def test_a_kernel_that_dies_is_told_in_a_sentence(tmp_path):
     assert living.cells[0].outputs[0]["text"] == "1\n"
 
 
-def test_where_there_are_no_notebooks_that_is_said():
+def test_where_there_are_no_notebooks_that_is_said(tmp_path, monkeypatch):
+    """As where the package was installed without its checkout."""
     with pytest.raises(PrunelibError, match="there are no notebooks here"):
         notebooks.execute_all([], 1)
+    monkeypatch.setattr(notebooks, "project_root", lambda: tmp_path)
+    with pytest.raises(PrunelibError, match="there are no notebooks here"):
+        notebooks.find("04")
 
 
 @pytest.mark.usefixtures("registry")

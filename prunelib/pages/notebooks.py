@@ -21,6 +21,7 @@ from prunelib.errors import PrunelibError, StoreError, UnknownNameError, check_n
 from prunelib.paths import project_root, write_atomically
 
 TIMEOUT = 24 * 3600  # seconds a cell
+NONE = "there are no notebooks here: they come with a checkout of the project"
 
 
 def paths() -> dict[str, Path]:
@@ -33,9 +34,12 @@ def find(name: str) -> Path:
     """The path of a notebook by its name or the beginning of it, as "04" or "05_ablations".
 
     Raises:
-        UnknownNameError: no notebook, or more than one, has such a name.
+        UnknownNameError: no notebook, or more than one, has such a name. PrunelibError: there are
+            none, as where the package was installed without its checkout.
     """
     known = paths()
+    if not known:
+        raise PrunelibError(NONE)
     matching = [n for n in known if n == name or n.startswith(f"{name}_")]
     if len(matching) != 1:
         raise UnknownNameError("notebook", name, known)
@@ -115,7 +119,7 @@ def execute_all(
         PrunelibError: some failed; the sentences say which and why.
     """
     if not jobs:
-        raise PrunelibError("there are no notebooks here: they come with a checkout of the project")
+        raise PrunelibError(NONE)
     failed, bar = [], tqdm(total=len(jobs), unit="notebook", disable=None)
     workers = min(workers, len(jobs))
     # kernels beside each other with threads of their own would wait for each other's
