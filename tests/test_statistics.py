@@ -6,11 +6,16 @@ import pytest
 
 from prunelib.errors import BadValueError, UnknownNameError
 from prunelib.findings import statistics
-from prunelib.findings.statistics import Effect, Region, effect, exact, verdict
+from prunelib.findings.decisions import Part, decide
+from prunelib.findings.statistics import Effect, Region, effect, exact
 from prunelib.runs import AFTER, DENSE, Curve
 
 SNIP, RANDOM = Curve("snip"), Curve("random")
 NORMAL = {0.9: 1.6448536, 0.95: 1.9599640}  # half widths, in standard errors, of a known spread
+
+
+def verdict(found, region):
+    return decide(Part("one", found, region)).verdict
 
 
 def known(region, low, high):

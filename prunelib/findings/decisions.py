@@ -1,9 +1,12 @@
-"""Decisions: one verdict on a claim that has parts.
+"""Decisions: one verdict on a claim, which may have parts.
+
+One rule is behind all of them: a claim about an effect is supported where the whole interval of the
+effect lies inside of what is allowed, not supported where all of it lies outside, undecided where
+it does neither, and not run where there are too few results for an interval. That an interval lies
+inside, or outside, is that a p value is at most 0.05.
 
 A claim about all methods, or at every sparsity, is a conjunction of its parts; one about some of
-them a disjunction. Both are decided from the parts' p values, and these by the one rule of
-`statistics`: a p value is at most 0.05 where the interval of the effect lies inside of what is
-allowed, or outside of it.
+them a disjunction. Both are decided from the parts' p values.
 """
 
 import math

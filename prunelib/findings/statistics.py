@@ -1,6 +1,6 @@
-"""Effects with their intervals, the one rule that turns them into verdicts, and printed numbers.
+"""Effects with their intervals, what a claim allows of them, and printed numbers.
 
-An `Effect` is a mean and how well it is known; a `Region` is what a claim allows; `verdict` holds
+An `Effect` is a mean and how well it is known; a `Region` is what a claim allows; `decisions` holds
 the one against the other. Below them: statistics over replicates, and the tables of what the
 papers print.
 """
@@ -150,34 +150,11 @@ class Region:
         return 0.9 if self.word in ("same", "between") else 0.95
 
 
-def verdict(effect: Effect, region: Region) -> str:
-    """What one effect says of a claim; `decisions.decide` says the same of one part.
-
-    Args:
-        effect: with an interval, which is taken at the region's own confidence.
-        region: what the claim allows.
-
-    Returns:
-        "supported" where the whole interval lies inside the region, "not supported" where all of
-        it lies outside, "undecided" where it does neither, "not run" where there are too few
-        results for an interval. Ends and bounds are compared to six decimals.
-    """
-    ends = (*effect.interval(region.confidence), *region.ends)
-    low, high, bottom, top = (round(end, DIGITS) for end in ends)
-    if math.isnan(low):
-        return "not run"
-    if region.word in ("higher", "lower"):
-        inside, outside = bottom < low and high < top, high <= bottom or top <= low
-    else:
-        inside, outside = bottom <= low and high <= top, high < bottom or top < low
-    return "supported" if inside else "not supported" if outside else "undecided"
-
-
 def worded(verdict: str, speaks: bool) -> str:
     """A verdict as it may be said of these results.
 
     Args:
-        verdict: as `verdict` returns it.
+        verdict: one of `VERDICTS`.
         speaks: whether the claim speaks of them. Below profile `paper`, on other data or on
             another network it does not: results "agree" or "differ", and contradict nothing.
     """

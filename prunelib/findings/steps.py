@@ -7,9 +7,10 @@ import pandas as pd
 
 from prunelib import settings
 from prunelib.findings import statistics
+from prunelib.findings.decisions import Part, decide
 from prunelib.findings.measures import Results
 from prunelib.findings.samples import Samples
-from prunelib.findings.statistics import Region, verdict
+from prunelib.findings.statistics import Region
 from prunelib.runs import EARLY_METHODS, REWOUND, Curve
 
 REACHED = "as accurate as lottery ticket rewinding to its step"
@@ -36,11 +37,11 @@ def first(
         the last step at which the results say that it is not there yet, and the first from which
         on they say at every step that it is; None where there is no such step.
     """
-    found = [
-        verdict(samples.difference(str(curve), str(against), [step]).effect, region)
-        for step in steps
+    effects = [samples.difference(str(curve), str(against), [step]).effect for step in steps]
+    said = [
+        (step, decide(Part(str(step), effect, region)).verdict)
+        for step, effect in zip(steps, effects, strict=True)
     ]
-    said = list(zip(steps, found, strict=True))
     not_yet = max((step for step, word in said if word == "not supported"), default=None)
     others = [step for step, word in said if word != "supported"]
     there = [step for step, _ in said if not others or step > max(others)]
