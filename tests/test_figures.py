@@ -262,11 +262,15 @@ def test_claims_about_what_was_not_run(results, capsys):
     assert "setting" not in found  # all are this one's
     figures = {c.figure for c in claims.every() if c.id in set(page.claims(11)["id"])}
     assert figures == {"11"}
-    everywhere = page.claims("4", everywhere=True)
+    everywhere = page.claims("4", where="everywhere")
     assert set(everywhere["setting"]) >= {"resnet20_cifar10", "vgg16_cifar10"}
     capsys.readouterr()
     assert page.claims("4") is None
     assert capsys.readouterr().out == "What is claimed there is not about lenet_mnist.\n"
+    assert page.claims("4", where="elsewhere") is None
+    assert capsys.readouterr().out == "Nothing of it was run elsewhere.\n"
+    with pytest.raises(UnknownNameError, match="unknown where 'there'; choose from here"):
+        page.claims("4", where="there")
 
 
 def test_coverage_without_training_tells_operations(capsys):

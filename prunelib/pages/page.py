@@ -266,30 +266,32 @@ class Page:
         chosen = table[table["quantity"] == quantity].drop(columns="quantity")
         return chosen.set_index("setting").reset_index()
 
-    def claims(
-        self, *sections: str | int, everywhere: bool = False, elsewhere: bool = False
-    ) -> pd.DataFrame | None:
+    def claims(self, *sections: str | int, where: str = "here") -> pd.DataFrame | None:
         """The claims of sections of the paper with their verdicts, see `verdicts.table`; None where
         there are none, which is then printed.
 
         Args:
             sections: as in claims.csv, "4" or "J", or the id of a claim; a number is a figure,
                 wherever it is spoken of.
-            everywhere: whether to list the other settings' verdicts too, not only this one's.
-            elsewhere: whether to list only theirs, of what was run.
+            where: "here" for the verdicts of this setting, "everywhere" for the other settings'
+                too, "elsewhere" for only theirs, of what was run.
+
+        Raises:
+            UnknownNameError: for another word.
         """
+        check_name("where", where, ("here", "everywhere", "elsewhere"))
         found = self._entries(sections)
         own = [e for e in found if verdicts.here(e, self.setting, self.profile)]
-        if elsewhere:
-            found = [e for e in found if e not in own and e.verdict != "not run"]
-        elif not everywhere:
+        if where == "here":
             found = own
+        elif where == "elsewhere":
+            found = [e for e in found if e not in own and e.verdict != "not run"]
         if not found:
             nothing = f"What is claimed there is not about {self.setting}."
-            print("Nothing of it was run elsewhere." if elsewhere else nothing)
+            print("Nothing of it was run elsewhere." if where == "elsewhere" else nothing)
             return None
         table = verdicts.table(found)
-        return table if everywhere or elsewhere else table.drop(columns=["setting", "profile"])
+        return table.drop(columns=["setting", "profile"]) if where == "here" else table
 
     def answer(self, *sections: str | int) -> Markdown:
         """What was found here, computed from the ledger's verdicts on sections of the paper: for
