@@ -48,7 +48,8 @@ def neuron_collapse(mask: Mask, threshold: float = 1.0) -> float:
     """The share of neurons with at least `threshold` of their incoming weights pruned (Figure 5).
 
     Neurons are the output channels of convolutions; in a network without any, those of the hidden
-    linear layers. "Incoming" as in Section 5; by outgoing weights the numbers differ.
+    linear layers. Section 5 leaves open which weights are meant; by the incoming ones its numbers
+    come out, by the outgoing ones they do not.
 
     Args:
         mask: dict from parameter name to bool tensor, True where kept, layers in order.

@@ -105,7 +105,7 @@ class VGG(nn.Module):
 
 
 def _modified_resnet18(classes):
-    """ResNet-18 as Tanaka et al. (2020) modify it: 3x3 stride-1 stem, no max pool (A.1)."""
+    """ResNet-18 as Tanaka et al. (2020) modify it: 3x3 stem of stride 1, no max pool (Table 6)."""
     model = torchvision.models.resnet18(num_classes=classes)
     model.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
     model.maxpool = nn.Identity()
@@ -254,8 +254,8 @@ def build(network: str, seed: int = 0, init: str = "he", stream: str = "weights"
     the shape of one input, `model.memory_format` how images lie in memory while it computes.
 
     He initialisation (Appendix A.3, "Kaiming normal"): fan-in, gain sqrt 2, on every convolution
-    and linear layer; biases keep PyTorch's default; batch norm has gamma uniform in [0, 1] and
-    beta 0 (Appendix D.4).
+    and linear layer; biases keep PyTorch's default; batch norm has gamma uniform in [0, 1]
+    (Appendix D.4) and beta 0.
 
     Fixed-variance initialisation (Section 5): every weight from one normal distribution, whatever
     its layer. The paper says variance 1, the authors' code has a standard deviation of 0.1, and so
@@ -344,7 +344,7 @@ def prunable(model: nn.Module) -> list[str]:
     """Names of the prunable parameters, in the order in which the layers are registered.
 
     The weight of every linear layer and two-dimensional convolution, the first and the last
-    included; never biases, never batch norm (Section 3).
+    included; never biases, never batch norm. (Section 3 has "weights", and leaves open which.)
 
     Raises:
         BadValueError: a layer without a weight of its own: one that another has as well, or that is

@@ -187,7 +187,7 @@ def magnitude(model: nn.Module, batch: Batch | None = None) -> Scores:
 
 @register("snip")
 def snip(model: nn.Module, batch: Batch) -> Scores:
-    """z = |w * dL/dw|, batch norm in training mode (Lee et al., 2019; Appendix B.2).
+    """z = |w * dL/dw| (Lee et al., 2019; Appendix B.2), batch norm in training mode.
 
     Above 256 examples the mean over batches of the per-batch |w * dL/dw|.
     """

@@ -263,7 +263,7 @@ PROFILES = {
     for p in (
         Profile(
             "paper", 1.0, tuple(range(1, 19)), tuple(range(1, 11)), 1,
-            meaning="the schedule and the replicates of Appendix A",
+            meaning="the schedule of Appendix A, the replicates of Section 3",
         ),
         Profile(
             "quick", 0.1, (3, 6, 9, 12, 15, 18), (2, 4, 6, 8, 10), 3, replicates=3,
@@ -288,7 +288,8 @@ def get_profile(name: str) -> Profile:
 
 
 def sparsity(level: int, base: float = 0.8) -> float:
-    """The sparsity 1 - base^level, to six digits (Section 3; Figure 7 has base 0.5)."""
+    """The sparsity 1 - base^level, to six digits, of which the paper prints some, rounded; base 0.5
+    gives those of Figure 7."""
     return round(1 - base**level, 6)
 
 

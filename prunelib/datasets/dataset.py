@@ -90,9 +90,9 @@ class Dataset:
 class FolderDataset:
     """ImageNet as image folders `train/<class>/`, `val/<class>/`: decoded as it is needed.
 
-    The same interface as `Dataset`; the resized crop goes to 224 pixels, the test image is
-    resized to 256 and cropped to 224 at its centre (A.2). Batches raise DatasetError where an
-    image cannot be read.
+    The same interface as `Dataset`; the resized crop goes to 224 pixels (A.2), the test image is
+    resized to 256 and cropped to 224 at its centre, as is usual. Batches raise DatasetError where
+    an image cannot be read.
     """
 
     name: str

@@ -16,9 +16,9 @@ from prunelib.findings.statistics import Region, spelled
 from prunelib.grids import FIGURES, LATER, compared, figure_runs
 from prunelib.runs import DENSE, Curve, Run
 
-# What Singh and Liu allow an ablation to move a distribution by beyond chance, as a
-# Kolmogorov-Smirnov distance; and the paper's bound on effective weights, shuffled over unmodified,
-# at matching sparsities (Appendix M).
+# What an ablation that changes a distribution "minimally" may move it by beyond chance, as a
+# Kolmogorov-Smirnov distance (Singh and Liu print no number); and the paper's bound on effective
+# weights, shuffled over unmodified, at matching sparsities (Appendix M).
 MOVED, RECONNECTED = 0.05, 1.0026
 
 

@@ -1,4 +1,4 @@
-"""Later methods: the paper's checks on all of them, and its agenda answered in three sentences."""
+"""Later methods: the paper's checks on all of them, its question answered in three sentences."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

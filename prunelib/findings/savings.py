@@ -1,6 +1,6 @@
 """What pruning before training could save: multiplications by channels and by weights, and time.
 
-The first paragraph of the paper hopes for cheaper training. What a mask leaves to multiply is less
+The paper hopes for cheaper training (Section 1). What a mask leaves to multiply is less
 weight by weight, which common hardware cannot skip, than channel by channel, as a smaller dense
 network does (`compaction`). results/savings.csv has the counts, `record` computes them in minutes a
 network; results/seconds.csv has the time that an iteration took, as benchmarks/compaction.py

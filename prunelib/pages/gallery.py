@@ -27,7 +27,7 @@ SUBJECTS = {
     "6": "Accuracy when pruning later in training",
     "Table 1": "Networks of the SNIP paper",
     "Table 2": "SNIP, as reported and as replicated",
-    "Table 3": "SNIP at higher sparsities, as reported and as replicated",
+    "Table 3": "SNIP on the networks of the GraSP paper, as reported and as replicated",
     "Table 4": "Networks of the GraSP paper",
     "Table 5": "GraSP, as reported and as replicated",
     "Table 6": "Networks of the SynFlow paper",

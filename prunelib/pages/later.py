@@ -1,5 +1,5 @@
 """The later methods beside each other, for the notebook Y_later_methods: the answer to the paper's
-agenda, one table of methods and checks, and Figure 3 with their lines."""
+question, one table of methods and checks, and Figure 3 with their lines."""
 
 import html
 import math
@@ -33,7 +33,7 @@ def label(method: str) -> str:
 
 
 def answer(page: Page) -> Markdown:
-    """The answer to the paper's agenda for the setting and profile of a page, see
+    """The answer to the paper's question for the setting and profile of a page, see
     `findings.later.answers`."""
     found = later.entries(page.results, page.setting, page.profile)
     said = later.answers(found, page.results, page.setting, page.profile, label)
