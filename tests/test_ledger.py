@@ -409,6 +409,7 @@ def test_a_row_that_makes_no_sense_is_refused(values, sentence):
         ("higher", range(10, 19)),
         ("highest", [18]),
         ("highest matching", [9]),
+        ("next", [10, 11]),
         ("73.8", [6]),
         ("59.0…73.8", [4, 5, 6]),
         ("…36.0", [1, 2]),
@@ -600,6 +601,15 @@ def test_a_crossing_near_the_end_of_the_grid(place, verdict):
     """It holds everywhere: of a crossing at the last but one sparsity nothing after it can tell."""
     row = claim(kind="crossing", region="not lower", printed=round(100 * LEVELS[place], 1))
     assert said(np.random.default_rng(1), row, {"snip": 95.0}) == verdict
+
+
+def test_a_crossing_at_the_beginning_of_the_grid_holds_there_at_least():
+    """Random pruning that is printed to match full accuracy up to 20 %, and does so nowhere, or
+    there alone."""
+    row = claim(kind="crossing", region="not lower", printed=20.0)
+    assert said(np.random.default_rng(1), row, {"snip": 80.0}) == "not supported"
+    once = np.where(np.arange(len(LEVELS)) == 0, 90.0, 80.0)
+    assert said(np.random.default_rng(1), row, {"snip": once}) == "supported"
 
 
 def test_curves_are_named_by_their_steps():

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from prunelib import scores
-from prunelib.findings.samples import Accuracies
-from prunelib.findings.statistics import Region, effect, verdict
+from prunelib.findings.samples import Accuracies, guessing
+from prunelib.findings.decisions import Part, decide
+from prunelib.findings.statistics import Region, effect
 from prunelib.runs import AFTER, EARLY_METHODS, Curve
 
 SNIP, GRASP, RANDOM = Curve("snip"), Curve("grasp"), Curve("random")
@@ -301,6 +302,11 @@ def test_twice_the_chance_is_still_a_guess(lowest, left_out):
         GRASP: {0.2: [0.91, 0.90], 0.488: [lowest, 0.91]},
     }
     assert between(made, (0.2, 0.488)).left_out == left_out
+
+
+@pytest.mark.parametrize(("classes", "highest"), [(2, 0.75), (3, 2 / 3), (10, 0.2), (1000, 0.002)])
+def test_guessing_of_two_classes_is_no_certainty(classes, highest):
+    assert guessing(1 / classes) == pytest.approx(highest)
 
 
 def test_the_fewest_replicates_of_two_curves_count():

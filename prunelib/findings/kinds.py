@@ -66,6 +66,7 @@ def points(claim: Claim, setting: str, profile: str) -> list[float]:
         "trivial": found[:1],
         "highest": found[-1:],
         "highest matching": [matching] if matching in found else [],
+        "next": [s for s in found if s > matching][:2],  # a step of the grid to the other side
     }
     return named[over] if over in named else _between(found, over, lambda p: round(100 * p, 1))
 
@@ -219,8 +220,8 @@ def _trend(claim, samples, name, where, setting):
 def _crossing(claim, samples, name, where, setting):
     """That the region holds up to the printed point, one point of the grid either way.
 
-    It holds at every point before the printed one; and it does not at that one or at one of the two
-    after it, unless the grid ends before.
+    It holds at every point before the printed one, the first at least; and it does not at that one
+    or at one of the two after it, unless the grid ends before.
     """
     unit: Callable[[float], float] = (lambda p: p) if claim.along_steps else (lambda p: 100 * p)
     if not where:
@@ -236,9 +237,9 @@ def _crossing(claim, samples, name, where, setting):
                 label = f"{pair[0]} against {pair[1]} at {_spelled(p, claim)}"
                 return Part(label, effect, claim.region, holds)
 
-            before = tuple(part(p, True) for p in where[:place])
+            before = tuple(part(p, True) for p in where[: max(place, 1)])
             after = tuple(part(p, False) for p in where[place : place + 3])
-            both = [Parts("all", before)] if before else []
+            both = [Parts("all", before)]
             if place + 2 < len(where):
                 both.append(Parts("some", after))
             made.append(Parts("all", tuple(both)))

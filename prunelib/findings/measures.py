@@ -17,7 +17,7 @@ import pandas as pd
 from prunelib import settings
 from prunelib.errors import BadValueError
 from prunelib.findings import quantities
-from prunelib.findings.samples import Samples, by_curve
+from prunelib.findings.samples import Samples, by_curve, guessing
 from prunelib.grids import FIGURES
 from prunelib.results.records import END, MASK, START, TRAINED, Kind, Record
 from prunelib.results.store import Store
@@ -216,7 +216,7 @@ class Results:
             own = found.values(table, setting, masks) if len(table) else None
             values = {} if own is None else by_curve(table, own)
         accuracy = name == "accuracy"
-        guess = 200 / quantities.classes(setting) if accuracy else -math.inf
+        guess = 100 * guessing(1 / quantities.classes(setting)) if accuracy else -math.inf
         return Samples(values, guess, pooled=accuracy)
 
 

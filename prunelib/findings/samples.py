@@ -281,14 +281,20 @@ def by_curve(table: pd.DataFrame, values: pd.Series) -> dict[str, pd.DataFrame]:
     return found
 
 
+def guessing(chance: float) -> float:
+    """Up to which accuracy a network does no better than guessing, all in [0, 1]: twice the chance,
+    as test sets have more of some classes than of others, but never more than half of the way from
+    chance to 1, which is less where there are two classes."""
+    return min(2 * chance, (1 + chance) / 2)
+
+
 class Accuracies(Samples):
     """The test accuracies of a setting at a profile, all in [0, 1].
 
     Args:
         table: a results table of one setting and profile.
-        chance: the accuracy of guessing; a network guesses up to twice that, as test sets have
-            more of some classes than of others.
+        chance: the accuracy of guessing; up to which accuracy a network does, says `guessing`.
     """
 
     def __init__(self, table: pd.DataFrame, chance: float):
-        super().__init__(by_curve(table, table["test_accuracy"]), 2 * chance)
+        super().__init__(by_curve(table, table["test_accuracy"]), guessing(chance))

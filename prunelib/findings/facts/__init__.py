@@ -116,11 +116,6 @@ def passes_over_the_data(setting: str) -> float:
     return _passes(setting, settings.schedule(setting, "paper").iterations)
 
 
-def rewinding_epoch(setting: str) -> float:
-    """Section 2: lottery tickets prune after "1-2" epochs; A.3: 6255 iterations on ImageNet."""
-    return _passes(setting, settings.schedule(setting, "paper").rewind_step)
-
-
 def passes_before_the_first_drop(setting: str) -> float:
     """A.3, "LR Drop": "10x at epochs 80, 120"; after the warm-up, that the table leaves out."""
     plan = settings.schedule(setting, "paper")
@@ -128,6 +123,15 @@ def passes_before_the_first_drop(setting: str) -> float:
     after = range(math.ceil(plan.warmup), plan.iterations)
     drop = bisect.bisect_left(after, True, key=lambda k: plan.learning_rate_at(k) < highest)
     return _passes(setting, after.start + drop)
+
+
+def passes_before_the_last_drop(setting: str) -> float:
+    """A.3, "LR Drop": "10x at epochs 80, 120", of which this is the last."""
+    plan = settings.schedule(setting, "paper")
+    last = plan.learning_rate_at(plan.iterations - 1)
+    steps = range(math.ceil(plan.warmup), plan.iterations)
+    drop = bisect.bisect_left(steps, True, key=lambda k: plan.learning_rate_at(k) == last)
+    return _passes(setting, steps.start + drop)
 
 
 def highest_learning_rate_over_the_last(setting: str) -> float:
@@ -246,8 +250,8 @@ OWN = named(
     largest_patch,
     batches_in_an_epoch,
     passes_over_the_data,
-    rewinding_epoch,
     passes_before_the_first_drop,
+    passes_before_the_last_drop,
     highest_learning_rate_over_the_last,
     replicates,
     early_methods_without_data,

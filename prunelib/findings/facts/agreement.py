@@ -103,11 +103,6 @@ def off_the_raw_results(table: int, setting: str) -> float:
     return replicated_accuracy(table, setting) - float(_raw(setting).loc[0.0].mean())
 
 
-def methods_beside_synflow(setting: str) -> float:
-    """Figure 2: with how many methods at initialisation Tanaka et al. compare SynFlow."""
-    return float(len(_raw(setting).columns.drop("synflow")))
-
-
 def sparsities_of_the_raw_results(setting: str) -> float:
     """D.4: "13 sparsities"."""
     return float(len(_raw(setting)))
@@ -166,7 +161,6 @@ FACTS: dict[str, Callable[[str], float]] = {
     ),
     **_of_table(7, unpruned_difference, replicated_accuracy, off_the_raw_results),
     **named(
-        methods_beside_synflow,
         sparsities_of_the_raw_results,
         unevenness_of_the_raw_sparsities,
         highest_compression_of_the_raw_results,

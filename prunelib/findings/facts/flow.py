@@ -181,20 +181,25 @@ def output_off_under_rescaling(setting: str) -> float:
 
 
 def rise_of_gradients_after_pruning(setting: str) -> float:
-    """Section 5: with one outgoing weight of each neuron pruned, the largest change of the
-    gradient of an incoming one, in percent; negative if all fall."""
-    model = _without_biases(setting)
-    layers, before = chain(setting), _flow_scores(setting)[0]
-    second = prunable(model)[1]
-    model.get_parameter(second).data[0] = 0  # one outgoing weight of each neuron of the first layer
-    after = scores.score(model, "synflow")[prunable(model)[0]]
-    change = 100 * (after / layers[0]) / (before / layers[0]) - 100
-    return float(change.max())
+    """Section 5: with one outgoing weight of each neuron of the first hidden layer pruned, the
+    largest change of the gradient of an incoming one, and the other way round, in percent; negative
+    if all fall."""
+    chain(setting)
+    before, changes = _flow_scores(setting), []
+    for pruned, seen in ((1, 0), (0, 1)):
+        model = _without_biases(setting)
+        names = prunable(model)
+        weights = model.get_parameter(names[pruned]).data
+        (weights[0] if pruned else weights[:, 0]).zero_()
+        after = scores.score(model, "synflow")[names[seen]]
+        changes.append(100 * after / before[seen] - 100)  # of |w g|, so of g: w is what it was
+    return max(float(change.max()) for change in changes)
 
 
 def rate_of_pruning_after_neighbours(setting: str, rounds: int = 10) -> float:
     """Section 5: how often incoming weights are pruned in the next iteration if more of the
-    neuron's outgoing weights than the layer's median were in this one, over how often if not."""
+    neuron's outgoing weights than the layer's median were in this one, and the other way round,
+    over how often if not."""
     chain(setting)
     model = networks.build(settings.get(setting).network, seed=0)
     density, history = 1 - settings.sparsity(12), [masks.full(model)]
@@ -203,11 +208,14 @@ def rate_of_pruning_after_neighbours(setting: str, rounds: int = 10) -> float:
         history.append(masks.prune(model, "synflow", goal, mask=history[-1], iterations=1))
     counts = torch.zeros(2, 2)  # more or fewer neighbours lost; weights pruned, weights there
     for before, now, after in zip(history, history[1:], history[2:], strict=False):
-        for into, out in zip(list(now)[:-1], list(now)[1:], strict=True):
-            there = before[out].sum(0)
-            lost = (there - now[out].sum(0)) / there.clamp(min=1)
-            alive = now[into].sum(1)
-            gone = alive - after[into].sum(1)
+        into_out = list(zip(list(now)[:-1], list(now)[1:], strict=True))
+        sides = [((out, 0), (into, 1)) for into, out in into_out]
+        sides += [((into, 1), (out, 0)) for into, out in into_out]
+        for (lost_of, side), (gone_of, other) in sides:
+            there = before[lost_of].sum(side)
+            lost = (there - now[lost_of].sum(side)) / there.clamp(min=1)
+            alive = now[gone_of].sum(other)
+            gone = alive - after[gone_of].sum(other)
             for more in (0, 1):
                 chosen = (lost > lost.median()) == bool(more)
                 counts[more] += torch.stack([gone[chosen].sum(), alive[chosen].sum()])
