@@ -28,7 +28,8 @@ Samples = Sequence[np.ndarray]  # flat ones
 _PASSED = (
     *networks.BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d,
     nn.ReLU6, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Sigmoid, nn.Tanh,
-    nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Softplus, nn.Softsign,
+    nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Softplus, nn.Softsign, nn.RMSNorm, nn.Softmax,
+    nn.LogSoftmax,
 )  # fmt: skip
 
 
@@ -100,7 +101,8 @@ def connected(model: nn.Module, mask: Mask, input_shape: tuple[int, ...] | None 
     """Which weights are on a path from input to output, or would be if they were kept.
 
     Every kept weight becomes 1, every pruned one 0; an input of ones goes forward, the sum of the
-    logits backward; weights with zero gradient are disconnected. In float64, without biases.
+    logits backward; weights with zero gradient are disconnected. In float64, without biases, other
+    parameters by their absolute values.
     Batch norm, other norms and activations that saturate are passed over. What the forward pass
     calls as a function cannot be, and must be no more than a ReLU.
 
@@ -119,6 +121,8 @@ def connected(model: nn.Module, mask: Mask, input_shape: tuple[int, ...] | None 
             p.data = mask[name].to(p)
         elif name.endswith("bias"):
             p.data.zero_()
+        else:  # as of an embedding: no sum of them may cancel
+            p.data.abs_()
     names = prunable(work)
     shape = input_shape or networks.input_shape(model)
     ones = torch.ones(1, *shape, dtype=torch.float64, device=work.get_parameter(names[0]).device)

@@ -4,13 +4,16 @@ A method gives a score of each weight (`scores.register`) or a whole mask (`mask
 kinds stand in `METHODS`, and are called by `call` on a copy of the network.
 """
 
+import contextlib
 import copy
 import importlib
 import inspect
+import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -100,6 +103,7 @@ def add(
             _complete()
             _check_free(name)
         made = Method(name, function, *options)
+        _check_signature(made)
         if revives and not made.takes("mask"):
             raise BadValueError(
                 f"method {name!r} lets pruned weights come back, but its function does not ask "
@@ -110,6 +114,20 @@ def add(
         return function
 
     return decorate
+
+
+def _check_signature(method):
+    """BadValueError where a function cannot be called with what methods are given."""
+    positional = ("model", "batch") if method.kind == "score" else ()
+    offered = ("seed", "sparsity", *(("mask",) if positional else ("model", "batch")))
+    parameters = list(inspect.signature(method.function).parameters.values())[len(positional) :]
+    for p in parameters:
+        required = p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        if required and p.name not in offered:
+            raise BadValueError(
+                f"method {method.name!r} asks for {p.name!r}, which methods are not given: ask for "
+                f"{', '.join((*positional, *offered))}, or give the parameter a default"
+            )
 
 
 def _check_free(name):
@@ -147,7 +165,8 @@ def get(name: str) -> Method:
 
 def call(method: Method, model: nn.Module, batch: Data | None, seed: int, **offered: Any) -> Any:
     """What a method's function returns for a copy of the model, in full precision; the model comes
-    back untouched, with its mode and its gradients, and so does torch's global generator.
+    back untouched, with its mode and its gradients, and so do the global generators of torch, NumPy
+    and Python.
 
     Args:
         method: of the table.
@@ -157,7 +176,7 @@ def call(method: Method, model: nn.Module, batch: Data | None, seed: int, **offe
         offered: what else the function may ask for by the names of its parameters.
 
     Raises:
-        BadValueError: what the method needs is not there.
+        BadValueError: what the method needs is not there, or it has changed its batch.
         UserCodeError: an exception in a method of a user's own.
     """
     _check_batch(method, batch)
@@ -173,16 +192,43 @@ def call(method: Method, model: nn.Module, batch: Data | None, seed: int, **offe
         positional = (work, batch)
     named = {name: value for name, value in offered.items() if method.takes(name)}
     device = next(work.parameters()).device
+    versions = _versions(batch)
     with (
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        # Seeded, so that draws whose seed a method forgot can be repeated all the same.
+        _seeded(derive_seed(seed, f"scores/{method.label}"), device),
         torch.enable_grad(),
         products("fp32"),
         short("fp32", device.type),
         provenance.running(f"method {method.label!r}", method.function),
     ):
-        # Seeded, so that draws whose seed a method forgot can be repeated all the same.
-        torch.manual_seed(derive_seed(seed, f"scores/{method.label}"))
-        return method.function(*positional, **named)
+        found = method.function(*positional, **named)
+    if _versions(batch) != versions:
+        raise BadValueError(
+            f"method {method.label!r} changes its batch in place, which other masks are made from: "
+            "let it change a copy, as inputs.clone()"
+        )
+    return found
+
+
+@contextlib.contextmanager
+def _seeded(seed, device):
+    """The global generators of torch, NumPy and Python seeded, and afterwards as they were."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def _versions(batch):
+    """How often the tensors of a batch have been changed in place."""
+    pairs = batch if isinstance(batch, list) else [batch] if batch is not None else []
+    return [tensor._version for pair in pairs for tensor in pair]
 
 
 def _check_batch(method, batch):
@@ -225,7 +271,12 @@ def check_tensors(
     if not isinstance(found, dict):
         raise BadValueError(f"{said} returned {type(found).__name__}, expected a dict")
     if set(found) != set(names):
-        raise BadValueError(f"{said} must {verb} the prunable weights: {unlike(found, names)}")
+        spared = (
+            " (a layer to be spared gets higher ones than all others)" if verb == "score" else ""
+        )
+        raise BadValueError(
+            f"{said} must {verb} the prunable weights: {unlike(found, names)}{spared}"
+        )
     for name in names:
         if not isinstance(found[name], Tensor):
             kind = type(found[name]).__name__

@@ -18,8 +18,9 @@ from prunelib.errors import BadValueError, UnknownNameError, check_name
 from prunelib.seeds import seed as derive_seed
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-_OTHER_CONVOLUTIONS = (
-    nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
+_UNPRUNED = (
+    nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.RNNBase,
+    nn.RNNCellBase, nn.MultiheadAttention,
 )  # fmt: skip
 
 
@@ -176,11 +177,13 @@ def _construct(key, shape, constructor):
         model = copy.deepcopy(constructor())  # it may give the same one each time
     if not isinstance(model, nn.Module):
         raise BadValueError(f"{said} is {type(model).__name__}, expected a torch.nn.Module")
-    if other := [m for m in model.modules() if isinstance(m, _OTHER_CONVOLUTIONS)]:
+    if other := [m for m in model.modules() if isinstance(m, _UNPRUNED)]:
         raise BadValueError(
-            f"{said} has a {type(other[0]).__name__}, which no method would prune: write it as a "
-            "Conv2d, or do without"
+            f"{said} has a {type(other[0]).__name__}, whose weights no method would prune: write "
+            "it as layers of type Conv2d or Linear, or do without"
         )
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
+        raise BadValueError(f"{said} has a lazy layer: give it the size of its input")
     names = prunable(model)
     if not names:
         raise BadValueError(f"{said} has no convolution or linear layer that could be pruned")

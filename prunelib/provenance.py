@@ -60,7 +60,10 @@ def record(kind: str, name: str, function: Any = None, *options: Any) -> str:
     if is_ours_as(function, name):  # also where a user's file is the first to need it
         key = name
     elif file:
-        key = f"{name}_{file[0]}"
+        digits = file[0]
+        # A setting whose network or data another file has is another one when these change.
+        others = [o for o in options if isinstance(o, str) and is_own(o) and not o.endswith(digits)]
+        key = f"{name}_{_short([digits, *others]) if others else digits}"
         file[1].append((kind, key))
     else:
         key = f"{name}_{digest(function, *options)}"

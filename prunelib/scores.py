@@ -47,8 +47,8 @@ def register(
     [n]; None where `needs_data` is False). It returns one score for each prunable weight, of real
     numbers. Beside these it receives what it asks for by the names of its parameters:
 
-    - `seed`: the replicate. What it draws from torch's global generator depends on the replicate
-      and the name alone; for draws from elsewhere it must use `seed`.
+    - `seed`: the replicate. What it draws from the global generators of torch, NumPy and Python
+      depends on the replicate and the name alone; for draws from elsewhere it must use `seed`.
     - `sparsity`: what this iteration prunes to, in [0, 1); of a method of one iteration, the
       sparsity of the mask.
     - `mask`: which weights the iterations before have kept, a dict from name to bool tensor.
@@ -102,7 +102,7 @@ def score(
     """Scores of all prunable weights.
 
     Computed in full precision on a copy: the model comes back untouched, with its mode and its
-    gradients, and so does torch's global generator.
+    gradients, and so do the global generators.
 
     Args:
         model: a network on any device.
@@ -145,7 +145,7 @@ def score(
     # Whole numbers and truth values become float64: there, turning the sign cannot wrap around.
     return {
         name: z.detach() if z.is_floating_point() else z.detach().double()
-        for name, z in ((name, scores[name]) for name in names)
+        for name, z in ((name, scores[name].to(model.get_parameter(name).device)) for name in names)
     }
 
 

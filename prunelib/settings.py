@@ -197,7 +197,9 @@ def register(
         examples: how many training examples the dataset has.
         epochs, batch_size, learning_rate: how the network is trained, by SGD.
         others: `drops` and `warmup_epochs` in epochs, by default none; `rewind_step` in
-            iterations, by default one epoch; and whatever else `Setting` has.
+            iterations, by default one epoch; `matching`, the k of the highest sparsity 1 - 0.8^k at
+            which magnitude pruning after training matches full accuracy, where it is known; and
+            whatever else `Setting` has.
 
     Raises:
         BadValueError: a name that is taken or cannot be recorded, or another value not allowed.
@@ -223,6 +225,19 @@ def register(
         if not all(type(v) in (int, float) and 0 <= v < math.inf for v in values):
             said = row.get(what, learning_rate)
             raise BadValueError(f"setting {name!r}, {what}={said!r}: give finite numbers from 0")
+    for what in ("drops", "warmup_epochs"):
+        if any(v > epochs for v in numbers[what]):
+            raise BadValueError(
+                f"setting {name!r}, {what}={row[what]!r}: it is trained for {epochs} epochs"
+            )
+    for what, most in (("highest", 18), ("matching", 18), ("replicates", math.inf)):
+        number = row.get(what)
+        if number is not None and not (type(number) is int and 1 <= number <= most):
+            sparsity_ = "" if what == "replicates" else ", the k of the sparsity 1 - 0.8^k"
+            limits = "from 1" if most == math.inf else f"from 1 to {most}"
+            raise BadValueError(
+                f"setting {name!r}, {what}={number!r}: give a whole number {limits}{sparsity_}"
+            )
     for kind, part in (("network", network), ("dataset", dataset)):
         ours = {getattr(s, kind) for s in SETTINGS.values()}
         if part not in ours and not provenance.is_registered(kind, part):

@@ -68,6 +68,8 @@ def test_a_network_cut_in_two_has_no_effective_weights():
         nn.Sequential(nn.LayerNorm(2), nn.GELU()),
         nn.BatchNorm1d(2, track_running_stats=False),
         nn.Sequential(nn.BatchNorm1d(2, affine=False), nn.ReLU6()),
+        nn.RMSNorm(2),
+        nn.LogSoftmax(1),
     ],
 )
 def test_activations_and_norms_cut_no_path(between):
@@ -80,6 +82,27 @@ def test_activations_and_norms_cut_no_path(between):
     found = analysis.effective(model, mask, input_shape=(50,))
     assert masks.kept(found) == 50 + 3
     assert not found["2.weight"][:, 1].any()
+
+
+def test_parameters_that_are_not_pruned_cut_no_path():
+    """The embedding is negative, and a ReLU behind it would pass nothing on."""
+
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.body, self.head = (
+                nn.Embedding(3, 4),
+                nn.Linear(4, 2),
+                nn.Linear(2, 2),
+            )
+
+        def forward(self, x):
+            return self.head(self.body(self.embedding(x.long()).sum(1)).relu())
+
+    model = Words()
+    model.embedding.weight.data.fill_(-1.0)
+    mask = masks.full(model)
+    assert masks.kept(analysis.effective(model, mask, input_shape=(5,))) == 12
 
 
 def test_a_dead_branch_of_a_residual_block_is_disconnected_and_its_shortcut_is_not():

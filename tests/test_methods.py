@@ -3,9 +3,11 @@
 import contextlib
 import functools
 import itertools
+import random
 import re
 import textwrap
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -308,6 +310,48 @@ def test_a_method_that_gives_something_else_each_time_is_found(registry):
     for name in ("random", "magnitude", "synflow"):
         model = networks.build("lenet_8x8")
         masks.check(model, name)
+
+
+def test_what_methods_draw_from_numpy_and_python_depends_on_the_replicate(registry):
+    """And what the caller draws from them does not change."""
+
+    @scores.register("noisy", needs_data=False)
+    def noisy(model, batch):
+        factor = random.random()
+        return {
+            n: torch.from_numpy(np.random.rand(*z.shape)) * factor
+            for n, z in scores.magnitude(model).items()
+        }
+
+    random.seed(1)
+    np.random.seed(1)
+    expected = random.random(), np.random.rand()
+    random.seed(1)
+    np.random.seed(1)
+    masks.check(two_layers(), "noisy")
+    one, other = (scores.score(two_layers(), "noisy", seed=seed) for seed in (0, 1))
+    assert not torch.equal(one["0.weight"], other["0.weight"])
+    assert (random.random(), np.random.rand()) == expected
+
+
+def test_a_method_that_asks_for_what_it_is_not_given_is_told_at_once(registry):
+    words = "method 'mine' asks for 'loader', which methods are not given: ask for model, batch,"
+    with pytest.raises(BadValueError, match=words):
+        scores.register("mine")(lambda model, batch, loader: None)
+    with pytest.raises(BadValueError, match="asks for 'mask'"):
+        masks.register("mine")(lambda model, sparsity, mask: None)
+    scores.register("mine")(lambda m, b, seed, sparsity, mask, rate=0.1, *more, **others: None)
+
+
+def test_a_method_that_changes_its_batch_is_told(registry):
+    @scores.register("scaling")
+    def scaling(model, batch):
+        batch[0].mul_(2)
+        return scores.magnitude(model)
+
+    batch = torch.ones(4, 2), torch.zeros(4, dtype=torch.long)
+    with pytest.raises(BadValueError, match="'scaling' changes its batch in place"):
+        masks.prune(two_layers(), "scaling", 0.5, batch)
 
 
 def failing(model, batch):

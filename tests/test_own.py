@@ -189,6 +189,26 @@ def test_what_cannot_be_pickled_is_told_only_where_it_is_needed():
         own.unpack(packed)
 
 
+def test_a_setting_has_another_name_when_its_network_in_another_file_changes(file):
+    """One of the same file has that file's digest in any case."""
+    net = (
+        "from torch import nn\nfrom prunelib import networks, scores, settings\n"
+        "networks.register('far', input_shape=(1, 8, 8))(\n"
+        "    lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, {width}), nn.Linear({width}, 10)))\n"
+    )
+    about = (
+        "from prunelib import settings\n"
+        "settings.register('far_digits', 'far', 'digits', 1438, 4, 60, 0.1)\n"
+    )
+    found = []
+    for width in (8, 16, 8):
+        file(net.format(width=width) + SMALL, "net.py")
+        found.append(file(about, "about.py").settings[0])
+    assert found[0] == found[2] != found[1]
+    together = file(net.format(width=8) + about, "both.py")
+    assert together.settings[0] == f"far_digits_{together.digest}"
+
+
 def test_old_versions_of_a_file_stay_behind_unless_needed(file):
     old = file(SMALL).methods[0]
     file(SMALL + "x = 1\n")
@@ -270,10 +290,12 @@ class Called(nn.Module):
         ),
         (
             lambda: nn.Sequential(nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 2, 4), nn.Flatten()),
-            "'bad' has a Conv1d, which no method would prune",
+            "'bad' has a Conv1d, whose weights no method would prune",
         ),
         (lambda: nn.Sequential(nn.Dropout(0.1), nn.Linear(4, 2)), "'bad' draws when it is trained"),
         (lambda: nn.Sequential(nn.RReLU(), nn.Linear(4, 2)), "'bad' draws when it is trained"),
+        (lambda: nn.Sequential(nn.LazyLinear(2)), "'bad' has a lazy layer: give it the size"),
+        (lambda: nn.Sequential(nn.LSTM(4, 2)), "'bad' has a LSTM, whose weights no method would"),
     ],
 )
 def test_networks_that_are_none_get_one_sentence(make, words):
@@ -409,6 +431,18 @@ def test_datasets_as_torchvision_has_them():
     assert found.augmentation == "crop"
 
 
+def test_images_behind_a_random_transform_are_refused():
+    class Moving:
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, i):
+            return torch.randn(1, 4, 4), i % 2
+
+    with pytest.raises(DatasetError, match=r"images differ each time .* an augmentation"):
+        dataset(Moving(), Moving())
+
+
 def test_arrays_are_taken_as_tensors_are():
     images, labels = torch.arange(32.0).view(2, 1, 4, 4), torch.tensor([0, 1])
     found = dataset(*(t.numpy() for t in (images.double(), labels.int(), images.double(), labels)))
@@ -488,6 +522,11 @@ def test_a_setting_has_its_schedule_and_its_figures():
         ({"momentun": 0.9}, "unknown option of setting 'made' 'momentun'; .*momentum"),
         ({"iterations_per_epoch": 3}, "unknown option of setting 'made' 'iterations_per_epoch'"),
         ({"drops": 2}, r"setting 'made', drops=2: give finite numbers from 0"),
+        ({"drops": (5, 11)}, r"setting 'made', drops=\(5, 11\): it is trained for 10 epochs"),
+        ({"warmup_epochs": 11}, "setting 'made', warmup_epochs=11: it is trained for 10 epochs"),
+        ({"matching": 0.866}, r"matching=0\.866: give a whole number from 1 to 18, the k of the"),
+        ({"highest": 19}, "highest=19: give a whole number from 1 to 18"),
+        ({"replicates": "5"}, "replicates='5': give a whole number from 1$"),
         ({"learning_rate": "0.1"}, r"learning_rate='0\.1': give finite numbers from 0"),
         ({"momentum": -1}, r"momentum=-1: give"),
         ({"network": "later_net"}, "there is no network 'later_net' yet: register it before"),
@@ -551,11 +590,14 @@ def test_a_network_that_computes_as_it_is_made_has_checkpoints_and_claims(tmp_pa
         ({"examples": 400}, "'own_data' has 200 training examples, made has 25 .*examples=200"),
         ({"network": "lenet_8x8"}, r"takes inputs of shape \(1, 8, 8\), those .* have \(6,\)"),
         ({"network": "two"}, "has the label 2, the network tells 2 classes apart"),
+        ({"network": "normed", "batch_size": 199}, "the last batch of an epoch has one example"),
     ],
 )
 def test_data_that_do_not_fit_are_told_before_anything_is_trained(changes, words):
     own.load(FILE)
     networks.register("two", input_shape=(6,))(lambda: nn.Linear(6, 2))
+    normed = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 3))
+    networks.register("normed", input_shape=(6,))(lambda: normed)
     with pytest.raises(DatasetError, match=words):
         campaign.check_data(made_setting(**changes))
 

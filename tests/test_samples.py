@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from prunelib import scores
-from prunelib.findings.samples import Accuracies, guessing
 from prunelib.findings.decisions import Part, decide
+from prunelib.findings.samples import Accuracies, guessing
 from prunelib.findings.statistics import Region, effect
 from prunelib.runs import AFTER, EARLY_METHODS, Curve
 
@@ -31,6 +31,10 @@ def table(curves):
             if accuracy is not None
         ]
     )
+
+
+def verdict(found, region):
+    return decide(Part("one", found, region)).verdict
 
 
 def between(curves, sparsities=SPARSITIES, pair=(SNIP, GRASP), less=None):

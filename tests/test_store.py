@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
@@ -506,6 +507,18 @@ def test_a_campaign_waits_for_another_and_a_killed_one_frees_its_files(store, tm
     assert store.missing([run()]) == []
 
 
+def test_a_budget_ends_the_waiting_for_another_campaign(store):
+    hold = f"with store.hold({PAIRS}):\n    print('held', flush=True)\n    time.sleep(600)"
+    with process(hold, store) as other:
+        assert other.stdout.readline() == "held\n"
+        began = time.time()
+        over = pytest.raises(StoreError, match="still held by another campaign, and the time is")
+        with over, store.hold(PAIRS, until=began + 0.3):
+            pass
+        assert 0.3 <= time.time() - began < 30
+    assert not is_held(store, *PAIRS[0])
+
+
 def test_a_campaign_may_add_to_what_it_holds(store):
     """By another instance of the store too, and hold it twice; then it is free for others."""
     with store.hold(PAIRS, pytest.fail):
@@ -631,9 +644,7 @@ def test_the_commit_is_that_of_the_package_and_of_no_repository_around_it(
 def test_files_are_locked_in_one_order(store, monkeypatch):
     """Else two campaigns that name them the other way round could wait for each other for ever."""
     taken = []
-    monkeypatch.setattr(
-        store, "_lock", lambda key, waiting: contextlib.nullcontext(taken.append(key))
-    )
+    monkeypatch.setattr(store, "_lock", lambda key, *_: contextlib.nullcontext(taken.append(key)))
     for pairs in (PAIRS, PAIRS[::-1]):
         with store.hold(pairs):
             pass

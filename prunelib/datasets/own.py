@@ -15,6 +15,7 @@ from prunelib.datasets.loaders import LOADERS, finish
 from prunelib.errors import DatasetError, check_name
 
 AUGMENTATIONS = ("none", *PADDING, "resized_crop")
+TWICE = 16  # images that are read a second time
 
 
 def register(name: str, augmentation: str = "none") -> Callable[[Callable], Callable]:
@@ -87,8 +88,19 @@ def _tensors(part):
     pairs = [part[i] for i in range(len(part))]
     if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
         return []
-    images = [x if isinstance(x, torch.Tensor) else TF.pil_to_tensor(x) for x, _ in pairs]
+    images = [_tensor(x) for x, _ in pairs]
+    for i in range(min(len(pairs), TWICE)):
+        if not torch.equal(_tensor(part[i][0]), images[i]):
+            raise DatasetError(
+                "a dataset whose images differ each time that they are read, as behind a random "
+                "transform, would be read once and never change: leave the transform out, and give "
+                "datasets.register an augmentation"
+            )
     return torch.stack(images), torch.tensor([int(label) for _, label in pairs])
+
+
+def _tensor(image):
+    return image if isinstance(image, torch.Tensor) else TF.pil_to_tensor(image)
 
 
 def _check(said, images, labels):

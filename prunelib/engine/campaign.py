@@ -63,7 +63,7 @@ def run(
     if output:
         Store(output, store.kind).check_writable()
     pairs = {(run.setting, run.profile) for run in runs}
-    with store.hold(pairs, lambda sentence: print(f"prunelib: {sentence}", file=sys.stderr)):
+    with store.hold(pairs, lambda said: print(f"prunelib: {said}", file=sys.stderr), deadline):
         missing = store.missing(runs)
         job = make_job(missing, store, device, precision, deadline, compact)
         with _place(workers, cluster, minutes is not None, job.name) as place:
@@ -157,11 +157,11 @@ def check_data(setting: settings.Setting) -> datasets.Dataset:
             f"an epoch: {way_out}"
         )
     if own:
-        _check_fit(name, setting.network, dataset)
+        _check_fit(name, setting.network, dataset, setting.batch_size)
     return dataset
 
 
-def _check_fit(name, network, dataset):
+def _check_fit(name, network, dataset, batch_size):
     """That a network of a user's own setting takes its inputs and tells its labels apart."""
     expected = networks.NETWORKS[networks.find(network)][1]
     found = tuple(dataset.train_examples(torch.tensor([0]))[0].shape[1:])
@@ -169,6 +169,12 @@ def _check_fit(name, network, dataset):
         raise DatasetError(
             f"setting {name!r}: the network takes inputs of shape {expected}, those of the dataset "
             f"have {found}"
+        )
+    norms = [m for m in networks.outline(network).modules() if isinstance(m, networks.BATCH_NORMS)]
+    if norms and dataset.train_size % batch_size == 1:
+        raise DatasetError(
+            f"setting {name!r}: the last batch of an epoch has one example, in which batch norm "
+            f"finds no spread: take another batch_size than {batch_size}"
         )
     highest = int(max(dataset.train_labels.max(), dataset.test_labels.max()))
     if highest >= networks.classes(network):

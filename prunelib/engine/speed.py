@@ -130,10 +130,11 @@ def width(setting: str, device: str, precision: str) -> int:
     """How many networks of a setting are trained as one program.
 
     On a CPU large networks gain nothing from company. On a GPU the number is doubled as
-    long as a short measurement finds that it pays and the memory holds.
+    long as a short measurement finds that it pays and the memory holds; not where the workers of a
+    cluster have one and this machine has none.
     """
     first = STACK if wide.pays(settings.get(setting).network) else 1
-    if device == "cpu":
+    if device == "cpu" or not torch.cuda.is_available():
         return first
     best, fastest, count = first, 0.0, first
     while count <= 32 * first:
@@ -212,7 +213,7 @@ def _score(setting: str, method: str) -> float:
     classes = model(torch.zeros(2, *model.input_shape)).shape[1]
     whole = about.batch_size if chosen.batches else datasets.PER_CLASS * classes
     measured = min(100, whole)
-    batch = (torch.rand(measured, *model.input_shape), torch.randint(0, classes, (measured,)))
+    batch = (torch.rand(measured, *model.input_shape), torch.arange(measured) % classes)
     batch = [batch] * chosen.batches if chosen.batches else batch
     began, ranking = time.perf_counter(), None
     if chosen.kind == "score":

@@ -7,9 +7,11 @@ campaign for as long as it lasts, whoever only adds records for a moment.
 import contextlib
 import csv
 import io
+import math
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -169,6 +171,7 @@ class Store:
         self,
         pairs: Iterable[tuple[str, str]],
         waiting: Callable[[str], None] | None = None,
+        until: float = math.inf,
     ) -> Iterator[None]:
         """Keep other processes from writing the files of some settings and profiles.
 
@@ -179,13 +182,17 @@ class Store:
             pairs: (setting, profile) of each file. They are locked in one order, so that two
                 campaigns never wait for each other.
             waiting: called with a sentence for each file that another process holds.
+            until: the time, in seconds since the epoch, up to which to wait for it.
+
+        Raises:
+            StoreError: that time has come.
         """
         with contextlib.ExitStack() as held:
             for key in sorted(set(pairs)):
-                held.enter_context(self._lock(key, waiting))
+                held.enter_context(self._lock(key, waiting, until))
             yield
 
-    def _lock(self, key, waiting):
+    def _lock(self, key, waiting=None, until=math.inf):
         name = quote(".".join(key) + self.kind.suffix, safe="")
         path = self.root.resolve() / ".locks" / f"{name}.lock"
         with writing(path):
@@ -200,10 +207,19 @@ class Store:
                         f"{self.path(*key)} is held by another campaign ({holder}): waiting for "
                         "it to end"
                     )
-                held = lock.acquire()
+                held = self._waited(lock, key, until)
         with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
             path.write_text(f"process {os.getpid()} on host {socket.gethostname()}")
         return held
+
+    def _waited(self, lock, key, until):
+        try:
+            return lock.acquire(timeout=-1 if until == math.inf else max(0, until - time.time()))
+        except Timeout:
+            raise StoreError(
+                f"{self.path(*key)} is still held by another campaign, and the time is over: "
+                "nothing was done; give the same command again when that one has ended"
+            ) from None
 
     def check_writable(self) -> None:
         """Make sure that files can be written below the root, which is made if it is missing.
