@@ -66,18 +66,18 @@ def run(
     with store.hold(pairs, lambda said: print(f"prunelib: {said}", file=sys.stderr), deadline):
         missing = store.missing(runs)
         job = make_job(missing, store, device, precision, deadline, compact)
-        with _place(workers, cluster, minutes is not None, job.name) as place:
+        with _place(workers, cluster, deadline, job.name) as place:
             return _Campaign(runs, store, job, place, output, progress).run()
 
 
 @contextmanager
-def _place(workers, cluster, killable, name):
+def _place(workers, cluster, deadline, name):
     """Where tasks run; what still runs when an error ends this is not waited for."""
     if cluster:
         from prunelib.engine.cluster import Cluster
 
-        place = Cluster(cluster, workers)
-    elif workers > 1 or killable:
+        place = Cluster(cluster, workers, deadline)
+    elif workers > 1 or deadline < math.inf:
         place = executors.Processes(workers)
     else:
         place = executors.Here()

@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import math
 import shutil
+import sys
+import time
 import uuid
 from concurrent.futures import CancelledError
 
@@ -14,7 +16,8 @@ from prunelib.engine.executors import Place, Reporter
 from prunelib.errors import PrunelibError
 
 PATIENCE = 30  # seconds to wait for the scheduler
-JOIN = 300  # and for the first worker, which may be in a queue
+JOIN = 300  # and for the first worker; for Slurm's, which may queue for days, as long as it takes
+FAILURES = 30  # workers that a group may lose, to preemption or at the end of a job's time
 
 
 class Cluster(Place):
@@ -23,11 +26,12 @@ class Cluster(Place):
     Args:
         address: of a scheduler, or "slurm" for jobs made as Dask's configuration file says.
         jobs: how many jobs to keep in Slurm's queue.
+        until: the time, in seconds since the epoch, up to which to wait for the first of them.
     """
 
     ahead = math.inf  # the scheduler shares tasks out; a worker that joins must find some
 
-    def __init__(self, address: str, jobs: int | None = None):
+    def __init__(self, address: str, jobs: int | None = None, until: float = math.inf):
         try:
             import distributed
         except ImportError:
@@ -36,9 +40,13 @@ class Cluster(Place):
                 "'prunelib[cluster]', here and on the workers"
             ) from None
         self.queue, self.least = (_slurm(jobs or 1), jobs or 1) if address == "slurm" else (None, 1)
+        self.until = until
         try:
             self.client = _connect(distributed.Client, self.queue or address)
-            self.client.wait_for_workers(1, timeout=JOIN)
+            self._join()
+        except PrunelibError:
+            self.close()
+            raise
         except Exception as error:  # of ever other kinds: TypeError where TLS is not configured
             self.close()
             said = str(error) or type(error).__name__
@@ -51,6 +59,21 @@ class Cluster(Place):
         self.count, self.topic = 0.0, f"prunelib-{uuid.uuid4().hex}"
         self.client.subscribe_topic(self.topic, self._heard)
         self.executor = self.client.get_executor(pure=False)
+
+    def _join(self):
+        """Wait until there is a worker."""
+        if not self.queue:
+            self.client.wait_for_workers(1, timeout=JOIN)
+            return
+        print("prunelib: waiting for Slurm to begin a job", file=sys.stderr)
+        patience = None if self.until == math.inf else max(0, self.until - time.time())
+        try:
+            self.client.wait_for_workers(1, timeout=patience)
+        except TimeoutError:
+            raise PrunelibError(
+                "Slurm has begun no job and the time is over: nothing was done; see squeue, and "
+                "give the same command again with more --minutes, or none"
+            ) from None
 
     def _heard(self, event):
         self.count += event[1]
@@ -91,16 +114,16 @@ class Cluster(Place):
 
         if isinstance(error, KilledWorker):
             raise PrunelibError(
-                "several workers of the cluster died over the same group, perhaps for want of "
-                "memory: what is finished is kept; give the workers more, and the same command "
-                "again"
+                "several workers of the cluster ended over the same group, perhaps for want of "
+                "memory or at the end of their jobs' time: what is finished is kept; give them "
+                "more of it, and the same command again"
             ) from None
         if not isinstance(error, CancelledError):
             return False
         self.shared.clear()
         with _answering():
             self.executor.shutdown(wait=False)  # takes back what was handed out: it will be again
-            self.client.wait_for_workers(1, timeout=JOIN)
+            self._join()
             self.executor = self.client.get_executor(pure=False)
         return True
 
@@ -119,6 +142,8 @@ def _answering():
     """Turn whatever error a scheduler that has ended causes in its client into a sentence."""
     try:
         yield
+    except PrunelibError:
+        raise
     except Exception as error:
         raise PrunelibError(
             f"the Dask cluster no longer answers, or has no workers ({error}): what is finished is "
@@ -142,9 +167,11 @@ def _slurm(jobs: int):
             "cluster 'slurm': there is no sbatch here; run this where jobs are sent"
         )
     try:
+        import dask
         from dask_jobqueue import SLURMCluster
 
-        cluster = SLURMCluster()
+        with dask.config.set({"distributed.scheduler.allowed-failures": FAILURES}):
+            cluster = SLURMCluster()
     except ImportError:
         raise PrunelibError(
             "Slurm needs the packages of the extra 'cluster': run pip install 'prunelib[cluster]'"
@@ -152,7 +179,8 @@ def _slurm(jobs: int):
     except ValueError as error:
         raise PrunelibError(
             f"{error}: say how jobs are made in Dask's configuration, jobqueue.slurm in "
-            "~/.config/dask/jobqueue.yaml (cores: 1 and memory at least)"
+            "~/.config/dask/jobqueue.yaml (cores: 1 and memory at least; walltime is 30 minutes "
+            "unless it is named)"
         ) from None
     cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)  # one that is cancelled is replaced
     return cluster

@@ -253,6 +253,44 @@ def test_a_greeting_with_something_else_behind_it_is_waited_for_again(monkeypatc
     assert len(asked) == 3
 
 
+def test_slurm_may_take_its_time_as_far_as_there_is_a_budget(monkeypatch):
+    """A queue takes longer than the five minutes in which workers of a scheduler must come."""
+    import distributed
+
+    client, asked = mock.MagicMock(), []
+
+    def wait(count, timeout):
+        asked.append(timeout)
+        if timeout is not None:
+            raise TimeoutError(f"only 0/1 workers arrived after {timeout}")
+
+    client.wait_for_workers = wait
+    monkeypatch.setattr(distributed, "Client", lambda address, timeout: client)
+    monkeypatch.setattr(cluster, "_slurm", lambda jobs: mock.MagicMock())
+    assert cluster.Cluster("slurm", 3).least == 3
+    with pytest.raises(PrunelibError, match=r"Slurm has begun no job .* more --minutes"):
+        cluster.Cluster("slurm", 3, until=time.time() + 60)
+    assert asked[0] is None
+    assert 50 < asked[1] <= 60
+
+
+def test_jobs_of_slurm_may_end_often(monkeypatch):
+    """Dask gives a group up that has lost four workers; of preempted jobs that is soon."""
+    import dask
+    import dask_jobqueue
+
+    seen = []
+
+    def made():
+        seen.append(dask.config.get("distributed.scheduler.allowed-failures"))
+        return mock.MagicMock()
+
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/sbatch")
+    monkeypatch.setattr(dask_jobqueue, "SLURMCluster", made)
+    cluster._slurm(2)
+    assert seen == [cluster.FAILURES]
+
+
 def test_without_slurm_or_the_extra_a_sentence_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(PrunelibError, match="no sbatch here"):
