@@ -275,6 +275,17 @@ def test_a_group_is_begun_again_where_its_checkpoint_does_not_fit(store, whole, 
     assert not unfinished(store)
 
 
+def test_a_group_in_another_precision_leaves_the_checkpoint_of_the_first(store, whole):
+    """As where a job that names none goes on, on another machine."""
+    go_on(store, 5)
+    assert go_on(store, 3, precision="bf16")[1][0] == 0
+    assert len(unfinished(store)) == 2
+    recorded, advances = go_on(store)
+    assert (recorded, advances[0]) == (4, 20)
+    assert_same(results(store), results(whole))
+    assert not unfinished(store)
+
+
 def test_a_group_of_which_some_were_finished_elsewhere_goes_on_without_them(store, whole):
     go_on(store, 5)
     train(GROUP[1:2], store)
