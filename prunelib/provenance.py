@@ -171,6 +171,10 @@ def _code(function, seen=()):
     if isinstance(function, functools.partial):
         given = [_value(v, function, seen) for v in function.args]
         return [_code(function.func, seen), given, repr(sorted(function.keywords.items()))]
+    if inspect.ismethod(function):
+        return [_code(function.__func__, seen), _state(function.__self__, seen)]
+    if callable(function) and not (inspect.isroutine(function) or inspect.isclass(function)):
+        return _state(function, seen)
     seen = (*seen, function)
     code = getattr(function, "__code__", None)
     values = [*(getattr(function, "__defaults__", None) or ())]
@@ -212,7 +216,22 @@ def _value(value, user, seen):
             value = (value.double() if value.is_floating_point() else value).numpy(force=True)
     if type(value).__module__ == "numpy" and hasattr(value, "tobytes"):
         return [str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
+    if type(value).__module__ in (user.__module__, "argparse", "types") and hasattr(
+        value, "__dict__"
+    ):
+        return _state(value, seen)
     return None
+
+
+def _state(value, seen):
+    """An object of a class of the user's own: the code of its class and what it holds."""
+    if any(value is other for other in seen) or inspect.isclass(value):
+        return type(value).__qualname__
+    held = [
+        [name, _value(v, type(value), (*seen, value))]
+        for name, v in sorted(getattr(value, "__dict__", {}).items())
+    ]
+    return [_value(type(value), type(value), (*seen, value)), held]
 
 
 def _names(code):

@@ -391,6 +391,7 @@ def _words(row, **changes):
         ({"bound": "many"}, "many"),
         ({"kind": "crossing"}, "a crossing has"),
         ({"parts": "few"}, "unknown parts 'few'"),
+        ({"general": "Yes"}, "unknown general 'Yes'"),
     ],
 )
 def test_a_row_that_makes_no_sense_is_refused(values, sentence):
@@ -439,8 +440,9 @@ def test_where_a_claim_speaks_off_the_grid_and_along_steps():
     assert steps[0] == 420
     assert steps[-1] == 840
     assert kinds.points(claim(over="steps end"), SETTING, PROFILE) == [840]
-    with pytest.raises(BadValueError, match="points 'some' are no name"):
-        kinds.points(claim(over="some"), SETTING, PROFILE)
+    for over in ("some", "73.8…20.0"):
+        with pytest.raises(BadValueError, match=f"points '{over}' are no name"):
+            kinds.points(claim(over=over), SETTING, PROFILE)
 
 
 def test_the_committed_ledger():

@@ -459,6 +459,33 @@ def test_what_a_method_uses_belongs_to_its_digest(old, new, same):
     assert (provenance.digest(before) == provenance.digest(after)) == same
 
 
+OBJECTS = """
+import argparse
+class Mine:
+    def __init__(self, alpha):
+        self.alpha = alpha
+        self.me = self
+    def __call__(self, model, batch):
+        return self.alpha
+    def score(self, model, batch):
+        return self.alpha * OPTIONS.factor
+OPTIONS = argparse.Namespace(factor=2)
+mine = Mine(1)
+"""
+
+
+@pytest.mark.parametrize("last", ["mine = Mine(1)", "mine = Mine(1).score"])
+@pytest.mark.parametrize(
+    ("old", "new"), [("Mine(1)", "Mine(-1)"), ("return self.alpha\n", "return 2\n"), ("=2", "=3")]
+)
+def test_what_an_object_holds_belongs_to_its_digest(last, old, new):
+    """Whether it is called, or a method of it is."""
+    text = OBJECTS.replace("mine = Mine(1)", last)
+    before, again, after = (cell(t) for t in (text, text, text.replace(old, new)))
+    assert provenance.digest(before) == provenance.digest(again)
+    assert provenance.digest(before) != provenance.digest(after)
+
+
 def test_a_function_of_the_package_under_another_name_is_ones_own(registry):
     names = []
     for iterations in (3, 5):

@@ -78,6 +78,8 @@ def _between(found, over, unit):
     try:
         if dots:
             bounds = float(low or "-inf"), float(high or "inf")
+            if bounds[0] > bounds[1]:
+                raise ValueError
             return [p for p in found if bounds[0] <= unit(p) <= bounds[1]]
         near = [p for p in found if abs(unit(p) - float(low)) < NEAREST]
         return near[:1] or [float(low) / 100]
