@@ -598,6 +598,13 @@ def test_a_sparsity_tells_something_where_only_one_of_two_references_guesses():
     assert said(np.random.default_rng(1), row, truth) == "not supported"
 
 
+def test_where_every_network_guesses_that_is_said():
+    made = MadeUp(np.random.default_rng(0), {"snip": 10.0, "random": 10.0})
+    built = kinds.build(claim(over="93.1"), made, SETTING, PROFILE)
+    assert built.label == "snip against random at 93.1 %, where a network guesses"
+    assert decisions.decide(built).verdict == "undecided"
+
+
 @pytest.mark.parametrize(("place", "verdict"), [(-2, "supported"), (-4, "not supported")])
 def test_a_crossing_near_the_end_of_the_grid(place, verdict):
     """It holds everywhere: of a crossing at the last but one sparsity nothing after it can tell."""

@@ -186,9 +186,10 @@ def _compared(claim, samples: Samples, subject, reference, where, setting) -> Pa
     if claim.measure == "accuracy" and len(set(inits)) > 1:
         less = tuple(str(replace(DENSE, init=init)) for init in inits)
     found = samples.difference(subject, reference, where, less)
-    if found.left_out and found.each:
+    if found.left_out:
         left = ", ".join(_spelled(point, claim) for point in found.left_out)
-        label += f", without {left}, where a network guesses"
+        label += f", without {left}" if found.each else ""
+        label += ", where a network guesses"
     each = {_spelled(point, claim): value for point, value in found.each.items()}
     effect = _from_printed(claim, found.effect, setting)
     return Part(label, effect, claim.region, each=each)
