@@ -35,19 +35,23 @@ class Starts:
         """The network that a run trains, its weights in place, and its mask.
 
         Raises:
-            PrunelibError: the state of a dense network that the run needs is not among `states`.
+            PrunelibError: the state of a dense network that the run needs is not among `states`, or
+                its ablation has no code.
         """
         if run.method in scores.UNSCORED:
             model = self._network(run, 0)
             return model, masks.full(model)
         mask = self._mask(run)
-        if run.ablation == "shuffle":
-            mask = masks.shuffle(mask, run.replicate)
-        if run.ablation == "reinit":
-            network = settings.get(run.setting).network
-            model = networks.build(network, run.replicate, run.init, "reinit")
-            return model.to(self.device), mask
-        return self._network(run, run.weights_from), mask
+        match run.ablation:
+            case "none" | "invert":  # what is inverted is the ranking
+                return self._network(run, run.weights_from), mask
+            case "shuffle":
+                return self._network(run, run.weights_from), masks.shuffle(mask, run.replicate)
+            case "reinit":
+                network = settings.get(run.setting).network
+                model = networks.build(network, run.replicate, run.init, "reinit")
+                return model.to(self.device), mask
+        raise PrunelibError(f"ablation {run.ablation!r} has no code: write it in engine/starts.py")
 
     def _mask(self, run: Run) -> Mask:
         """The mask before the ablation that shuffles it."""

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load
 
 from campaigns.common import LAYERS, dense, run, same, states, train
-from prunelib import datasets, masks, networks, scores
+from prunelib import datasets, masks, networks, runs, scores
 from prunelib.engine.starts import Starts
 from prunelib.errors import PrunelibError
 from prunelib.results.store import Store
@@ -141,3 +141,9 @@ def test_masks_are_those_of_the_replicate_however_they_are_made(method, ablation
 def test_a_state_that_is_not_there_is_named():
     with pytest.raises(PrunelibError, match="replicate 1, at step end is not there"):
         Starts({}).start(run(prune_at="end", weights_from="end", replicate=1))
+
+
+def test_an_ablation_without_code_is_told_and_never_trained_as_none(monkeypatch):
+    monkeypatch.setattr(runs, "ABLATIONS", (*runs.ABLATIONS, "sort"))
+    with pytest.raises(PrunelibError, match="ablation 'sort' has no code"):
+        Starts({}).start(run("magnitude", ablation="sort"))
