@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from prunelib import cli
 from prunelib.errors import PrunelibError, StoreError, UnknownNameError
+from prunelib.findings.statistics import published
 from prunelib.pages import notebooks
 from prunelib.pages.page import JUDGED, PARAMETERS, Page
 from prunelib.paths import project_root, results_root
@@ -115,8 +116,21 @@ def test_a_stamp_is_of_the_cells_alone():
     assert notebooks.stamp(notebook) != fresh
 
 
+def test_what_the_papers_leave_open_is_shown_where_they_do():
+    """Every place that was read in one way or another, in the notebook of its section."""
+    found = {
+        section for own in published("frankle2021_readings")["sections"] for section in own.split()
+    }
+    for section in found:
+        (path,) = (
+            path for name, path in PATHS.items() if name.lstrip("0").startswith(f"{section}_")
+        )
+        cells = nbformat.read(path, as_version=4).cells
+        assert any(f'printed.readings("{section}")' in cell.source for cell in cells), section
+
+
 def test_no_notebook_decides_a_verdict(notebook):
-    """`findings.statistics` does: no code cell has the word."""
+    """`findings.decisions` does: no code cell has the word."""
     assert not [c for c in notebook.cells if c.cell_type == "code" and '"supported"' in c.source]
 
 
