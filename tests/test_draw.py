@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from conftest import trained
 
-from prunelib import datasets, masks, networks
+from prunelib import datasets, masks, networks, settings
 from prunelib.findings import curves
 from prunelib.grids import LATER, figure_runs
 from prunelib.pages import draw, draw_layer, draw_masks, style
@@ -100,7 +100,7 @@ def test_eight_panels_are_two_rows_each_with_the_lines_of_its_method(whole_too):
 
 def open_markers(axis):
     """The (x, y) of the values that the paper prints."""
-    lines = [a for a in axis.get_lines() if a.get_markerfacecolor() == "white"]
+    lines = [a for a in axis.get_lines() if a.get_markerfacecolor() == "none"]
     return sorted((a.get_xdata()[0], a.get_ydata()[0]) for a in lines if len(a.get_xdata()))
 
 
@@ -157,7 +157,7 @@ def test_the_weights_figure_shows_chance_and_the_limit():
     (axis,) = draw_masks.weights(data, "Unpruned weights", 1).axes
     heights = {a.get_label(): a.get_ydata()[0] for a in axis.get_lines()}
     assert heights["Chance: random pruning (n = 1)"] == pytest.approx(0.02)
-    assert heights["Limit: chance + 0.05"] == pytest.approx(0.07)
+    assert heights["Limit of the claim: chance + 0.05"] == pytest.approx(0.07)
     assert [bar.get_height() for bar in axis.patches] == [0.3, 0.3]
 
 
@@ -173,10 +173,53 @@ def test_figures_of_masks_say_how_many_replicates_of_those_asked_for_are_there()
     )
     for drawing in (draw_masks.collapse, draw_masks.layers, draw_masks.ratio):
         of_ratio = drawing is draw_masks.ratio
-        shown = rows.assign(sparsity=rows["threshold"] / 200 + 0.2) if of_ratio else rows
+        points = 2 * [settings.sparsity(k) for k in (1, 2, 3)]
+        shown = rows.assign(sparsity=points) if of_ratio else rows
+        lacks = ", 3 of 18 sparsities" if of_ratio else ""
         (legend,) = drawing(shown, "A figure", 5, "lenet_mnist").legends
         names = {text.get_text() for text in legend.get_texts()}
-        assert {"SNIP (n = 3 of 5)", "GraSP (n = 5)"} <= names
+        assert {f"SNIP (n = 3 of 5{lacks})", f"GraSP (n = 5{lacks})"} <= names
+
+
+def test_a_bound_that_the_paper_prints_is_no_value_and_what_was_not_run_has_a_place():
+    """Of ResNet-18, Section 5 prints less than 1 % for magnitude pruning."""
+    rows = pd.DataFrame(
+        [("random", "none", t, 100 - t, 0.0, 3) for t in (0.0, 100.0)],
+        columns=["method", "ablation", "threshold", "share", "std", "n"],
+    )
+    _, last = draw_masks.collapse(rows, "Figure 5", 3, "resnet18_tinyimagenet").axes
+    assert "< 1" in {text.get_text() for text in last.texts}
+    assert 1 not in [y for _, y in open_markers(last)]
+    names = [text.get_text().replace("\n", " ") for text in last.get_xticklabels()]
+    assert names[0] == "Random"
+    assert "SNIP, not run" in names
+
+
+def test_the_lines_of_figure_16_have_gaps_where_nothing_was_run():
+    rows = pd.DataFrame(
+        [("snip", settings.sparsity(k), 1.0, 0.1, 5) for k in (1, 2, 18)],
+        columns=["method", "sparsity", "ratio", "std", "n"],
+    )
+    (axis,) = draw_masks.ratio(rows, "Figure 16", 5, "lenet_mnist").axes
+    (line,) = [a for a in axis.get_lines() if a.get_label().startswith("SNIP (n = 5, 3 of 18")]
+    assert np.isfinite(line.get_ydata()).nonzero()[0].tolist() == [0, 1, 17]
+
+
+def test_panels_of_unlike_numbers_of_replicates_say_so():
+    """Of Figure 9 three replicates of SNIP, one of the others."""
+    about = ("lenet_digits", "quick")
+    runs = [
+        run
+        for run in figure_runs(9, *about)
+        if run.replicate == 0 or run.method in ("snip", "dense")
+    ]
+    table = pd.DataFrame([trained(run, 0.9).row() for run in runs])
+    data = curves.accuracy_data(9, table, *about, style.label)
+    fig = draw.accuracy(data, "Figure 9", 9, *about)
+    titles = {axis.get_title().replace("\n", " ") for axis in fig.axes}
+    assert "SNIP after training (n = 3)" in titles
+    assert "GraSP after training (n = 1)" in titles
+    assert "none of one replicate" in fig.texts[-1].get_text()
 
 
 def test_the_weights_figure_says_which_bars_lack_replicates():

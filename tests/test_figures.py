@@ -104,9 +104,9 @@ def test_a_page_of_masks_draws_them_and_says_what_they_are(results, capsys, tmp_
     page = Page("lenet_digits", "quick", figure=5)
     page.coverage()
     fig = page.draw()
-    title = "Figure 5: LeNet-300-100 on digits at 93.1 % sparsity"
+    title = "Figure 5: LeNet-300-100 on digits at a sparsity of 93.1 %"
     assert fig.get_suptitle().strip() == title
-    assert fig.texts[-1].get_text().startswith("5 replicates; ")
+    assert fig.texts[-1].get_text().startswith("Neurons that lose their weights. 5 replicates; ")
     said = capsys.readouterr().out
     assert "at 93.1 % sparsity: the paper prints no highest matching sparsity here" in said
     assert "50 of 50 masks; data digits@0" in said
@@ -375,7 +375,7 @@ def test_accuracies_along_steps_are_a_table_and_lines_with_drops(capsys):
     assert set(table[0]) == {90.0}
     assert set(table[last]) == {91.0}
     fig = page.draw()
-    title = "Figure 6: ResNet-8 on digits (the miniature) at 86.6 % sparsity"
+    title = "Figure 6: ResNet-8 on digits (the miniature) at its highest matching sparsity, 86.6 %"
     assert fig.get_suptitle().strip() == title
     (axis,) = fig.axes
     upright = [line.get_xdata()[0] for line in axis.get_lines() if len(set(line.get_xdata())) == 1]

@@ -11,7 +11,7 @@ from conftest import mask, trained
 from prunelib.errors import UnknownNameError
 from prunelib.findings.measures import Results
 from prunelib.grids import FIGURES, TABLES
-from prunelib.pages import draw, explorer, gallery, verdicts
+from prunelib.pages import draw, explorer, gallery, style, verdicts
 from prunelib.results.records import MASK
 from prunelib.results.store import Store
 from prunelib.runs import DENSE, Curve, Run
@@ -48,9 +48,9 @@ def results(tmp_path):
 
 
 def test_every_figure_and_table_has_a_tile():
-    assert {int(key) for key in gallery.SUBJECTS if key.isdecimal()} == set(range(1, 17))
-    assert set(gallery.SUBJECTS) == set(verdicts.HOMES)
-    assert {f"Table {n}" for n in TABLES} <= set(gallery.SUBJECTS)
+    assert {int(key) for key in style.SUBJECTS if key.isdecimal()} == set(range(1, 17))
+    assert set(style.SUBJECTS) == set(verdicts.HOMES)
+    assert {f"Table {n}" for n in TABLES} <= set(style.SUBJECTS)
 
 
 def test_a_finding_counts_what_the_claims_speak_of_and_names_the_clearest():

@@ -84,8 +84,8 @@ def unpruned(axis: Axes, rows: pd.DataFrame, label: str) -> None:
 
 
 def printed(axis: Axes, x: float, y: float, look: Look, label: str, **where) -> None:
-    """A value that the paper prints: an open marker."""
-    shape = {"linestyle": "", "markerfacecolor": "white", "markersize": 6.5}
+    """A value that the paper prints: an open marker, which hides nothing."""
+    shape = {"linestyle": "", "markerfacecolor": "none", "markersize": 6.5}
     axis.plot([x], [y], marker=look.marker, color=look.colour, zorder=4, **shape, **where)
     axis.plot([], [], marker="o", color=GREY, label=label, **shape)
 

@@ -69,6 +69,8 @@ def accuracy(
     low = low if both else min(low, data["accuracy"].min() - 0.05 * (high - low))
     shape, size, ratios = _layout(len(names), both)
     title = noted(title, "bands: one standard deviation")
+    if (data["n"] == 1).any():
+        title = noted(title, "none of one replicate")
     if settings.get_profile(profile).scale < 1 and _pruned_late(data, figure):
         title = noted(
             title, "at so short a schedule, pruning after training gains by training twice"
@@ -83,8 +85,9 @@ def accuracy(
                     look = style.look(figure, curve)
                     points = rows[rows["line"] == look.label]
                     if len(points):
-                        # a band whose mean is below the axis would only hide the others
-                        std = points["std"].where(points["accuracy"] > lowest)
+                        # a band whose means are below the axis would only hide the others
+                        seen = points["accuracy"] > lowest
+                        std = points["std"].where(seen | seen.shift(1, fill_value=False))
                         x, y = points["remaining"], points["accuracy"]
                         _line(axis, x, y, points.assign(std=std), look, labels[look.label])
                 sparsity_axis(axis, ticks, width(axis))
@@ -93,7 +96,7 @@ def accuracy(
                 column[-1].text(0.5, 0.5, "not run", about, transform=column[-1].transAxes)
             column[-1].set_ylim(low, high)
             _printed_marks(column[-1], figure, panel, setting)
-        _name_axes(axes, [style.panel_title(figure, panel) for panel in names], both)
+        _name_axes(axes, _titles(data, figure, names), both)
         if both:
             for whole, top in columns:
                 whole.axhspan(low, high, color=TINT, zorder=0)
@@ -141,10 +144,22 @@ def steps(
                 dash = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (4, 4))}
                 axis.axvline(drop, label="Drop of the learning rate", **dash)
             _step_axis(axis, there, schedule.iterations)
-            axis.set_xlabel("Iteration of pruning" if panel else "Iteration at which it is pruned")
-        _name_axes(axes, [style.panel_title(figure, panel) for panel in names], False)
+            axis.set_xlabel("Iteration of pruning" + ("" if panel else " (or rewinding), log axis"))
+        _name_axes(axes, _titles(data, figure, names), False)
         legend(fig)
     return fig
+
+
+def _titles(data: pd.DataFrame, figure: int, names: list[str]) -> list[str]:
+    """The titles of panels; where they rest on unlike numbers of replicates, with these."""
+    pruned = data[data["line"] != "Unpruned"]
+    counts = {panel: count(rows) for panel, rows in pruned.groupby("panel")}
+    told = len(set(counts.values())) > 1
+    return [
+        style.panel_title(figure, panel)
+        + (f" ({counts[panel]})" if told and panel in counts else "")
+        for panel in names
+    ]
 
 
 def introduction(data: pd.DataFrame, title: str, asked: int) -> Figure:
@@ -154,6 +169,7 @@ def introduction(data: pd.DataFrame, title: str, asked: int) -> Figure:
     replicates than were asked for say so in the legend.
     """
     looks = {look.label: look for look in style.METHODS.values()}
+    title = noted(title, "dashed: achieved in retrospect")
     with _axes(title, (WIDTH, 4.6)) as (fig, ((axis,),)):
         for line, points in data.groupby("line", sort=False):
             look, first = looks[line], points.iloc[0]

@@ -53,15 +53,20 @@ def collapse(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure
             line(axis, rows["threshold"], rows["share"], rows, style.method(name), label)
             final = rows[-1:]
             _spread(last, [places[name]], final["share"], final["std"], style.method(name))
+        run = set(places)
         for row in _published(setting, "percent_neurons_pruned").itertuples():
-            if row.method in places:
-                printed(
-                    last, places[row.method] + 0.3, row.value, style.method(row.method), _PRINTED
-                )
+            x = places.setdefault(row.method, len(places)) + 0.3
+            look = style.method(row.method)
+            if row.bound:  # no value, but what it is less than
+                about = {"fontsize": 8, "color": look.colour, "ha": "center", "va": "bottom"}
+                last.annotate(f"< {row.value:g}", (x, row.value), **about)
+            else:
+                printed(last, x, row.value, look, _PRINTED)
         axis.set(xlabel="s: at least this share of a neuron's incoming weights is pruned (%)")
         axis.set(ylabel="Neurons (%)")
         last.set(title="Pruned entirely: s = 100 %", ylabel="Neurons (%)")
         names, few = [style.method(name).label for name in places], len(places) < 8
+        names = [n if key in run else f"{n}, not run" for n, key in zip(names, places, strict=True)]
         names = [name.replace(", ", ",\n") if few else name for name in names]
         turned = {"rotation": 40, "ha": "right"} if few else {"rotation": 90}
         last.set_xticks(range(len(names)), names, **turned)
@@ -122,27 +127,36 @@ def ratio(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure:
     """Figure 16: effective weights, shuffled over unmodified, from `curves.ratio_data`.
 
     The axis shows what there is of the paper's range, 0.99 to 1.05; where there is more, a second
-    one shows everything. Whiskers are standard deviations.
+    one shows everything. Whiskers are standard deviations, of methods side by side.
     """
-    theirs = _published(setting, "effective_parameter_ratio")
-    values = pd.concat([data["ratio"], theirs["value"]])
-    both = not values.between(*_ZOOM).all()
-    low, high = max(values.min() - 0.001, _ZOOM[0]), min(values.max() + 0.001, _ZOOM[1])
+    theirs, most = _published(setting, "effective_parameter_ratio"), curves.RECONNECTED
+    both = not pd.concat([data["ratio"], theirs["value"]]).between(*_ZOOM).all()
+    std = data["std"].fillna(0)
+    values = pd.concat([data["ratio"] - std, data["ratio"] + std, theirs["value"]])
+    low, high = max(values.min() - 0.001, _ZOOM[0]), min(max(values.max(), most) + 0.001, _ZOOM[1])
     level = settings.sparsity(settings.matching_level(setting)[0])
     known = settings.get(setting).matching is not None
     where = "Highest matching sparsity" if known else f"{100 * level:.1f} % sparsity"
     matching = 100 * (1 - level)
-    ticks, most = sorted(data["sparsity"].unique()), curves.RECONNECTED
+    ticks = settings.sparsities(setting, "paper")
+    groups = dict(list(data.groupby("method", sort=False)))
     title = noted(title, "whiskers: one standard deviation")
     with panels(title, (WIDTH, 4.8), (1, 1 + both), width_ratios=[1, 2][not both :]) as (fig, axes):
         for axis in axes[0]:
-            for method, rows in data.groupby("method", sort=False):
-                look, x = style.method(method), 100 * (1 - rows["sparsity"])
-                label = f"{look.label} ({count(rows, asked)})"
-                _spread(axis, x, rows["ratio"], rows["std"], look, label, look.dash)
+            for place, (method, rows) in enumerate(groups.items()):
+                look, few = style.method(method), len(rows) < len(ticks)
+                lacks = f", {len(rows)} of {len(ticks)} sparsities" if few else ""
+                label = f"{look.label} ({count(rows, asked)}{lacks})"
+                # A line has gaps where nothing was run, or no unmodified weight is effective.
+                along = rows.set_index("sparsity").reindex(ticks)
+                x = 100 * (1 - along.index) * 1.012 ** (place - (len(groups) - 1) / 2)
+                _spread(axis, x, along["ratio"], along["std"], look, label, look.dash)
             for row in theirs.itertuples():
-                x = 100 * (1 - row.sparsity)
-                printed(axis, x, row.value, style.method(row.method), _PRINTED)
+                x, look = 100 * (1 - row.sparsity), style.method(row.method)
+                printed(axis, x, row.value, look, _PRINTED)
+                if row.method not in groups:
+                    label = f"{look.label} (not run)"
+                    axis.plot([], [], look.marker, color=look.colour, mfc="none", label=label)
             sparsity_axis(axis, ticks, width(axis))
             start, _ = axis.get_xlim()
             bound = f"At most {most}, the paper's bound"
@@ -178,7 +192,7 @@ def weights(data: pd.DataFrame, title: str, asked: int) -> Figure:
             for axis, sparsity in zip(row, sparsities, strict=True):
                 own = data[(data["when"] == when) & (data["sparsity"] == sparsity)]
                 _bars(axis, own, methods, counts, limited=when == "before training")
-            row[0].set_ylabel(f"KS distance\n{when}")
+            row[0].set_ylabel(f"Kolmogorov-Smirnov distance\n{when}")
         for axis, sparsity in zip(axes[0], sparsities, strict=True):
             axis.set_title(f"{100 * sparsity:.1f} % sparsity")
         legend(fig)
@@ -212,7 +226,7 @@ def _bars(
     chance, most = rows[rows["method"] == "random"]["ks"].mean(), curves.MOVED
     lines = {f"Chance: random pruning ({counts.get('random', 'not run')})": (chance, ":")}
     if limited:
-        lines[f"Limit: chance + {most}"] = (chance + most, "--")
+        lines[f"Limit of the claim: chance + {most}"] = (chance + most, "--")
     for label, (value, dash) in lines.items():
         axis.axhline(value, color="black", linewidth=1.2, linestyle=dash, label=label)
     names = [style.method(method).label.replace(" ", "\n") for method in methods]
@@ -261,9 +275,10 @@ def _spread(axis: Axes, x, y, std, look: style.Look, label: str = "", dash="") -
 
 def _published(setting: str, quantity: str) -> pd.DataFrame:
     """Of a quantity that the paper prints of masks: method, a key of `style.METHODS`, sparsity,
-    value; of a bound, as "<1", the bound itself."""
+    value, and whether that is a bound, as of "<1"."""
     about = settings.get(setting)
     where = {"network": about.network, "dataset": about.dataset, "quantity": quantity}
     found = statistics.published("frankle2021_before_training", **where)
-    values = found["value"].astype(str).str.removeprefix("<").astype(float)
-    return found.assign(value=values, method=found["method"].str.replace("+", " "))
+    said = found["value"].astype(str)
+    values, method = said.str.removeprefix("<").astype(float), found["method"].str.replace("+", " ")
+    return found.assign(value=values, bound=said.str.startswith("<"), method=method)

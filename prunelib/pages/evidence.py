@@ -9,7 +9,7 @@ import pandas as pd
 
 from prunelib import grids, settings
 from prunelib.findings.measures import variant
-from prunelib.pages.style import dataset
+from prunelib.pages.style import dataset, method
 from prunelib.results.records import END, TRAINED, Kind, Record
 from prunelib.results.store import Store
 from prunelib.runs import Run
@@ -105,6 +105,22 @@ def basis(found: Sequence[Evidence], profile: str = "") -> str:
         parts.append(", ".join(map(dataset, on.split(", "))))
     for each in found:
         if each.missing:
-            parts.append(f"{len(each.missing)} of {len(each.wanted)} {each.kind.name} not run")
+            what = each.kind.name
+            what = f"comparisons of {what}" if what.startswith("weights") else what
+            absent = ", ".join(_absent(each))
+            named = f" ({absent})" if absent else ""
+            parts.append(f"{len(each.missing)} of {len(each.wanted)} {what} not run{named}")
     said = "; ".join(parts)
     return said[0].upper() + said[1:]
+
+
+def _absent(found: Evidence) -> list[str]:
+    """The methods that are wanted and of which nothing is there."""
+    there = set(map(_method, found.records))
+    wanted = dict.fromkeys(map(_method, found.wanted))
+    return [method(name).label for name in wanted if name not in there] if there else []
+
+
+def _method(run):
+    late = run.method == "magnitude" and run.prune_at == "end"
+    return "magnitude after training" if late else run.method

@@ -17,32 +17,6 @@ from prunelib.pages.page import FORMS, Page
 from prunelib.paths import figures_root
 from prunelib.results.records import TRAINED
 
-# What each is about, in the order of the paper; numbers are figures, as in the ledger.
-SUBJECTS = {
-    "1": "Weights that remain while training",
-    "2": "What each method was compared with",
-    "3": "Accuracy of the methods when they prune at initialisation",
-    "4": "Ablations of the methods at initialisation",
-    "5": "Neurons that lose their weights",
-    "6": "Accuracy when pruning later in training",
-    "Table 1": "Networks of the SNIP paper",
-    "Table 2": "SNIP, as reported and as replicated",
-    "Table 3": "SNIP on the networks of the GraSP paper, as reported and as replicated",
-    "Table 4": "Networks of the GraSP paper",
-    "Table 5": "GraSP, as reported and as replicated",
-    "Table 6": "Networks of the SynFlow paper",
-    "Table 7": "Unpruned networks of the SynFlow paper",
-    "7": "SynFlow at extreme sparsities",
-    "8": "Accuracy of the baselines",
-    "9": "Ablations after training",
-    "10": "Ablations when pruning later in training",
-    "11": "SNIP in one shot and in a hundred iterations",
-    "12": "Ablations of iterative SNIP",
-    "13": "Three variants of GraSP",
-    "14": "The best variants at initialisation",
-    "15": "Sparsity of each layer",
-    "16": "Effective weights, shuffled over unmodified",
-}
 # Tables that are drawn together, or with a figure.
 _DRAWN = {"Table 2": "tables-2-and-3", "Table 3": "tables-2-and-3", "7": "table-7"}
 
@@ -76,7 +50,7 @@ def tiles(results: Results, entries: Sequence[Entry]) -> list[Tile]:
         results: the records. entries: the ledger on them.
     """
     found = []
-    for key, subject in SUBJECTS.items():
+    for key, subject in style.SUBJECTS.items():
         own = [e for e in entries if e.figure.split(",")[0] == key]
         name = f"Figure {key}" if key.isdecimal() else key
         tile = Tile(key, name, subject, verdicts.HOMES[key], finding(own))
@@ -163,7 +137,7 @@ def described(name: str) -> str:
     subject, _, _ = name.partition(f"-{first['setting']}")
     title = subject.replace("-0", "-").replace("-", " ").capitalize()
     title = "Unpruned weights" if subject == "weights" else title
-    about = SUBJECTS.get(title.removeprefix("Figure "), "") or SUBJECTS.get(title, "")
+    about = style.SUBJECTS.get(title.removeprefix("Figure "), "") or style.SUBJECTS.get(title, "")
     about = f": {about.lower()}" if about else ""
     return f"{title}{about}, {style.title(first['setting'])}, profile {first['profile']}"
 

@@ -15,7 +15,7 @@ from prunelib.findings import judge, later
 from prunelib.findings.ledger import Entry
 from prunelib.grids import LATER
 from prunelib.pages import draw, style, verdicts
-from prunelib.pages.axes import WIDTH, enlarged, legend, line, panels, sparsity_axis, width
+from prunelib.pages.axes import WIDTH, enlarged, legend, line, noted, panels, sparsity_axis, width
 from prunelib.pages.axes import unpruned as draw_unpruned
 from prunelib.pages.evidence import basis
 from prunelib.pages.page import Page
@@ -24,7 +24,7 @@ from prunelib.results.records import TRAINED
 from prunelib.runs import EARLY_METHODS
 
 MARK, RANDOM = style.METHODS["magnitude after training"], style.METHODS["random"]
-BAND = "The paper's early methods"
+BAND = "From the lowest to the highest of the paper's early methods (means)"
 
 
 def label(method: str) -> str:
@@ -125,13 +125,14 @@ def draw_lines(page: Page, beside: Page) -> Figure | None:
         return None
     found = [page.evidence(), beside.evidence()]
     title = f"Later methods: {style.title(page.setting)}"
-    title = f"{title}\n{basis(found, page.profile)}"
+    note = "means; a band of one standard deviation around the unpruned network alone"
+    title = noted(f"{title}\n{basis(found, page.profile)}", note)
     low, high = enlarged(data[data["line"] != RANDOM.label])
     ticks = settings.sparsities(page.setting, page.profile)
     whole = [name for name in LATER if scores.get(name).kind == "mask"]
     groups = {
-        "Whole masks": whole,
-        "Scores of weights": [name for name in LATER if name not in whole],
+        "Methods that give a whole mask": whole,
+        "Methods that score weights": [name for name in LATER if name not in whole],
     }
     with panels(title, (WIDTH, 5.6), (1, 2), sharey=True) as (fig, axes):
         for axis, (name, methods) in zip(axes[0], groups.items(), strict=True):

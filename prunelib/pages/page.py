@@ -179,7 +179,8 @@ class Page:
         if MASK in self.stores and (left := self._without_data()):
             print(f"Not read: {', '.join(left)}, which need ImageNet; it is not at hand.")
         if self._at:
-            print(f"{self._at.strip()}: {settings.matching_level(self.setting)[1]}")
+            level = settings.matching_level(self.setting)[1]
+            print(f"at {100 * self.sparsity:.1f} % sparsity: {level}")
         if len(data := self.form.data(self)):
             print(f"Digest of the numbers drawn: {draw.digest(data)}")
 
@@ -321,7 +322,9 @@ class Page:
         found = [self.evidence(kind) for kind in self.form.kinds]
         profile = "" if MASK in self.form.kinds else self.profile  # masks do not depend on it
         title = f"{self.name}: {style.title(self.setting)}{self._at}"
-        fig = self.form.draw(self, data, f"{title}\n{basis(found, profile)}")
+        subject = style.SUBJECTS.get(str(self.figure), "")
+        said = f"{subject}. {basis(found, profile)}" if subject else basis(found, profile)
+        fig = self.form.draw(self, data, f"{title}\n{said}")
         number = f"{self.figure:02d}" if isinstance(self.figure, int) else self.figure
         name = number if number == "weights" else f"figure-{number}"
         name = "-".join(filter(None, (name, self.setting, profile)))
@@ -332,7 +335,11 @@ class Page:
     def _at(self):
         """The sparsity, if all the figure's Runs share one."""
         levels = {run.sparsity for run in self.runs} - {0.0}
-        return f" at {100 * self.sparsity:.1f} % sparsity" if levels == {self.sparsity} else ""
+        if levels != {self.sparsity}:
+            return ""
+        known = settings.get(self.setting).matching is not None
+        about = "its highest matching sparsity, " if known else "a sparsity of "
+        return f" at {about}{100 * self.sparsity:.1f} %"
 
     def others(self) -> list["Page"]:
         """Pages of the same figure for the other settings of which the store holds records."""

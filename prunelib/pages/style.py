@@ -75,12 +75,39 @@ VARIANTS = {
     "none": Look("Unmodified", "#022667", "o", "-"),
     "shuffle": Look("Shuffled", "#c25a00", "s", "--"),
     "reinit": Look("Reinitialised", "#0a6e5e", "^", "-."),
-    "invert": Look("Inverted", "#a884e6", "v", ":"),
-    "fixed_variance": Look("Fixed-variance init", "#d6bb0f", "D", (0, (5, 1))),
+    "invert": Look("Inverted", "#4595e6", "<", ":"),
+    "fixed_variance": Look("Fixed-variance init", "#e6a1cf", "*", (0, (5, 1))),
 }
 # The lines that show what is lost, not what a method can do: limits of axes are not theirs.
 CONTROLS = {METHODS["random"].label, VARIANTS["invert"].label, METHODS["grasp invert"].label}
 
+# What figures and tables are about, in the order of the paper; numbers are figures, as in the
+# ledger.
+SUBJECTS = {
+    "1": "Weights that remain while training",
+    "2": "What each method was compared with",
+    "3": "Accuracy of the methods when they prune at initialisation",
+    "4": "Ablations of the methods at initialisation",
+    "5": "Neurons that lose their weights",
+    "6": "Accuracy when pruning later in training",
+    "Table 1": "Networks of the SNIP paper",
+    "Table 2": "SNIP, as reported and as replicated",
+    "Table 3": "SNIP on the networks of the GraSP paper, as reported and as replicated",
+    "Table 4": "Networks of the GraSP paper",
+    "Table 5": "GraSP, as reported and as replicated",
+    "Table 6": "Networks of the SynFlow paper",
+    "Table 7": "Unpruned networks of the SynFlow paper",
+    "7": "SynFlow at extreme sparsities",
+    "8": "Accuracy of the baselines",
+    "9": "Ablations after training",
+    "10": "Ablations when pruning later in training",
+    "11": "SNIP in one shot and in a hundred iterations",
+    "12": "Ablations of iterative SNIP",
+    "13": "Three variants of GraSP",
+    "14": "The best variants at initialisation",
+    "15": "Sparsity of each layer",
+    "16": "Effective weights, shuffled over unmodified",
+}
 NAMED = {  # figures that have no number in the paper
     "weights": "Unpruned weights",
     "Y": "Later methods, shuffled and drawn anew",

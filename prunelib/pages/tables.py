@@ -20,9 +20,9 @@ from prunelib.settings import SETTINGS
 
 # Source: its label, colour, marker, and whether the marker is filled.
 SOURCES = {
-    "reported": ("reported by the authors", "#6b6b6b", "s", False),
-    "paper": ("the paper", "#022667", "o", True),
-    "ours": ("ours", "#d64600", "D", True),
+    "reported": ("Reported by the method's authors", "#6b6b6b", "s", False),
+    "paper": ("Frankle et al. (2021)", "#022667", "o", True),
+    "ours": ("Here", "#d64600", "D", True),
 }
 _FORM = Form(
     (TRAINED,),
@@ -93,7 +93,8 @@ class TablePage(Page):
         data = self.data()
         title = "Figure 7: pruning to extreme sparsities, as Tanaka et al. report it, and here"
         if 7 not in self.tables:
-            title = f"{self.name.capitalize()}: what pruning changes"
+            method = "GraSP" if 5 in self.tables else "SNIP"
+            title = f"{self.name.capitalize()}: what pruning by {method} changes"
         fig = self.form.draw(self, data, title)
         name = "-".join([*self.name.split(), self.setting, self.profile])
         draw.save(fig, name, data, {TRAINED.name: self.evidence().provenance})
@@ -114,7 +115,7 @@ def dots(data: pd.DataFrame, title: str) -> Figure:
     names = data["name"].map(lambda name: style.title(name) if name in SETTINGS else name)
     data = data.assign(row=names + ", " + data["sparsity"].map("{:g} %".format))
     rows = list(dict.fromkeys(data["row"]))
-    title = noted(title, "whiskers: one standard deviation")
+    title = noted(title, "whiskers, of networks trained here: one standard deviation")
     with panels(title, (0.85 * WIDTH, 1.7 + 0.27 * len(rows))) as (fig, ((axis,),)):
         for source, own in data.groupby("source", sort=False):
             label, colour, marker, filled = SOURCES[source]
