@@ -120,14 +120,23 @@ def _check_signature(method):
     """BadValueError where a function cannot be called with what methods are given."""
     positional = ("model", "batch") if method.kind == "score" else ()
     offered = ("seed", "sparsity", *(("mask",) if positional else ("model", "batch")))
-    parameters = list(inspect.signature(method.function).parameters.values())[len(positional) :]
-    for p in parameters:
-        required = p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-        if required and p.name not in offered:
-            raise BadValueError(
-                f"method {method.name!r} asks for {p.name!r}, which methods are not given: ask for "
-                f"{', '.join((*positional, *offered))}, or give the parameter a default"
-            )
+    try:
+        signature = inspect.signature(method.function)
+        for p in list(signature.parameters.values())[len(positional) :]:
+            required = p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+            if required and p.name not in offered:
+                raise BadValueError(
+                    f"method {method.name!r} asks for {p.name!r}, which methods are not given: ask "
+                    f"for {', '.join((*positional, *offered))}, or give the parameter a default"
+                )
+        signature.bind(*positional, **{name: None for name in offered if method.takes(name)})
+    except (TypeError, ValueError) as error:
+        if isinstance(error, BadValueError):
+            raise
+        kind = "(model, batch)" if positional else "model=… and sparsity=…, as far as it has them"
+        raise BadValueError(
+            f"method {method.name!r} cannot be called with {kind}: {error}"
+        ) from None
 
 
 def _check_free(name):
@@ -192,7 +201,7 @@ def call(method: Method, model: nn.Module, batch: Data | None, seed: int, **offe
         positional = (work, batch)
     named = {name: value for name, value in offered.items() if method.takes(name)}
     device = next(work.parameters()).device
-    versions = _versions(batch)
+    versions = _versions(method, batch)
     with (
         # Seeded, so that draws whose seed a method forgot can be repeated all the same.
         _seeded(derive_seed(seed, f"scores/{method.label}"), device),
@@ -202,7 +211,7 @@ def call(method: Method, model: nn.Module, batch: Data | None, seed: int, **offe
         provenance.running(f"method {method.label!r}", method.function),
     ):
         found = method.function(*positional, **named)
-    if _versions(batch) != versions:
+    if _versions(method, batch) != versions:
         raise BadValueError(
             f"method {method.label!r} changes its batch in place, which other masks are made from: "
             "let it change a copy, as inputs.clone()"
@@ -225,10 +234,10 @@ def _seeded(seed, device):
         np.random.set_state(states[1])
 
 
-def _versions(batch):
-    """How often the tensors of a batch have been changed in place."""
-    pairs = batch if isinstance(batch, list) else [batch] if batch is not None else []
-    return [tensor._version for pair in pairs for tensor in pair]
+def _versions(method, batch):
+    """How often the tensors of a batch have been changed in place, as far as they count it."""
+    pairs = batch if method.batches else [batch] if batch is not None else []
+    return [t._version for pair in pairs for t in pair if not t.is_inference()]
 
 
 def _check_batch(method, batch):

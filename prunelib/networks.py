@@ -7,8 +7,10 @@
 import copy
 import functools
 import math
+import random
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -204,12 +206,22 @@ def _construct(key, shape, constructor):
 
 
 def _draws(model, shape, said):
-    """Whether a forward pass in training mode takes numbers from torch's global generator."""
+    """Whether a forward pass in training mode takes numbers from the global generators of torch,
+    NumPy or Python."""
     work = copy.deepcopy(model).train()
     with provenance.running(said), torch.no_grad(), torch.random.fork_rng(devices=[]):
-        before = torch.get_rng_state()
-        work(torch.zeros(2, *shape))
-        return not torch.equal(before, torch.get_rng_state())
+        before = _generators()
+        try:
+            work(torch.zeros(2, *shape))
+            return _generators() != before
+        finally:
+            random.setstate(before[1])
+            np.random.set_state(before[2])
+
+
+def _generators():
+    kind, numbers, *rest = np.random.get_state()
+    return torch.get_rng_state().tolist(), random.getstate(), (kind, numbers.tolist(), *rest)
 
 
 def _passed(model, shape, said):

@@ -64,10 +64,10 @@ def load(path: Path | str) -> Own:
     installed wherever it runs, as on the workers of a cluster.
 
     Args:
-        path: of a Python file that registers methods or settings.
+        path: of a Python file that registers methods, networks, datasets or settings.
 
     Raises:
-        BadValueError: it cannot be read, or registers no method and no setting.
+        BadValueError: it cannot be read, or registers nothing.
         UserCodeError: it is no Python, or an exception while it runs.
     """
     path = Path(path).expanduser().absolute()
@@ -82,9 +82,9 @@ def load(path: Path | str) -> Own:
         raise provenance.user_error(f"{path} is not Python: {error}", error) from error
     found = _run(File(str(path), source, digest))
     names = {kind: tuple(key for k, key in found if k == kind) for kind in TABLES}
-    if not (names["method"] or names["setting"]):
+    if not found:
         raise BadValueError(
-            f"{path} registers no method and no setting: write @scores.register('name') above a "
+            f"{path} registers nothing: write @scores.register('name') above a "
             "function to scores, or @masks.register('name') above one to a mask"
         )
     return Own(path, digest, names["method"], names["setting"])
@@ -104,7 +104,8 @@ def _run(file: File) -> list[tuple[str, str]]:
             del sys.modules[module.__name__]
             said = f"{file.path} cannot be imported: {type(error).__name__}: {error}"
             raise provenance.user_error(said, error) from error
-    _ran[file.digest] = file
+    _ran.pop(file.digest, None)
+    _ran[file.digest] = file  # the last: files travel in the order in which they were run
     return found
 
 
@@ -138,7 +139,7 @@ def pack(methods: Iterable[str], names: Iterable[str]) -> Luggage:
     for name in names:
         about = settings.get(name)
         needed |= {("setting", about.name), ("network", about.network), ("dataset", about.dataset)}
-    files, others, fault = {}, {}, ""
+    files, others, fault = set(), {}, ""
     for kind, table in TABLES.items():
         for key in list(table):
             plain = provenance.label(key)
@@ -147,7 +148,7 @@ def pack(methods: Iterable[str], names: Iterable[str]) -> Luggage:
                 continue
             digest = key.removeprefix(f"{plain}_")
             if digest in _ran:
-                files[digest] = _ran[digest]
+                files.add(digest)
             elif error := _unpicklable(table[key]):
                 if used:
                     fault = (
@@ -157,7 +158,8 @@ def pack(methods: Iterable[str], names: Iterable[str]) -> Luggage:
             else:
                 others[kind, key] = table[key]
     modules = {m.function.__module__ for m in scores.METHODS.values() if m.label == m.name}
-    return Luggage(tuple(files.values()), tuple(sorted(modules)), cloudpickle.dumps(others), fault)
+    ordered = tuple(file for digest, file in _ran.items() if digest in files)
+    return Luggage(ordered, tuple(sorted(modules)), cloudpickle.dumps(others), fault)
 
 
 def _unpicklable(value):

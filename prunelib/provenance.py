@@ -114,8 +114,8 @@ def labels(table: Collection[str]) -> list[str]:
 
 @contextlib.contextmanager
 def file(digits: str) -> Iterator[list[tuple[str, str]]]:
-    """While a user's file runs: whatever is registered has these digits, and is listed here by kind
-    and name."""
+    """While a user's file runs: what is registered has these digits, unless it has parts of another
+    file, and is listed here by kind and name."""
     found: list[tuple[str, str]] = []
     token = _file.set((digits, found))
     try:

@@ -160,7 +160,7 @@ def averaged(
     of examples, in the precision of the model."""
     inputs, targets = batch
     inputs = inputs.to(next(model.parameters()).dtype)
-    if inputs.dtype == torch.float64:  # in which PyTorch's convolutions hang on it most
+    if inputs.dtype == torch.float64:  # in which it matters most to PyTorch's convolutions
         inputs = arranged(model, inputs)
     total = dict.fromkeys(prunable(model), 0.0)
     for x, y in zip(inputs.split(BATCH), targets.split(BATCH), strict=True):

@@ -189,7 +189,8 @@ def register(
         settings.register("my_net_blobs", network="my_net", dataset="blobs", examples=900,
                           epochs=20, batch_size=32, learning_rate=0.1, drops=(10, 15))
 
-    Results are recorded under the name and a digest of the file that registers it (`provenance`).
+    Results are recorded under the name and a digest of the file that registers it, and of the names
+    of a network or data that another file has (`provenance`).
 
     Args:
         name: a name that may be that of a folder: letters, digits and "_".
@@ -231,13 +232,24 @@ def register(
                 f"setting {name!r}, {what}={row[what]!r}: it is trained for {epochs} epochs"
             )
     for what, most in (("highest", 18), ("matching", 18), ("replicates", math.inf)):
-        number = row.get(what)
-        if number is not None and not (type(number) is int and 1 <= number <= most):
+        number = row.get(what, 1)
+        unknown = what == "matching" and number is None
+        if not unknown and not (type(number) is int and 1 <= number <= most):
             sparsity_ = "" if what == "replicates" else ", the k of the sparsity 1 - 0.8^k"
             limits = "from 1" if most == math.inf else f"from 1 to {most}"
             raise BadValueError(
                 f"setting {name!r}, {what}={number!r}: give a whole number {limits}{sparsity_}"
             )
+    if (row.get("matching") or 1) > row.get("highest", 18):
+        raise BadValueError(
+            f"setting {name!r}, matching={row['matching']}: the highest sparsity, "
+            f"highest={row['highest']}, is lower"
+        )
+    if type(row["rewind_step"]) is not int:
+        raise BadValueError(
+            f"setting {name!r}, rewind_step={row['rewind_step']!r}: give a whole number of "
+            "iterations"
+        )
     for kind, part in (("network", network), ("dataset", dataset)):
         ours = {getattr(s, kind) for s in SETTINGS.values()}
         if part not in ours and not provenance.is_registered(kind, part):
@@ -303,8 +315,8 @@ def get_profile(name: str) -> Profile:
 
 
 def sparsity(level: int, base: float = 0.8) -> float:
-    """The sparsity 1 - base^level, to six digits, of which the paper prints some, rounded; base 0.5
-    gives those of Figure 7."""
+    """The sparsity 1 - base^level, to six digits. The paper prints some of them, rounded to three;
+    base 0.5 gives those of Figure 7."""
     return round(1 - base**level, 6)
 
 
@@ -350,6 +362,8 @@ def matching_level(setting: str) -> tuple[int, str]:
     source = "found on magnitude after training, notebook A_settings"
     if chosen.appears == "main body":
         source = "Section 4, footnote 2"
+    elif provenance.is_own(chosen.name):
+        source = "as it was registered"
     return chosen.matching, f"the highest matching sparsity ({source})"
 
 

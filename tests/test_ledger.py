@@ -598,6 +598,23 @@ def test_a_sparsity_tells_something_where_only_one_of_two_references_guesses():
     assert said(np.random.default_rng(1), row, truth) == "not supported"
 
 
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ({0: 0.0, 1: 100.0}, "supported"),
+        ({0: 0.0, 1: 0.0}, "not run"),
+        (dict.fromkeys(range(5), 0.0), "not supported"),
+    ],
+)
+def test_that_some_network_diverges_is_not_refuted_before_all_were_run(values, verdict):
+    row = claim(kind="count", over="93.1", reference="", region="higher", bound=0)
+    samples = Samples({"snip": pd.DataFrame({settings.sparsity(12): values})}, pooled=False)
+    point = [settings.sparsity(12)]
+    assert decisions.decide(
+        kinds._compared(row, samples, "snip", None, point, SETTING)
+    ).verdict == (verdict)
+
+
 def test_where_every_network_guesses_that_is_said():
     made = MadeUp(np.random.default_rng(0), {"snip": 10.0, "random": 10.0})
     built = kinds.build(claim(over="93.1"), made, SETTING, PROFILE)
@@ -617,6 +634,8 @@ def test_a_crossing_at_the_beginning_of_the_grid_holds_there_at_least():
     there alone."""
     row = claim(kind="crossing", region="not lower", printed=20.0)
     assert said(np.random.default_rng(1), row, {"snip": 80.0}) == "not supported"
+    built = kinds.build(row, MadeUp(np.random.default_rng(0), {}), SETTING, "quick")
+    assert len(built.parts) == 1  # its first sparsity is 48.8 %, of which nothing is printed
     once = np.where(np.arange(len(LEVELS)) == 0, 90.0, 80.0)
     assert said(np.random.default_rng(1), row, {"snip": once}) == "supported"
 

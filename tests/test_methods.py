@@ -340,6 +340,9 @@ def test_a_method_that_asks_for_what_it_is_not_given_is_told_at_once(registry):
         scores.register("mine")(lambda model, batch, loader: None)
     with pytest.raises(BadValueError, match="asks for 'mask'"):
         masks.register("mine")(lambda model, sparsity, mask: None)
+    for function in (lambda model: None, lambda *, model, batch: None, max):
+        with pytest.raises(BadValueError, match=r"'mine' cannot be called with \(model, batch\)"):
+            scores.register("mine")(function)
     scores.register("mine")(lambda m, b, seed, sparsity, mask, rate=0.1, *more, **others: None)
 
 
@@ -352,6 +355,14 @@ def test_a_method_that_changes_its_batch_is_told(registry):
     batch = torch.ones(4, 2), torch.zeros(4, dtype=torch.long)
     with pytest.raises(BadValueError, match="'scaling' changes its batch in place"):
         masks.prune(two_layers(), "scaling", 0.5, batch)
+
+
+def test_batches_of_any_kind_are_taken(registry):
+    """Several in a tuple, and tensors that count no changes."""
+    scores.register("two", batches=2)(lambda model, batch: scores.magnitude(model))
+    with torch.inference_mode():
+        batch = torch.ones(4, 2), torch.zeros(4, dtype=torch.long)
+    assert masks.kept(masks.prune(two_layers(), "two", 0.5, (batch, batch))) == 6
 
 
 def failing(model, batch):

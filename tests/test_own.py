@@ -2,6 +2,8 @@
 
 import functools
 import inspect
+import math
+import random
 import re
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import threading
 from pathlib import Path
 
 import cloudpickle
+import numpy as np
 import pytest
 import torch
 from conftest import trained
@@ -130,7 +133,7 @@ def test_a_file_that_does_not_run_gets_one_sentence_and_its_own_traceback(
 def test_a_file_that_is_missing_or_registers_nothing(file, tmp_path):
     with pytest.raises(BadValueError, match=r"nowhere\.py cannot be read \(No such file"):
         own.load(tmp_path / "nowhere.py")
-    with pytest.raises(BadValueError, match=r"mine\.py registers no method and no setting"):
+    with pytest.raises(BadValueError, match=r"mine\.py registers nothing"):
         file("x = 1\n")
     (tmp_path / "bytes.py").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadValueError, match=r"bytes\.py cannot be read"):
@@ -209,6 +212,24 @@ def test_a_setting_has_another_name_when_its_network_in_another_file_changes(fil
     assert together.settings[0] == f"far_digits_{together.digest}"
 
 
+def test_files_travel_in_the_order_in_which_they_were_run(file):
+    """The one with a method needs the network of the other; also when that has changed."""
+    net = (
+        "from torch import nn\nfrom prunelib import networks\n"
+        "networks.register('near', input_shape=(1, 8, 8))(\n"
+        "    lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))\n"
+    )
+    about = (
+        "from prunelib import settings\n"
+        "settings.register('near_digits', 'near', 'digits', 1438, 4, 60, 0.1)\n"
+    )
+    for change in ("", "x = 1\n", ""):
+        file(net + change + SMALL.replace("small", "beside"), "net.py")
+        file(about + SMALL, "about.py")
+        packed = own.pack([scores.get("small").name], ["near_digits"])
+        assert [Path(each.path).name for each in packed.files][-2:] == ["net.py", "about.py"]
+
+
 def test_old_versions_of_a_file_stay_behind_unless_needed(file):
     old = file(SMALL).methods[0]
     file(SMALL + "x = 1\n")
@@ -273,6 +294,17 @@ class Called(nn.Module):
         return self.head(x) if self.called else nn.functional.linear(x, self.head.weight)
 
 
+class Drawing(nn.Linear):
+    """Adds noise that a function draws."""
+
+    def __init__(self, draw):
+        super().__init__(4, 4)
+        self.draw = draw
+
+    def forward(self, x):
+        return super().forward(x) + self.draw()
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -294,6 +326,8 @@ class Called(nn.Module):
         ),
         (lambda: nn.Sequential(nn.Dropout(0.1), nn.Linear(4, 2)), "'bad' draws when it is trained"),
         (lambda: nn.Sequential(nn.RReLU(), nn.Linear(4, 2)), "'bad' draws when it is trained"),
+        (lambda: Drawing(lambda: random.random()), "'bad' draws when it is trained"),
+        (lambda: Drawing(lambda: np.random.rand()), "'bad' draws when it is trained"),
         (lambda: nn.Sequential(nn.LazyLinear(2)), "'bad' has a lazy layer: give it the size"),
         (lambda: nn.Sequential(nn.LSTM(4, 2)), "'bad' has a LSTM, whose weights no method would"),
     ],
@@ -431,6 +465,16 @@ def test_datasets_as_torchvision_has_them():
     assert found.augmentation == "crop"
 
 
+def test_pairs_may_have_arrays_and_what_is_no_number_is_told_as_such():
+    pairs = [(np.full((1, 4, 4), value, np.float32), 0) for value in (1.0, 2.0)]
+    assert dataset(pairs, pairs).train_images.mean() == 1.5
+    bad = [(torch.full((1, 4, 4), math.nan), 0)]
+    with pytest.raises(DatasetError, match="inputs that are not finite"):
+        dataset(bad, bad)
+    with pytest.raises(DatasetError, match="must be four tensors"):
+        dataset([], [])
+
+
 def test_images_behind_a_random_transform_are_refused():
     class Moving:
         def __len__(self):
@@ -527,6 +571,9 @@ def test_a_setting_has_its_schedule_and_its_figures():
         ({"matching": 0.866}, r"matching=0\.866: give a whole number from 1 to 18, the k of the"),
         ({"highest": 19}, "highest=19: give a whole number from 1 to 18"),
         ({"replicates": "5"}, "replicates='5': give a whole number from 1$"),
+        ({"replicates": None}, "replicates=None: give a whole number from 1$"),
+        ({"matching": 12, "highest": 9}, "matching=12: the highest sparsity, highest=9, is lower"),
+        ({"rewind_step": 2.5}, r"rewind_step=2\.5: give a whole number of iterations"),
         ({"learning_rate": "0.1"}, r"learning_rate='0\.1': give finite numbers from 0"),
         ({"momentum": -1}, r"momentum=-1: give"),
         ({"network": "later_net"}, "there is no network 'later_net' yet: register it before"),
@@ -590,7 +637,11 @@ def test_a_network_that_computes_as_it_is_made_has_checkpoints_and_claims(tmp_pa
         ({"examples": 400}, "'own_data' has 200 training examples, made has 25 .*examples=200"),
         ({"network": "lenet_8x8"}, r"takes inputs of shape \(1, 8, 8\), those .* have \(6,\)"),
         ({"network": "two"}, "has the label 2, the network tells 2 classes apart"),
-        ({"network": "normed", "batch_size": 199}, "the last batch of an epoch has one example"),
+        (
+            {"network": "normed", "batch_size": 199},
+            "a batch of one example, as the last of an epoch",
+        ),
+        ({"network": "normed", "batch_size": 1}, "a batch of one example"),
     ],
 )
 def test_data_that_do_not_fit_are_told_before_anything_is_trained(changes, words):
@@ -598,6 +649,7 @@ def test_data_that_do_not_fit_are_told_before_anything_is_trained(changes, words
     networks.register("two", input_shape=(6,))(lambda: nn.Linear(6, 2))
     normed = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 3))
     networks.register("normed", input_shape=(6,))(lambda: normed)
+    assert campaign.check_data(made_setting(batch_size=199)).train_size == 200
     with pytest.raises(DatasetError, match=words):
         campaign.check_data(made_setting(**changes))
 

@@ -57,7 +57,8 @@ def _make(key: str, function: Callable, augmentation: str, root: Any) -> Dataset
         found = function()
         found = list(found) if isinstance(found, tuple | list) else []
         if len(found) == 2:
-            found = [tensor for part in found for tensor in _tensors(part)]
+            parts = zip(("training", "test"), found, strict=True)
+            found = [tensor for part, own in parts for tensor in _tensors(own, f"{said}, {part}")]
         tensors = [torch.from_numpy(t) if isinstance(t, np.ndarray) else t for t in found]
     if len(tensors) != 4 or not all(isinstance(t, torch.Tensor) for t in tensors):
         raise DatasetError(
@@ -83,23 +84,25 @@ def _make(key: str, function: Callable, augmentation: str, root: Any) -> Dataset
     return finish(key, tensors, augmentation, *(((), ()) if floats else (None, None)))
 
 
-def _tensors(part):
+def _tensors(part, said):
     """Images and labels of a dataset of pairs; nothing of what is none."""
     pairs = [part[i] for i in range(len(part))]
-    if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+    if not pairs or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
         return []
     images = [_tensor(x) for x, _ in pairs]
     for i in range(min(len(pairs), TWICE)):
-        if not torch.equal(_tensor(part[i][0]), images[i]):
+        if not torch.allclose(_tensor(part[i][0]), images[i], rtol=0, atol=0, equal_nan=True):
             raise DatasetError(
-                "a dataset whose images differ each time that they are read, as behind a random "
-                "transform, would be read once and never change: leave the transform out, and give "
+                f"{said}: images differ each time that they are read, as behind a random "
+                "transform, and would be read only once: leave the transform out, and give "
                 "datasets.register an augmentation"
             )
     return torch.stack(images), torch.tensor([int(label) for _, label in pairs])
 
 
 def _tensor(image):
+    if isinstance(image, np.ndarray):
+        return torch.from_numpy(image)
     return image if isinstance(image, torch.Tensor) else TF.pil_to_tensor(image)
 
 

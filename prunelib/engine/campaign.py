@@ -170,12 +170,14 @@ def _check_fit(name, network, dataset, batch_size):
             f"setting {name!r}: the network takes inputs of shape {expected}, those of the dataset "
             f"have {found}"
         )
-    norms = [m for m in networks.outline(network).modules() if isinstance(m, networks.BATCH_NORMS)]
-    if norms and dataset.train_size % batch_size == 1:
-        raise DatasetError(
-            f"setting {name!r}: the last batch of an epoch has one example, in which batch norm "
-            f"finds no spread: take another batch_size than {batch_size}"
-        )
+    if dataset.train_size % batch_size == 1 or batch_size == 1:
+        try:
+            networks.build(network).train()(torch.zeros(1, *expected))
+        except ValueError as error:  # of batch norm, which finds no spread in one number
+            raise DatasetError(
+                f"setting {name!r}: a batch of one example, as the last of an epoch is, cannot be "
+                f"trained on ({error}): take another batch_size than {batch_size}"
+            ) from None
     highest = int(max(dataset.train_labels.max(), dataset.test_labels.max()))
     if highest >= networks.classes(network):
         raise DatasetError(

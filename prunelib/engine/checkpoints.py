@@ -114,7 +114,7 @@ class Folder:
 
     def group_path(self, runs: tuple[Run, ...]) -> Path:
         """Where a group's checkpoint lies: a worker that takes over an interrupted group finds it
-        by the group's runs and its precision alone, and one of another precision leaves it."""
+        by the group's runs, network, precision and data alone, and leaves that of others."""
         about = [[run.record() for run in runs], self._conditions(runs[0].setting)]
         key = json.dumps(about, sort_keys=True).encode()
         folder = self.root / runs[0].setting / runs[0].profile / "unfinished"

@@ -65,14 +65,16 @@ class Cluster(Place):
         if not self.queue:
             self.client.wait_for_workers(1, timeout=JOIN)
             return
-        print("prunelib: waiting for Slurm to begin a job", file=sys.stderr)
-        patience = None if self.until == math.inf else max(0, self.until - time.time())
+        if not self.client.nthreads():
+            print("prunelib: waiting for Slurm to begin a job", file=sys.stderr)
+        # Dask takes 0 for no limit.
+        patience = None if self.until == math.inf else max(1, self.until - time.time())
         try:
             self.client.wait_for_workers(1, timeout=patience)
         except TimeoutError:
             raise PrunelibError(
-                "Slurm has begun no job and the time is over: nothing was done; see squeue, and "
-                "give the same command again with more --minutes, or none"
+                "no job of Slurm's runs and the time is over: what is finished is kept; see "
+                "squeue, and give the same command again with more --minutes, or none"
             ) from None
 
     def _heard(self, event):

@@ -180,7 +180,7 @@ def _compared(claim, samples: Samples, subject, reference, where, setting) -> Pa
     if len(where) == 1:
         label += f" at {_spelled(where[0], claim)}"
     if claim.kind == "count":
-        return Part(label, samples.largest(subject, where), claim.region)
+        return Part(label, _largest(claim, samples, subject, where, setting), claim.region)
     inits = [Curve.parse(name).init for name in (subject, reference) if name is not None]
     less = None
     if claim.measure == "accuracy" and len(set(inits)) > 1:
@@ -193,6 +193,15 @@ def _compared(claim, samples: Samples, subject, reference, where, setting) -> Pa
     each = {_spelled(point, claim): value for point, value in found.each.items()}
     effect = _from_printed(claim, found.effect, setting)
     return Part(label, effect, claim.region, each=each)
+
+
+def _largest(claim, samples, subject, where, setting) -> Effect:
+    """The largest value of any replicate. That some have more is not refuted before all were
+    run."""
+    found = samples.largest(subject, where)
+    none_yet = claim.region.word == "higher" and found.mean <= claim.region.bound
+    few = found.n < replicates(claim, setting)
+    return replace(found, error=math.nan) if none_yet and few else found
 
 
 def _from_printed(claim, effect: Effect, setting) -> Effect:
@@ -223,8 +232,8 @@ def _trend(claim, samples, name, where, setting):
 def _crossing(claim, samples, name, where, setting):
     """That the region holds up to the printed point, one point of the grid either way.
 
-    It holds at every point before the printed one, the first at least; and it does not at that one
-    or at one of the two after it, unless the grid ends before.
+    It holds at every point before the printed one, and at the first if that is the printed one; and
+    it does not at the printed one or at one of the two after it, unless the grid ends before.
     """
     unit: Callable[[float], float] = (lambda p: p) if claim.along_steps else (lambda p: 100 * p)
     if not where:
@@ -240,9 +249,10 @@ def _crossing(claim, samples, name, where, setting):
                 label = f"{pair[0]} against {pair[1]} at {_spelled(p, claim)}"
                 return Part(label, effect, claim.region, holds)
 
-            before = tuple(part(p, True) for p in where[: max(place, 1)])
+            first = abs(unit(where[0]) - claim.printed) < NEAREST
+            before = tuple(part(p, True) for p in where[: max(place, int(first))])
             after = tuple(part(p, False) for p in where[place : place + 3])
-            both = [Parts("all", before)]
+            both = [Parts("all", before)] if before else []
             if place + 2 < len(where):
                 both.append(Parts("some", after))
             made.append(Parts("all", tuple(both)))

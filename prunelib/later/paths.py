@@ -161,9 +161,8 @@ def _carriers(nodes):
         if node in live:
             live.update(inputs[node])
 
-    def bare(
-        node,
-    ):  # a way leads on from here through a layer: one straight to a sum has no weights
+    def bare(node):
+        """Whether a layer leads on from here: then a way straight to a sum has no weights."""
         return any(len(inputs[user]) == 1 for user in node.users if user in live)
 
     kept = {}

@@ -268,10 +268,13 @@ def test_slurm_may_take_its_time_as_far_as_there_is_a_budget(monkeypatch):
     monkeypatch.setattr(distributed, "Client", lambda address, timeout: client)
     monkeypatch.setattr(cluster, "_slurm", lambda jobs: mock.MagicMock())
     assert cluster.Cluster("slurm", 3).least == 3
-    with pytest.raises(PrunelibError, match=r"Slurm has begun no job .* more --minutes"):
+    with pytest.raises(PrunelibError, match=r"no job of Slurm.s runs .* more --minutes"):
         cluster.Cluster("slurm", 3, until=time.time() + 60)
+    with pytest.raises(PrunelibError, match="the time is over"):
+        cluster.Cluster("slurm", 3, until=time.time() - 60)
     assert asked[0] is None
     assert 50 < asked[1] <= 60
+    assert asked[2] == 1  # 0 would be no limit
 
 
 def test_jobs_of_slurm_may_end_often(monkeypatch):
