@@ -27,6 +27,7 @@ HERE = str(Path(__file__).parent) + os.sep
 
 _newest: dict[tuple[str, str], str] = {}  # by kind and plain name, the name that is recorded
 # While a user's file runs: its digest, and what it has registered so far, by kind and name.
+_met: ContextVar[list[object]] = ContextVar("met")  # the objects of which a digest is made
 _file: ContextVar[tuple[str, list[tuple[str, str]]] | None] = ContextVar("file", default=None)
 
 
@@ -137,10 +138,14 @@ def source_digest(source: str, path: str) -> str:
 
 
 def digest(function: Any, *options: Any) -> str:
-    """The digest of a function or class and of options, and of the numbers, texts, functions and
-    classes of the same module that it names, closes over or has for defaults. Of one without source
-    it is that of its compiled code."""
-    return _short([_code(function), *map(repr, options)])
+    """The digest of a function, class or object that can be called, and of options; and of the
+    numbers, texts, functions, classes and objects of the same module that it names, closes over,
+    holds or has for defaults. Of one without source it is that of its compiled code."""
+    token = _met.set([])
+    try:
+        return _short([_code(function), *map(repr, options)])
+    finally:
+        _met.reset(token)
 
 
 def code(function: Any) -> str:
@@ -169,10 +174,12 @@ def _code(function, seen=()):
     """The source of a function or class, with what it uses beside its arguments: defaults, what it
     closes over, and the globals that it names."""
     if isinstance(function, functools.partial):
-        given = [_value(v, function, seen) for v in function.args]
-        return [_code(function.func, seen), given, repr(sorted(function.keywords.items()))]
+        given = [_value(v, function.func, seen) for v in function.args]
+        named = sorted(function.keywords.items())
+        named = [[name, _value(v, function.func, seen)] for name, v in named]
+        return [_code(function.func, seen), given, named]
     if inspect.ismethod(function):
-        return [_code(function.__func__, seen), _state(function.__self__, seen)]
+        return [_code(function.__func__, seen), _value(function.__self__, function, seen)]
     if callable(function) and not (inspect.isroutine(function) or inspect.isclass(function)):
         return _state(function, seen)
     seen = (*seen, function)
@@ -183,7 +190,8 @@ def _code(function, seen=()):
         with contextlib.suppress(ValueError):  # a cell that is still empty
             values.append(cell.cell_contents)
     if inspect.isclass(function):
-        values += [v for v in vars(function).values() if inspect.isfunction(v)]
+        own = vars(function).items()
+        values += [_unwrapped(v) for k, v in own if k[:2] != "__" or inspect.isfunction(v)]
     around = getattr(function, "__globals__", {})
     values += [around[name] for name in sorted(_names(code)) if name in around]
     found = [said for v in values if (said := _value(v, function, seen)) is not None]
@@ -208,6 +216,8 @@ def _value(value, user, seen):
         return sorted(repr(_value(v, user, seen)) for v in value)
     if isinstance(value, dict):
         return [[repr(k), _value(v, user, seen)] for k, v in value.items()]
+    if isinstance(value, functools.partial) or inspect.ismethod(value):
+        return _code(value, seen)
     if inspect.isfunction(value) or inspect.isclass(value):
         foreign = value.__module__ != user.__module__  # is known by its name
         return value.__qualname__ if foreign or value in seen else _code(value, seen)
@@ -216,22 +226,32 @@ def _value(value, user, seen):
             value = (value.double() if value.is_floating_point() else value).numpy(force=True)
     if type(value).__module__ == "numpy" and hasattr(value, "tobytes"):
         return [str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
-    if type(value).__module__ in (user.__module__, "argparse", "types") and hasattr(
-        value, "__dict__"
-    ):
+    if type(value).__module__ in (user.__module__, "argparse", "types"):
         return _state(value, seen)
     return None
 
 
 def _state(value, seen):
-    """An object of a class of the user's own: the code of its class and what it holds."""
-    if any(value is other for other in seen) or inspect.isclass(value):
-        return type(value).__qualname__
-    held = [
-        [name, _value(v, type(value), (*seen, value))]
-        for name, v in sorted(getattr(value, "__dict__", {}).items())
-    ]
-    return [_value(type(value), type(value), (*seen, value)), held]
+    """An object of a class of the user's own: the code of its class and what it holds; one that was
+    met before by its number."""
+    met = _met.get()
+    for number, other in enumerate(met):
+        if value is other:
+            return number
+    met.append(value)
+    held = dict(getattr(value, "__dict__", {}))
+    for name in (n for c in type(value).__mro__ for n in getattr(c, "__slots__", ())):
+        if hasattr(value, name):
+            held[name] = getattr(value, name)
+    own = type(value)
+    return [_value(own, own, seen), [[k, _value(v, own, seen)] for k, v in sorted(held.items())]]
+
+
+def _unwrapped(value):
+    """What of a class stands behind a method or property of it."""
+    if isinstance(value, property):
+        return [f for f in (value.fget, value.fset) if f]
+    return getattr(value, "__func__", value)
 
 
 def _names(code):

@@ -472,10 +472,21 @@ def test_what_a_method_uses_belongs_to_its_digest(old, new, same):
 
 OBJECTS = """
 import argparse
+class Slotted:
+    __slots__ = ("beta",)
 class Mine:
+    gamma = 5
     def __init__(self, alpha):
         self.alpha = alpha
-        self.me = self
+        self.me = [self, self]
+        self.slotted = Slotted()
+        self.slotted.beta = 7
+    @property
+    def delta(self):
+        return 8
+    @classmethod
+    def epsilon(cls):
+        return 9
     def __call__(self, model, batch):
         return self.alpha
     def score(self, model, batch):
@@ -485,9 +496,22 @@ mine = Mine(1)
 """
 
 
-@pytest.mark.parametrize("last", ["mine = Mine(1)", "mine = Mine(1).score"])
 @pytest.mark.parametrize(
-    ("old", "new"), [("Mine(1)", "Mine(-1)"), ("return self.alpha\n", "return 2\n"), ("=2", "=3")]
+    "last",
+    ["mine = Mine(1)", "mine = Mine(1).score", "mine = functools.partial(Mine.score, Mine(1))",
+     "mine = functools.partial(Mine.score, Mine(3), batch=Mine(1))"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Mine(1)", "Mine(-1)"),
+        ("return self.alpha\n", "return 2\n"),
+        ("factor=2", "factor=3"),
+        ("gamma = 5", "gamma = 6"),
+        ("beta = 7", "beta = 6"),
+        ("return 8", "return 6"),
+        ("return 9", "return 6"),
+    ],
 )
 def test_what_an_object_holds_belongs_to_its_digest(last, old, new):
     """Whether it is called, or a method of it is."""
