@@ -312,7 +312,9 @@ def _memory_format(key):
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             inputs = torch.zeros(2, *shape).to(memory_format=torch.channels_last)
-            make().to(memory_format=torch.channels_last).eval()(inputs)
+            model = make().to(memory_format=torch.channels_last)
+            model.eval()(inputs)
+            model.train()(inputs)
     except RuntimeError:  # of a view, or of inputs that are no images
         return torch.contiguous_format
     return torch.channels_last
