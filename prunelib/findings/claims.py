@@ -107,7 +107,7 @@ def parse(row: Mapping[str, str]) -> Claim:
             text=row["claim"],
             settings=tuple(names),
             across=row["across"] or "each",
-            general=check_name("general", row["general"], ("yes", "no")) == "yes",
+            general=check_name("general", row["general"] or "no", ("yes", "no")) == "yes",
             kind=row["kind"],
             measure=row["measure"],
             subject=tuple(map(Curve.parse, row["subject"].split())),
