@@ -102,7 +102,9 @@ def test_large_networks_are_measured_in_small_batches(monkeypatch):
 
 
 @pytest.fixture
-def fresh_width():
+def fresh_width(monkeypatch):
+    """As on a machine with a GPU, nothing being measured yet."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     speed.width.cache_clear()
     yield
     speed.width.cache_clear()
@@ -123,6 +125,15 @@ def test_the_width_on_a_gpu_ends_where_the_memory_does(monkeypatch, fresh_width)
 
     monkeypatch.setattr(speed, "speed", measured)
     assert speed.width("lenet_mnist", "cuda", "fp32") == 64
+
+
+def test_where_only_the_workers_of_a_cluster_have_a_gpu_nothing_is_measured(
+    monkeypatch, fresh_width
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(speed, "speed", pytest.fail)
+    assert speed.width("resnet20_cifar10", "cuda", "fp32") == 1
+    assert speed.width("lenet_mnist", "cuda", "fp32") == speed.STACK
 
 
 def test_a_speed_without_a_worker_that_died_is_not_reported(short, monkeypatch):
