@@ -315,7 +315,7 @@ def test_markers_stand_at_the_printed_changes(tmp_path):
     data = reported.changes((5,), Store(tmp_path), "vgg19_cifar10")
     axis = dots(data, "").axes[0]
     at = {c.get_label(): list(c.lines[0].get_xdata()) for c in axis.containers}
-    assert at["the paper"] == [-0.7, -1.0, -1.9, -2.3, -3.6, -6.2, -2.8, -5.2, -9.2]
+    assert at["Frankle et al. (2021)"] == [-0.7, -1.0, -1.9, -2.3, -3.6, -6.2, -2.8, -5.2, -9.2]
     rows = [label.get_text() for label in axis.get_yticklabels()]
     assert rows[0] == "VGG-19, 90 %"
 
