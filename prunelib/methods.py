@@ -4,7 +4,6 @@ A method gives a score of each weight (`scores.register`) or a whole mask (`mask
 kinds stand in `METHODS`, and are called by `call` on a copy of the network.
 """
 
-import contextlib
 import copy
 import importlib
 import inspect
@@ -17,10 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prunelib import provenance
+from prunelib import provenance, seeds
 from prunelib.errors import BadValueError, UnknownNameError
 from prunelib.precision import products, short
-from prunelib.seeds import seed as derive_seed
 
 Batch = tuple[Tensor, Tensor]  # inputs [n, C, H, W] and targets [n]
 Data = Batch | list[Batch]  # what a method is given: a scoring batch, or some training batches
@@ -130,9 +128,9 @@ def _check_signature(method):
                     f"for {', '.join((*positional, *offered))}, or give the parameter a default"
                 )
         signature.bind(*positional, **{name: None for name in offered if method.takes(name)})
+    except BadValueError:
+        raise
     except (TypeError, ValueError) as error:
-        if isinstance(error, BadValueError):
-            raise
         kind = "(model, batch)" if positional else "model=… and sparsity=…, as far as it has them"
         raise BadValueError(
             f"method {method.name!r} cannot be called with {kind}: {error}"
@@ -203,13 +201,17 @@ def call(method: Method, model: nn.Module, batch: Data | None, seed: int, **offe
     device = next(work.parameters()).device
     versions = _versions(method, batch)
     with (
-        # Seeded, so that draws whose seed a method forgot can be repeated all the same.
-        _seeded(derive_seed(seed, f"scores/{method.label}"), device),
+        seeds.restored(device),
         torch.enable_grad(),
         products("fp32"),
         short("fp32", device.type),
         provenance.running(f"method {method.label!r}", method.function),
     ):
+        # Seeded, so that draws whose seed a method forgot can be repeated all the same.
+        own = seeds.seed(seed, f"scores/{method.label}")
+        torch.manual_seed(own)
+        random.seed(own)
+        np.random.seed(own % 2**32)
         found = method.function(*positional, **named)
     if _versions(method, batch) != versions:
         raise BadValueError(
@@ -217,21 +219,6 @@ def call(method: Method, model: nn.Module, batch: Data | None, seed: int, **offe
             "let it change a copy, as inputs.clone()"
         )
     return found
-
-
-@contextlib.contextmanager
-def _seeded(seed, device):
-    """The global generators of torch, NumPy and Python seeded, and afterwards as they were."""
-    states = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            random.seed(seed)
-            np.random.seed(seed % 2**32)
-            yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
 
 
 def _versions(method, batch):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from prunelib import provenance
 from prunelib.errors import BadValueError, UnknownNameError, check_name
+from prunelib.seeds import restored
 from prunelib.seeds import seed as derive_seed
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -209,17 +210,14 @@ def _draws(model, shape, said):
     """Whether a forward pass in training mode takes numbers from the global generators of torch,
     NumPy or Python."""
     work = copy.deepcopy(model).train()
-    with provenance.running(said), torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with provenance.running(said), torch.no_grad(), restored():
         before = _generators()
-        try:
-            work(torch.zeros(2, *shape))
-            return _generators() != before
-        finally:
-            random.setstate(before[1])
-            np.random.set_state(before[2])
+        work(torch.zeros(2, *shape))
+        return _generators() != before
 
 
 def _generators():
+    """Where the three generators are, to be compared."""
     kind, numbers, *rest = np.random.get_state()
     return torch.get_rng_state().tolist(), random.getstate(), (kind, numbers.tolist(), *rest)
 

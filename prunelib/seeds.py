@@ -3,8 +3,12 @@
 So a draw depends neither on the device nor on what was drawn before it.
 """
 
+import contextlib
 import hashlib
+import random
+from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 
@@ -23,3 +27,17 @@ def seed(replicate: int, purpose: str, index: int | str = 0) -> int:
 def generator(replicate: int, purpose: str, index: int | str = 0) -> torch.Generator:
     """A CPU generator seeded with `seed(replicate, purpose, index)`."""
     return torch.Generator().manual_seed(seed(replicate, purpose, index))
+
+
+@contextlib.contextmanager
+def restored(device: str | torch.device = "cpu") -> Iterator[None]:
+    """Leave the global generators of torch (also that of a GPU `device`), NumPy and Python as they
+    were before what runs inside."""
+    device = torch.device(device)
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)

@@ -66,7 +66,7 @@ def points(claim: Claim, setting: str, profile: str) -> list[float]:
         "trivial": found[:1],
         "highest": found[-1:],
         "highest matching": [matching] if matching in found else [],
-        "next": [s for s in found if s > matching][:2],  # a step of the grid to the other side
+        "next": [s for s in found if s > matching][:2],
     }
     return named[over] if over in named else _between(found, over, lambda p: round(100 * p, 1))
 
