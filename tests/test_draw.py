@@ -12,7 +12,7 @@ from prunelib import datasets, masks, networks, settings
 from prunelib.findings import curves
 from prunelib.grids import LATER, figure_runs
 from prunelib.pages import draw, draw_layer, draw_masks, style
-from prunelib.pages.axes import enlarged
+from prunelib.pages.axes import enlarged, panels
 from prunelib.runs import EARLY_METHODS
 
 ABOUT = ("lenet_digits", "quick")
@@ -36,6 +36,19 @@ def test_enlarged_axes_show_three_quarters_of_the_points_of_methods():
     assert enlarged(data) == pytest.approx((90 - 1.06 * 3.75, 90 + 0.12 * 3.75))
     without = data[data["accuracy"] != 70]  # 3.0 of five: all of them fit
     assert enlarged(without) == pytest.approx((90 - 1.06 * 4, 90 + 0.12 * 4))
+
+
+def test_a_title_too_long_for_one_line_takes_two_and_hides_neither_itself_nor_what_stands_below():
+    long = "Neuron collapse of later methods: ResNet-8 on digits (the miniature) at its highest "
+    with panels(f"{long}matching sparsity, 86.6 %\n5 replicates", (9.4, 3)) as (fig, _):
+        fig.draw_without_rendering()
+        title, below = fig._suptitle.get_window_extent(), fig.texts[-1].get_window_extent()
+    assert below.y0 < below.y1 < title.y1
+    lines = fig._suptitle.get_text().split("\n")
+    assert len(lines) == 3
+    assert not lines[-1]  # the room for what stands below
+    assert below.y1 <= title.y1 - (title.height / 3) * 2 + 1
+    assert 0 < title.x0 < title.x1 < fig.bbox.width
 
 
 def test_what_leaves_the_enlarged_axis_is_shown_whole_and_nothing_is_shown_twice(data):

@@ -72,6 +72,15 @@ def test_a_finding_says_when_none_of_it_is_of_the_papers_networks():
         "Beside the paper's networks, recipe and data: 1 agrees."
     )
     assert gallery.finding([entry("not run")]) == "Nothing of it can be said from what was run."
+    assert gallery.finding([]) == "It makes no claim of its own."
+
+
+def test_a_finding_says_when_nothing_that_was_trained_is_behind_it():
+    exact = entry("supported", spoken=True, rests_on=verdicts.EXACT)
+    said = gallery.finding([exact, entry("not run", spoken=True)])
+    assert said.startswith("1 supported, of printed and exact numbers alone. ")
+    said = gallery.finding([exact, entry("supported", spoken=True)])
+    assert said.startswith("2 supported. ")
 
 
 def test_tiles_count_the_records_and_say_what_was_not_run(results):

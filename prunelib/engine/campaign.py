@@ -65,9 +65,24 @@ def run(
     pairs = {(run.setting, run.profile) for run in runs}
     with store.hold(pairs, lambda said: print(f"prunelib: {said}", file=sys.stderr), deadline):
         missing = store.missing(runs)
+        if store.kind == TRAINED:
+            _tell_precisions(missing, store, precision)
         job = make_job(missing, store, device, precision, deadline, compact)
         with _place(workers, cluster, deadline, job.name) as place:
             return _Campaign(runs, store, job, place, output, progress).run()
+
+
+def _tell_precisions(runs, store, precision):
+    """Say where the networks that are there already are in another precision than these will be."""
+    for setting, profile in sorted({(run.setting, run.profile) for run in runs}):
+        found = {record.precision for record in store.records(setting, profile).values()}
+        if others := sorted(found - {precision}):
+            print(
+                f"prunelib: networks of {provenance.label(setting)} at profile {profile} are there "
+                f"in {' and '.join(others)}, these are trained in {precision}; their records say "
+                "so, and --precision chooses",
+                file=sys.stderr,
+            )
 
 
 @contextmanager

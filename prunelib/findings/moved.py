@@ -81,7 +81,7 @@ def _compared(own: pd.DataFrame, label: Callable[[str], str]) -> tuple[bool, str
     holds = early["ks"] >= late["ks"] - MOVED and late["high"] < 0 <= early["high"]
     words = [
         f"{when} they move by {row['ks']:.2f} and accuracy changes by {row['change']:+z.1f} "
-        f"({row['low']:+z.1f} to {row['high']:+z.1f})"
+        f"({row['low']:+.1f} to {row['high']:+.1f})"
         for when, row in (("at initialisation", early), ("after training", late))
     ]
     harmed = own[(own["high"] < 0) & (own["ks"] < early["ks"])].drop(LATE, errors="ignore")

@@ -34,14 +34,16 @@ def panels(title: str, size: tuple[float, float], shape=(1, 1), **shared) -> Ite
         shape: rows and columns. shared: what `matplotlib.pyplot.subplots` takes.
     """
     head, _, rest = title.partition("\n")
+    heads = textwrap.wrap(head, round(9.3 * size[0]))
     lines = textwrap.wrap(rest, round(15 * size[0]))
     with matplotlib.rc_context(RC):
         fig, axes = plt.subplots(
             *shape, figsize=size, squeeze=False, layout="constrained", **shared
         )
         # The layout makes room for a title alone: its empty lines are for what stands below it.
-        fig.suptitle("\n".join([head, *([""] * len(lines))]), fontsize=TITLE, weight="bold")
-        place = fig.transFigure + ScaledTranslation(0, -1.75 * TITLE / 72, fig.dpi_scale_trans)
+        fig.suptitle("\n".join([*heads, *([""] * len(lines))]), fontsize=TITLE, weight="bold")
+        below = (0.55 + 1.2 * len(heads)) * TITLE / 72
+        place = fig.transFigure + ScaledTranslation(0, -below, fig.dpi_scale_trans)
         look = {"va": "top", "ha": "center", "fontsize": 9, "color": GREY, "linespacing": 1.3}
         fig.text(0.5, 1, "\n".join(lines), look, transform=place)
         yield fig, axes

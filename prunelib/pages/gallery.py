@@ -62,11 +62,16 @@ def tiles(results: Results, entries: Sequence[Entry]) -> list[Tile]:
 def finding(entries: Iterable[Entry]) -> str:
     """What was found: how often each verdict was reached of the paper's networks, or elsewhere
     where none was, and the claim whose verdict is clearest, of LeNet only if there is no other."""
+    entries = list(entries)
+    if not entries:
+        return "It makes no claim of its own."
     known = [e for e in entries if e.verdict != "not run"]
     own = [e for e in known if e.spoken] or known
     if not own:
         return "Nothing of it can be said from what was run."
     said = f"{verdicts.counted(own)}."
+    if all(e.rests_on == verdicts.EXACT for e in own):
+        said = f"{said[:-1]}, of printed and exact numbers alone."
     if not own[0].spoken:
         said = f"Beside the paper's networks, recipe and data: {said}"
     decided = [e for e in known if e.verdict != "undecided"]

@@ -55,6 +55,18 @@ def test_precision_is_by_default_what_suits_the_device(store, monkeypatch):
     assert record.precision == "bf16"
 
 
+def test_networks_in_another_precision_are_told_once(store, capsys):
+    for replicate in range(2):
+        engine.train([run(replicate=replicate)], store, 1, "cpu", False, "fp32")
+    assert capsys.readouterr().err == ""
+    engine.train([run(replicate=r) for r in range(4)], store, 1, "cpu", False, "bf16")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "lenet_digits at profile smoke are there in fp32, these are trained in bf16" in line
+    assert "--precision" in line
+    engine.train([run(replicate=r) for r in range(4)], store, 1, "cpu", False, "fp32")
+    assert capsys.readouterr().err == ""  # nothing is trained
+
+
 def test_two_workers_give_the_same_results(undisturbed, store, registry):
     """Also of a method that the user has registered, which the workers cannot import. It sends
     them what Ctrl-C sends to all processes of a terminal: they leave that to their parent."""
