@@ -57,6 +57,9 @@ test-site: site
 	$(BIN)/python -m pytest -m site tests/browser
 
 .venv/made: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	    "$(PYTHON) is Python %d.%d, 3.11 or newer is needed: name one, as make PYTHON=python3.12" \
+	    % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
 	touch $@

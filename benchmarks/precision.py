@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from prunelib import engine, grids, settings
+from prunelib.engine import campaign, memory
 from prunelib.paths import project_root
 from prunelib.results.store import Store
 
@@ -21,13 +22,15 @@ SHOWN = 12  # so many pairs are printed one by one
 
 
 def accuracies(store, wanted, precision):
-    """Series of test accuracy in percent, indexed by Run, of those trained in a precision."""
+    """Series of test accuracy in percent, indexed by Run, of those trained in a precision on a
+    device like this machine's, so that a pair differs in nothing else."""
+    here = memory.device_name(campaign.check_device(None))
     found = {}
     for key in {(run.setting, run.profile) for run in wanted}:
         found |= store.records(*key)
     return pd.Series(
         {r: 100 * found[r].test_accuracy for r in wanted
-         if r in found and found[r].precision == precision},
+         if r in found and (found[r].precision, found[r].device) == (precision, here)},
         dtype=float,
     )  # fmt: skip
 

@@ -69,7 +69,8 @@ def neuron_collapse(mask: Mask, threshold: float = 1.0) -> float:
 
 
 def collapsed(mask: Mask, threshold: float = 1.0) -> int:
-    """The number of neurons that `neuron_collapse` gives the share of."""
+    """The number of neurons that `neuron_collapse` gives the share of; raises BadValueError for a
+    threshold outside [0, 1]."""
     if not 0 <= threshold <= 1:
         raise BadValueError(f"threshold {threshold!r} is not in [0, 1]")
     # counts are whole numbers: the rounding of a product must not decide
@@ -93,6 +94,9 @@ def effective(model: nn.Module, mask: Mask, input_shape: tuple[int, ...] | None 
 
     Returns:
         a dict like `mask`, True where kept and connected.
+
+    Raises:
+        BadValueError: no `input_shape`, and none that the model says.
     """
     return {name: mask[name] & on for name, on in connected(model, mask, input_shape).items()}
 
@@ -111,6 +115,9 @@ def connected(model: nn.Module, mask: Mask, input_shape: tuple[int, ...] | None 
 
     Returns:
         a dict like `mask`, True where all of a path is kept but for the weight itself.
+
+    Raises:
+        BadValueError: as `effective` does.
     """
     work = copy.deepcopy(model).double().eval()
     for name, module in list(work.named_modules()):

@@ -49,7 +49,8 @@ class DatasetError(PrunelibError, OSError):
 
 
 class StoreError(PrunelibError, OSError):
-    """A damaged result record, or a store that cannot be written."""
+    """A file of results, or of pages made of them, that is damaged, held by another process, or
+    cannot be read or written."""
 
 
 def _rebuild(cls, sentence):

@@ -244,9 +244,7 @@ def _grid_runs(name, grid, setting, profile, replicates):
     setting = settings.get(setting).name
     if setting not in grid.about:
         raise BadValueError(f"{name} is not about {setting!r}; it has {', '.join(grid.about)}")
-    count = grid.count(setting, profile) if replicates is None else replicates
-    if type(count) is not int or count < 1:
-        raise BadValueError(f"replicates {count!r} is not a whole number from 1")
+    count = _checked(grid.count(setting, profile) if replicates is None else replicates)
     points = grid.points(setting, profile)
     curves = [curve for panel in grid.panels.values() for curve in panel]
     inits = dict.fromkeys([DENSE.init, *(curve.init for curve in curves)])
@@ -257,6 +255,12 @@ def _grid_runs(name, grid, setting, profile, replicates):
         for curve in curves:
             runs += [curve.run(setting, profile, s, replicate, step) for s, step in points]
     return list(dict.fromkeys(runs))
+
+
+def _checked(replicates):
+    if type(replicates) is not int or replicates < 1:
+        raise BadValueError(f"replicates {replicates!r} is not a whole number from 1")
+    return replicates
 
 
 def cost(setting: str, profile: str, count: int = 1) -> float:
@@ -286,13 +290,16 @@ def mask_runs(
         levels: which k of the sparsities 1 - 0.8^k; all that the paper considers by default.
         replicates: how many; the paper's number by default.
         after: whether to have magnitude pruning after training, unmodified, too.
+
+    Raises:
+        UnknownNameError: another setting or method. BadValueError: less than one replicate.
     """
     methods = [scores.get(name).name for name in (methods or compared())]
     highest = settings.get(setting).highest
     found = settings.sparsities(setting, "paper")
     if levels is not None:
         found = [settings.sparsity(level) for level in levels if level <= highest]
-    count = settings.replicates(setting, "paper") if replicates is None else replicates
+    count = _checked(settings.replicates(setting, "paper") if replicates is None else replicates)
     curves = [c for method in methods for c in _variants(method, ("none", "shuffle"))]
     return [
         curve.run(setting, "paper", sparsity, replicate)
@@ -315,8 +322,11 @@ def weight_runs(
         setting, profile: names.
         levels: which k of the sparsities 1 - 0.8^k.
         replicates: how many; the profile's number by default.
+
+    Raises:
+        UnknownNameError: another setting or profile. BadValueError: less than one replicate.
     """
-    count = settings.replicates(setting, profile) if replicates is None else replicates
+    count = _checked(settings.replicates(setting, profile) if replicates is None else replicates)
     curves = [c for m in (*EARLY_METHODS, "random") for c in _variants(m, _RANDOMISED)]
     curves += _variants("magnitude", _RANDOMISED, **_END)
     sparsities = [settings.sparsity(k) for k in levels if k <= settings.get(setting).highest]

@@ -137,7 +137,8 @@ def prune(
     Raises:
         UnknownNameError: no such method.
         BadValueError: a bad sparsity, a missing batch, fewer than one iteration; a mask of the
-            wrong names, shapes, type or number of weights.
+            wrong names, shapes, type or number of weights, or sparser than asked for; scores that
+            `scores.score` refuses; a method of whole masks with `mask`, `iterations` or `invert`.
         UserCodeError: an exception in a method of one's own.
     """
     check_sparsity(sparsity)
@@ -313,7 +314,8 @@ def check(
     if not same:
         raise BadValueError(
             f"method {chosen.label!r} gives something else the second time, from the same network, "
-            "batch and seed: draw with torch after its own seeding, or from the parameter 'seed'"
+            "batch and seed: draw from the generators of torch, NumPy or Python, which are seeded "
+            "for it, or from its parameter 'seed'"
         )
 
 

@@ -154,16 +154,19 @@ def register(name: str, input_shape: tuple[int, ...]) -> Callable[[Callable], Ca
     Inputs [n, *input_shape] become logits [n, classes]. The forward pass draws nothing: no dropout.
 
     Args:
-        name: letters, digits and "_".
+        name: letters, digits and "_", no digit first.
         input_shape: of one input, without the batch.
 
     Raises:
         BadValueError: a name that is taken or cannot be recorded, or another shape.
     """
     provenance.check_new("network", name, NETWORKS)
-    shape = tuple(input_shape)
+    shape = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
     if not shape or any(type(size) is not int or size < 1 for size in shape):
-        raise BadValueError(f"network {name!r}, input_shape={input_shape!r}: as (3, 32, 32)")
+        raise BadValueError(
+            f"network {name!r}, input_shape={input_shape!r}: give positive whole numbers, as "
+            "(3, 32, 32)"
+        )
 
     def decorate(constructor: Callable) -> Callable:
         key = provenance.record("network", name, constructor, shape)
@@ -288,6 +291,8 @@ def build(network: str, seed: int = 0, init: str = "he", stream: str = "weights"
 
     Raises:
         UnknownNameError: for another network or init.
+        BadValueError, UserCodeError: a network of one's own is none that can be pruned, or its
+            constructor or forward pass raised an exception.
     """
     network = find(network)
     check_name("init", init, INITS)
@@ -329,7 +334,8 @@ def arranged(model: nn.Module, inputs: Tensor) -> Tensor:
 
 def initialise(model: nn.Module, init: str = "he") -> None:
     """Draw the weights and batch norm of a network anew, in place, from torch's global generator;
-    biases stay. How, `build` says, with the same `init`."""
+    biases stay. How, `build` says, with the same `init`; raises UnknownNameError for another."""
+    check_name("init", init, INITS)
     layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     norms = [m for m in model.modules() if isinstance(m, BATCH_NORMS)]
     for layer in layers:
@@ -385,7 +391,7 @@ def outline(network: str) -> nn.Module:
     nothing; one of a user's own as it is, for its constructor may compute with tensors.
 
     Args:
-        network: a name of `NETWORKS`; raises UnknownNameError for another.
+        network: a name of `NETWORKS`; raises what `build` does.
     """
     key = find(network)
     device = "cpu" if provenance.is_own(key) else "meta"
@@ -401,7 +407,7 @@ def flops(network: str) -> int:
     not need.
 
     Args:
-        network: a name of `NETWORKS`; raises UnknownNameError for another.
+        network: a name of `NETWORKS`; raises what `build` does.
     """
     return _measured(find(network))[0]
 

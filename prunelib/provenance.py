@@ -26,8 +26,8 @@ DIGITS = 8  # hexadecimal, of a digest
 HERE = str(Path(__file__).parent) + os.sep
 
 _newest: dict[tuple[str, str], str] = {}  # by kind and plain name, the name that is recorded
-# While a user's file runs: its digest, and what it has registered so far, by kind and name.
 _met: ContextVar[list[object]] = ContextVar("met")  # the objects of which a digest is made
+# While a user's file runs: its digest, and what it has registered so far, by kind and name.
 _file: ContextVar[tuple[str, list[tuple[str, str]]] | None] = ContextVar("file", default=None)
 
 
@@ -89,12 +89,13 @@ def newest(kind: str, name: str) -> str:
 def check_new(kind: str, name: Any, table: Collection[str]) -> None:
     """Raise BadValueError unless something of one's own may be registered under a plain name."""
     if not (isinstance(name, str) and name.isidentifier()):
-        raise BadValueError(f"{kind} name {name!r}: give letters, digits and '_'")
+        raise BadValueError(f"{kind} name {name!r}: give letters, digits and '_', no digit first")
     if name in table:
         raise BadValueError(f"{kind} {name!r} is one of this project's: take another name")
     if is_own(name):
         raise BadValueError(
-            f"{kind} {name!r} ends as recorded names do, with eight digits: take another name"
+            f"{kind} {name!r} ends as recorded names do, with '_' and eight hexadecimal digits: "
+            "take another name"
         )
 
 

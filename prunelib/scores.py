@@ -120,7 +120,8 @@ def score(
     Raises:
         UnknownNameError: no such method.
         BadValueError: the method needs a batch or sparsity and got none, or returned scores of the
-            wrong names or shapes, complex, or not finite; or it has none, but whole masks.
+            wrong names or shapes, complex, or not finite; or it has none, but whole masks; or the
+            model says no `input_shape`, which SynFlow needs.
         UserCodeError: an exception in a method of one's own.
     """
     chosen, names = get(method), prunable(model)

@@ -193,7 +193,7 @@ def register(
     of a network or data that another file has (`provenance`).
 
     Args:
-        name: a name that may be that of a folder: letters, digits and "_".
+        name: a name that may be that of a folder: letters, digits and "_", no digit first.
         network, dataset: names, of `networks.register` and `datasets.register` or of the paper's.
         examples: how many training examples the dataset has.
         epochs, batch_size, learning_rate: how the network is trained, by SGD.
@@ -204,13 +204,14 @@ def register(
 
     Raises:
         BadValueError: a name that is taken or cannot be recorded, or another value not allowed.
+        UnknownNameError: an option that there is not.
     """
     provenance.check_new("setting", name, SETTINGS)
     counts = {"examples": examples, "epochs": epochs, "batch_size": batch_size}
     for what, number in counts.items():
         if type(number) is not int or number < 1:
             raise BadValueError(f"setting {name!r}, {what}={number!r}: give a whole number from 1")
-    allowed = [f.name for f in fields(Setting)][8:]
+    allowed = [f.name for f in fields(Setting)[8:] if f.name != "appears"]
     for what in others:
         check_name(f"option of setting {name!r}", what, ("drops", *allowed))
     per_epoch = math.ceil(examples / batch_size)
@@ -244,6 +245,10 @@ def register(
         raise BadValueError(
             f"setting {name!r}, matching={row['matching']}: the highest sparsity, "
             f"highest={row['highest']}, is lower"
+        )
+    if type(row.get("fully_connected", False)) is not bool:
+        raise BadValueError(
+            f"setting {name!r}, fully_connected={row['fully_connected']!r}: give True or False"
         )
     if type(row["rewind_step"]) is not int:
         raise BadValueError(
@@ -321,13 +326,15 @@ def sparsity(level: int, base: float = 0.8) -> float:
 
 
 def sparsities(setting: str, profile: str) -> list[float]:
-    """The sparsities of a setting's figures at a profile, ascending."""
+    """The sparsities of a setting's figures at a profile, ascending; raises UnknownNameError for
+    another setting or profile."""
     highest = get(setting).highest
     return [sparsity(level) for level in get_profile(profile).levels if level <= highest]
 
 
 def halvings(profile: str) -> list[float]:
-    """The sparsities of Figure 7 at a profile, ascending (Appendix D.4)."""
+    """The sparsities of Figure 7 at a profile, ascending (Appendix D.4); raises UnknownNameError
+    for another one."""
     return [sparsity(level, 0.5) for level in get_profile(profile).halvings]
 
 
@@ -336,6 +343,7 @@ def steps(setting: str, profile: str) -> list[int | str]:
 
     The numbers of `STEPS`, or for other settings shares of the schedule, scaled as the profile
     scales the schedule; the rewinding step is among them, exactly that of `schedule`.
+    Raises UnknownNameError for another setting or profile.
     """
     s, thinning = get(setting), get_profile(profile).thinning
     full = s.epochs * s.iterations_per_epoch
@@ -343,7 +351,8 @@ def steps(setting: str, profile: str) -> list[int | str]:
     shares = tuple(round(share * full) for share in SHARES)
     printed, between = STEPS.get(setting, ((s.rewind_step,), shares))
     chosen = {0, *printed, *between[thinning // 2 :: thinning]}
-    found = sorted({round(last / full * step) for step in chosen})
+    rewinding = schedule(setting, profile).rewind_step
+    found = sorted({round(last / full * step) for step in chosen} | {rewinding})
     return [*(step for step in found if step < last), "end"]
 
 
@@ -355,6 +364,9 @@ def matching_level(setting: str) -> tuple[int, str]:
 
     Returns:
         (k, a phrase that names the source).
+
+    Raises:
+        UnknownNameError: no setting of that name.
     """
     chosen = get(setting)
     if chosen.matching is None:
@@ -368,7 +380,8 @@ def matching_level(setting: str) -> tuple[int, str]:
 
 
 def replicates(setting: str, profile: str) -> int:
-    """How many replicates a figure of this setting has at this profile."""
+    """How many replicates a figure of this setting has at this profile; raises UnknownNameError for
+    another setting or profile."""
     return get_profile(profile).replicates or get(setting).replicates
 
 

@@ -590,6 +590,35 @@ def test_imagenet_folder_trains_on_crops_of_224_pixels(root):
         assert w <= width
 
 
+def test_files_that_a_mac_puts_beside_images_are_no_images(root):
+    write_imagenet(root)
+    write_tinyimagenet(root)
+    (root / "imagenet" / "train" / "class0" / "._0.png").write_bytes(b"Mac OS X")
+    images = root / "tiny-imagenet-200" / "train" / WNIDS[0] / "images"
+    (images / f"._{WNIDS[0]}_0.JPEG").write_bytes(b"Mac OS X")
+    assert datasets.load("imagenet").train_size == 6
+    assert datasets.load("tinyimagenet").train_size == 12
+
+
+def test_an_empty_image_is_told_when_images_are_listed(root):
+    write_imagenet(root)
+    path = root / "imagenet" / "val" / "class1" / "4.png"
+    path.write_bytes(b"")
+    with pytest.raises(DatasetError, match="is empty") as caught:
+        datasets.load("imagenet")
+    assert_sentence(caught.value, path)
+
+
+def test_a_damaged_test_image_is_found_by_looking_at_all(root):
+    write_imagenet(root)
+    path = root / "imagenet" / "val" / "class1" / "4.png"
+    harm(path, half)
+    imagenet = datasets.load("imagenet")
+    with pytest.raises(DatasetError, match="cannot be read") as caught:
+        imagenet.check_test_images(progress=False)
+    assert_sentence(caught.value, path)
+
+
 def test_imagenet_batches_are_a_function_of_replicate_and_epoch(root):
     write_imagenet(root)
     imagenet = datasets.load("imagenet")
@@ -857,6 +886,19 @@ def test_mnist_is_downloaded_where_it_is_not_sound(root, serve):
     shutil.rmtree(serve.folder)
     datasets.download("mnist")  # sound: nothing is asked of the server
     assert {path.suffix for path in (root / TEST).parent.iterdir()} == {""}, "archives are left"
+
+
+def test_an_archive_that_was_there_already_stays(root, serve):
+    tiny = write_tinyimagenet(root / "source")
+    archive = root / "tiny-imagenet-200.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in tiny.rglob("*.*"):
+            file.write(path, path.relative_to(root / "source"))
+    shutil.copy(archive, serve.folder)
+    serve("tinyimagenet")
+    datasets.download("tinyimagenet")
+    assert datasets.load("tinyimagenet").train_size == 12
+    assert archive.exists()
 
 
 def test_an_archive_with_another_digest_is_not_unpacked(root, serve):

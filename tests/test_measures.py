@@ -112,6 +112,20 @@ def test_the_effect_of_an_ablation_where_a_network_guesses():
     assert found.iloc[1:].isna().all()
 
 
+def test_the_effect_of_an_ablation_where_there_are_two_classes(monkeypatch):
+    """They guess up to three quarters, not always."""
+    monkeypatch.setattr(quantities, "classes", lambda setting: 2)
+    accuracies = {("none", 0.2): 0.95, ("shuffle", 0.2): 0.9, ("none", 0.36): 0.95}
+    accuracies[("shuffle", 0.36)] = 0.75
+    table = pd.DataFrame(
+        trained(Run(LENET, "paper", "snip", sparsity, ablation), accuracy).row()
+        for (ablation, sparsity), accuracy in accuracies.items()
+    )
+    found = measures.measure("effect of shuffle").values(table, LENET, table)
+    assert found.iloc[0] == pytest.approx(-5)
+    assert found.iloc[1:].isna().all()
+
+
 def test_distances_of_layerwise_sparsities():
     """From layers that keep all to layers that keep a half, a tenth and nine tenths."""
     rows = [

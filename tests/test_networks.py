@@ -332,3 +332,8 @@ def test_unknown_name_lists_the_names(call, names):
     with pytest.raises(UnknownNameError, match="'resnet21'") as caught:
         call()
     assert all(name in str(caught.value) for name in names)
+
+
+def test_an_initialisation_that_there_is_not_is_refused():
+    with pytest.raises(UnknownNameError, match="'xavier'"):
+        networks.initialise(networks.build("lenet_8x8"), "xavier")

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import cloudpickle
@@ -22,10 +23,10 @@ from typer.testing import CliRunner
 from prunelib import cli, datasets, masks, networks, own, provenance, scores, settings
 from prunelib.engine import campaign, checkpoints, programs, wide
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, UserCodeError
-from prunelib.findings import ledger, quantities
+from prunelib.findings import ledger, quantities, reported
 from prunelib.findings.facts import architectures
 from prunelib.findings.measures import Results
-from prunelib.grids import figure_runs, mask_runs
+from prunelib.grids import figure_runs, mask_runs, weight_runs
 from prunelib.pages import style
 from prunelib.pages.page import Page
 from prunelib.results.store import Store
@@ -573,6 +574,8 @@ def test_a_setting_has_its_schedule_and_its_figures():
         ({"replicates": "5"}, "replicates='5': give a whole number from 1$"),
         ({"replicates": None}, "replicates=None: give a whole number from 1$"),
         ({"matching": 12, "highest": 9}, "matching=12: the highest sparsity, highest=9, is lower"),
+        ({"appears": "main body"}, "unknown option of setting 'made' 'appears'"),
+        ({"fully_connected": "no"}, "fully_connected='no': give True or False"),
         ({"rewind_step": 2.5}, r"rewind_step=2\.5: give a whole number of iterations"),
         ({"learning_rate": "0.1"}, r"learning_rate='0\.1': give finite numbers from 0"),
         ({"momentum": -1}, r"momentum=-1: give"),
@@ -597,6 +600,31 @@ def test_a_setting_of_few_sparsities_reads_its_masks_at_the_highest():
     made_setting(highest=5)
     assert settings.matching_level("made")[0] == 5
     assert Page("made", "smoke", train=False, figure=5).evidence().wanted
+    assert {run.method for run in reported.runs([2], "made", "smoke")} == {"dense"}
+    with pytest.raises(BadValueError, match="sparsities or replicates that the setting does not"):
+        Page("made", "smoke", train=False, figure="weights").draw()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "words"),
+    [("dataset", "3net", "no digit first"), ("network", "a_0123abcd", "eight hexadecimal digits")],
+)
+def test_names_that_cannot_be_recorded(kind, name, words):
+    with pytest.raises(BadValueError, match=words):
+        provenance.check_new(kind, name, ())
+
+
+@pytest.mark.parametrize("shape", [64, (), (1, 0), "64"])
+def test_shapes_that_are_none(shape):
+    with pytest.raises(BadValueError, match="give positive whole numbers, as"):
+        networks.register("shapeless", input_shape=shape)
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.0])
+def test_fewer_replicates_than_one_are_none(count):
+    for runs in (mask_runs, weight_runs):
+        with pytest.raises(BadValueError, match=f"replicates {count} is not a whole number from 1"):
+            runs("lenet_digits", replicates=count)
 
 
 def test_the_shortest_settings_can_be_trained_and_rewound():
@@ -606,6 +634,8 @@ def test_the_shortest_settings_can_be_trained_and_rewound():
     found = [settings.schedule("made", profile) for profile in ("paper", "quick")]
     assert [(s.iterations, s.rewind_step) for s in found] == [(4, 3), (1, 0)]
     assert found[0].drops == (4,)
+    made_setting(examples=336, epochs=1)  # 21 iterations; ten of them, rewound to the last but one
+    assert settings.steps("made", "smoke") == [0, 3, 9, "end"]
     for profile in ("paper", "quick"):
         assert figure_runs(8, "made", profile)
         assert figure_runs(6, "made", profile)
@@ -652,6 +682,17 @@ def test_data_that_do_not_fit_are_told_before_anything_is_trained(changes, words
     assert campaign.check_data(made_setting(batch_size=199)).train_size == 200
     with pytest.raises(DatasetError, match=words):
         campaign.check_data(made_setting(**changes))
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_dataset_of_the_paper_with_other_numbers_of_examples_is_refused(monkeypatch, part):
+    whole = datasets.load("digits")
+    assert campaign.check_data(settings.get("lenet_digits")) is whole
+    fewer = {f"{part}_images": whole.test_images[1:], f"{part}_labels": whole.test_labels[1:]}
+    monkeypatch.setattr(datasets, "load", lambda name: replace(whole, **fewer))
+    found = {"train": "499 training and 500 test", "test": "1,297 training and 499 test"}[part]
+    with pytest.raises(DatasetError, match=f"has {found} examples, of 1,297 and 500: it is inc"):
+        campaign.check_data(settings.get("lenet_digits"))
 
 
 # --------------------------------------------------------------------------- where names are given

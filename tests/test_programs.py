@@ -1,6 +1,9 @@
 """Many networks as one program against the plain loop in float64; pausing; precision."""
 
+import contextlib
 from dataclasses import replace
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -10,7 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from prunelib import datasets, masks, networks, settings, training
 from prunelib.engine import programs
-from prunelib.errors import UnknownNameError
+from prunelib.engine.graphs import Captured
+from prunelib.errors import PrunelibError, UnknownNameError
 from prunelib.precision import PRECISIONS
 
 # Across the end of an epoch, with its short batch, and a drop of the rate.
@@ -274,6 +278,30 @@ def test_an_iteration_could_be_captured_as_a_cuda_graph(kind):
     with Watch():
         made.step(*dataset.train_batch(part))
     assert places() == before
+
+
+def test_a_network_that_cannot_be_captured_gets_one_sentence(monkeypatch):
+    """As one whose forward pass asks for a number, for which a capture cannot wait."""
+    words = "CUDA error: operation not permitted when stream is capturing\nMore of it."
+
+    @contextlib.contextmanager
+    def graph(graph, pool):
+        raise RuntimeError(words)
+        yield
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: None)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    captured = Captured.__new__(Captured)
+    captured.graphs = {}
+    program = SimpleNamespace(optimiser=Mock())
+    draws = datasets.load("digits").draws(0, 0)
+    with pytest.raises(PrunelibError, match="when stream is capturing") as caught:
+        captured._capture(program, draws)
+    assert "\n" not in str(caught.value)
+    assert "--device cpu" in str(caught.value)
+    words = "CUDA out of memory."
+    with pytest.raises(RuntimeError, match="out of memory"):
+        captured._capture(program, draws)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

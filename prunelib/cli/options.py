@@ -28,8 +28,8 @@ Files = Annotated[
     typer.Option(
         "--file",
         metavar="FILE.py",
-        help="runs a file of your own first, which registers methods or settings; repeat for "
-        "several",
+        help="runs a file of your own first, which registers methods, networks, data or settings; "
+        "repeat for several",
     ),
 ]
 # The names that help lists are written out where their modules import PyTorch; a test compares.
@@ -60,7 +60,7 @@ Workers = Annotated[
     number(
         int,
         "--workers",
-        help="processes: one a core by default, one on a GPU; with --cluster slurm, jobs",
+        help="processes: by default one a core, or one a GPU; with --cluster slurm, jobs",
     ),
 ]
 Device = Annotated[

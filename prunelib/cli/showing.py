@@ -107,7 +107,7 @@ def claims(
     section: Annotated[
         list[str] | None,
         typer.Option(
-            "--section", help='repeat for several: 1 to 7, A to M but H, "S" (Singh and Liu)'
+            "--section", help='repeat for several: 1, 3 to 7, A to M but H, "S" (Singh and Liu)'
         ),
     ] = None,
     setting: Annotated[

@@ -110,7 +110,8 @@ def run(
     compact: Annotated[
         bool,
         typer.Option(
-            "--compact", help="train masked networks without their dead channels, where that pays"
+            "--compact",
+            help="train masked networks without their dead channels, but for small ones",
         ),
     ] = False,
 ) -> None:
@@ -202,7 +203,7 @@ def bench(
 
 
 def data(names: Annotated[list[str], typer.Argument(help="mnist, cifar10, tinyimagenet")]) -> None:
-    """Download datasets into the data root, every file checked against its known digest."""
+    """Download datasets into the data root, every archive checked against its known digest."""
     from prunelib import datasets
 
     for name in names:

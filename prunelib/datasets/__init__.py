@@ -12,7 +12,7 @@ import torch
 
 from prunelib import provenance, settings
 from prunelib.datasets.dataset import Batch, Dataset, FolderDataset
-from prunelib.datasets.loaders import DOWNLOADS, LOADERS, download
+from prunelib.datasets.loaders import DOWNLOADS, LOADERS, SIZES, download
 from prunelib.datasets.own import register
 from prunelib.errors import BadValueError, DatasetError, UnknownNameError
 from prunelib.paths import data_root
@@ -21,6 +21,7 @@ from prunelib.seeds import generator
 __all__ = [
     "DOWNLOADS",
     "LOADERS",
+    "SIZES",
     "Dataset",
     "download",
     "load",
@@ -44,6 +45,7 @@ def load(name: str) -> Dataset | FolderDataset:
     Raises:
         UnknownNameError: another name.
         DatasetError: not found below the data root, or damaged; the sentence says what to do.
+        UserCodeError: an exception in a function of one's own.
     """
     key, root = provenance.resolve("dataset", name, LOADERS), data_root()
     if key not in LOADERS:

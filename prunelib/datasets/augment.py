@@ -167,7 +167,8 @@ def normalise(
 ) -> torch.Tensor:
     """Pixels in 0 … 255 to (pixel / 255 - mean) / std per channel, float32 [n, C, H, W]."""
     scale, shift = _constants(mean, std, images.device)
-    return images.float() / scale - shift
+    # In place: of ImageNet's scoring batch, each copy takes 6 GB.
+    return images.to(torch.float32, copy=True).div_(scale).sub_(shift)
 
 
 @functools.lru_cache

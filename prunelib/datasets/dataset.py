@@ -5,7 +5,6 @@ they are needed. Both give the draws of an epoch, batches of training and test e
 fingerprint of their content.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,9 +12,10 @@ from pathlib import Path
 
 import torch
 from torchvision.transforms.v2 import functional as TF
+from tqdm.auto import tqdm
 
 from prunelib.datasets.augment import PADDING, Draws, crop, draw, normalise, resized_crop
-from prunelib.datasets.files import decode
+from prunelib.datasets.files import decode, threads
 from prunelib.seeds import generator
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -49,19 +49,24 @@ class Dataset:
         """The number of training examples."""
         return len(self.train_labels)
 
+    @property
+    def test_size(self) -> int:
+        """The number of test examples."""
+        return len(self.test_labels)
+
     def to(self, device: str | torch.device) -> "Dataset":
         """The same dataset on another device."""
         moved = ("train_images", "train_labels", "test_images", "test_labels")
         return replace(self, **{name: getattr(self, name).to(device) for name in moved})
 
     def draws(self, replicate: int, epoch: int) -> Draws:
-        """The order and augmentation of an epoch: a function of (replicate, epoch) alone."""
-        size = self.train_images.shape[-1]
-        return draw(self.train_size, self.augmentation, size, size, replicate, epoch)
+        """The order and augmentation of an epoch, on the dataset's device: a function of
+        (replicate, epoch) alone."""
+        size, device = self.train_images.shape[-1], self.train_labels.device
+        return draw(self.train_size, self.augmentation, size, size, replicate, epoch).to(device)
 
     def train_batch(self, draws: Draws) -> Batch:
         """The examples that these draws name: inputs [n, C, H, W] float32, targets [n]."""
-        draws = draws.to(self.train_labels.device)
         images = self.train_images[draws.order]
         if self.augmentation in PADDING:
             images = crop(images, draws.flip, draws.shift, PADDING[self.augmentation])
@@ -80,7 +85,8 @@ class Dataset:
             yield self.normalise(self.test_images[part]), self.test_labels[part]
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
-        """Pixels in 0 … 255 to zero mean and unit deviation per channel, float32."""
+        """Pixels in 0 … 255 to zero mean and unit deviation per channel, float32; floats, of a
+        user's own dataset, as they are."""
         if self.train_images.is_floating_point():
             return images
         return normalise(images, self.mean, self.std)
@@ -116,7 +122,8 @@ class FolderDataset:
         return replace(self, device=str(device))
 
     def draws(self, replicate: int, epoch: int) -> Draws:
-        """The order of an epoch; the box of an image depends on its size and is drawn with it."""
+        """The order of an epoch, on the CPU, which decodes while a GPU computes; an image's box
+        depends on its size and is drawn with it."""
         order = torch.randperm(self.train_size, generator=generator(replicate, "order", epoch))
         return Draws(order, (replicate, epoch))
 
@@ -132,7 +139,7 @@ class FolderDataset:
             image = TF.resized_crop(image, top, left, h, w, [224, 224], antialias=True)
             return image.flip(-1) if own.flip[0] else image
 
-        return self._batch(one, draws.order.cpu(), self.train_labels)
+        return self._batch(one, draws.order, self.train_labels)
 
     def train_examples(self, index: torch.Tensor) -> Batch:
         """Training examples at positions `index` [n], not augmented."""
@@ -143,8 +150,25 @@ class FolderDataset:
         for part in _spaced(len(self.test_labels), limit, size):
             yield self._batch(lambda i: _centre(self.test_paths[i]), part, self.test_labels)
 
+    @property
+    def test_size(self) -> int:
+        """The number of test examples."""
+        return len(self.test_labels)
+
+    def check_test_images(self, progress: bool = True) -> None:
+        """Decode every test image once: a training first meets a damaged one at its end.
+
+        Raises:
+            DatasetError: one cannot be read.
+        """
+        with ThreadPoolExecutor(threads()) as pool:
+            found = pool.map(lambda path: decode(path).shape, self.test_paths)
+            how = {"total": self.test_size, "unit": "image", "leave": False}
+            for _ in tqdm(found, "looking at the test images", disable=not progress, **how):
+                pass
+
     def _batch(self, one: Callable[[int], torch.Tensor], index, labels) -> Batch:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(threads()) as pool:
             images = torch.stack(list(pool.map(one, index.tolist())))
         images = normalise(images.to(self.device), self.mean, self.std)
         return images, labels[index].to(self.device)

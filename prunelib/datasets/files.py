@@ -17,10 +17,11 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-import torchvision
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS, has_file_allowed_extension
 
 from prunelib.errors import DatasetError
 
@@ -40,6 +41,24 @@ def reading(read: Callable[[], T], path: Path) -> T:
             f"{path} cannot be read ({reason}): replace it by a fresh copy of the dataset, which "
             "this user may read"
         ) from None
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file or folder; raises OSError where this user may not look, which
+    `Path.exists` does not from Python 3.14 on."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def threads() -> int:
+    """How many threads decode images: one a core of the share of the machine that this process
+    has, in a container or a batch job."""
+    import loky
+
+    return loky.cpu_count()
 
 
 def decode(path: Path) -> torch.Tensor:
@@ -79,7 +98,7 @@ def class_folders(folder: Path, parts: Sequence[str]) -> list[Listing]:
     found = []
     for part in parts:
         try:
-            found.append(torchvision.datasets.ImageFolder(folder / part, loader=lambda path: path))
+            found.append(ImageFolder(folder / part, loader=str, is_valid_file=_is_image))
         except OSError as error:
             raise DatasetError(
                 f"{folder / part} holds no images of some or all classes ({error}); expected "
@@ -94,11 +113,19 @@ def class_folders(folder: Path, parts: Sequence[str]) -> list[Listing]:
     return [[(Path(path), label) for path, label in one.samples] for one in found]
 
 
+def _is_image(path):
+    """Whether a file is to be an image: a Mac puts "._" files beside those that it copies."""
+    return has_file_allowed_extension(path, IMG_EXTENSIONS) and not Path(path).name.startswith(".")
+
+
 def stamp(folder: Path, listings: Sequence[Listing], times: bool = True) -> str:
-    """A digest of the files' names, labels and sizes (and times of change)."""
+    """A digest of the files' names, labels and sizes (and times of change); DatasetError where one
+    is empty."""
     digest = hashlib.sha256()
     for path, label in (row for listing in listings for row in listing):
         stat = reading(path.stat, path)
+        if not stat.st_size:
+            raise DatasetError(f"{path} is empty: replace it by a fresh copy of the dataset")
         time = stat.st_mtime_ns if times else ""
         digest.update(f"{path.relative_to(folder)} {label} {stat.st_size} {time}\n".encode())
     return digest.hexdigest()[:16]
@@ -120,7 +147,7 @@ def read_listings(
             return [file.get_tensor(str(i)) for i in range(2 * len(listings))]
     tensors = []
     for listing in listings:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(threads()) as pool:
             images = list(pool.map(decode, [path for path, _ in listing]))
         for (path, _), image in zip(listing, images, strict=True):
             if image.shape != shape:

@@ -18,7 +18,7 @@ from torchvision.datasets import CIFAR10, MNIST
 from torchvision.datasets.utils import download_and_extract_archive
 
 from prunelib.datasets.dataset import IMAGENET_MEAN, IMAGENET_STD, Dataset, FolderDataset
-from prunelib.datasets.files import class_folders, read_idx, read_listings, reading, stamp
+from prunelib.datasets.files import class_folders, exists, read_idx, read_listings, reading, stamp
 from prunelib.errors import DatasetError, check_name
 from prunelib.paths import data_root
 from prunelib.seeds import generator
@@ -56,15 +56,16 @@ def _mnist(root):
 def _mnist_file(root, name):
     path = root / "MNIST" / "raw" / f"{name}-ubyte"
     compressed = path.with_name(f"{path.name}.gz")
-    if not path.exists() and not compressed.exists():
+    found = next((each for each in (path, compressed) if exists(each)), None)
+    if found is None:
         raise _missing("mnist", path, root)
-    return path if path.exists() else compressed
+    return found
 
 
 def _cifar10(root):
     """CIFAR-10's own files, or else an image folder, whose name the dataset then bears."""
     folders = sorted(p.parent for p in root.glob("cifar10*/train") if p.is_dir())
-    if (root / CIFAR10.base_folder).exists() or not folders:
+    if exists(root / CIFAR10.base_folder) or not folders:
         return _cifar10_batches(root)
     listings = class_folders(folders[0], ("train", "test"))
     _check_highest("cifar10", folders[0], listings[0][-1][1], 10)
@@ -75,7 +76,7 @@ def _cifar10(root):
 def _cifar10_batches(root):
     """CIFAR-10's own files; normalised by ImageNet's statistics, as the authors' code does."""
     folder = root / CIFAR10.base_folder
-    if not folder.exists():
+    if not exists(folder):
         raise _missing("cifar10", folder, root)
     try:  # torchvision checks every file against its known digest before it reads it
         parts = [CIFAR10(root, train=train) for train in (True, False)]
@@ -96,14 +97,14 @@ def _tinyimagenet(root, augmentation="resized_crop"):
     """TinyImageNet in its own layout: train/<wnid>/images/*.JPEG, val/ with annotations."""
     folder = root / "tiny-imagenet-200"
     wnids, annotations = folder / "wnids.txt", folder / "val" / "val_annotations.txt"
-    if not wnids.exists():
+    if not exists(wnids):
         raise _missing("tinyimagenet", wnids, root)
     label = {wnid: i for i, wnid in enumerate(sorted(reading(wnids.read_text, wnids).split()))}
     _check_highest("tinyimagenet", wnids, len(label) - 1, 200)
-    text = reading(annotations.read_text, annotations) if annotations.exists() else ""
+    text = reading(annotations.read_text, annotations) if exists(annotations) else ""
     rows = [line.split("\t") for line in sorted(text.splitlines())]
     # Names in these files are only looked up among those found, so that none leads elsewhere.
-    found = sorted((folder / "train").glob("*/images/*.JPEG"))
+    found = sorted((folder / "train").glob("*/images/[!.]*.JPEG"))
     shown = {path.name: path for path in (folder / "val" / "images").glob("*.JPEG")}
     count = Counter(path.parts[-3] for path in found)
     most = max([1, *(count[wnid] for wnid in label)])  # all classes have as many
@@ -126,7 +127,7 @@ def _tinyimagenet(root, augmentation="resized_crop"):
 def _imagenet(root):
     """ImageNet in folders of images, one a class."""
     folder = root / "imagenet"
-    if not (folder / "train").is_dir():
+    if not exists(folder / "train"):
         raise _missing("imagenet", folder / "train", root)
     listings = class_folders(folder, ("train", "val"))
     (train, train_labels), (test, test_labels) = (zip(*rows, strict=True) for rows in listings)
@@ -144,6 +145,17 @@ LOADERS = {
     "tinyimagenet": _tinyimagenet,
     "modified_tinyimagenet": functools.partial(_tinyimagenet, augmentation="crop"),
     "imagenet": _imagenet,
+}
+
+# Training and test examples of each, as it was published.
+SIZES = {
+    "digits": (1297, 500),
+    "shifted_digits": (1297, 500),
+    "mnist": (60_000, 10_000),
+    "cifar10": (50_000, 10_000),
+    "tinyimagenet": (100_000, 10_000),
+    "modified_tinyimagenet": (100_000, 10_000),
+    "imagenet": (1_281_167, 50_000),
 }
 
 TINY = "http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"
@@ -175,11 +187,15 @@ def download(name: str) -> Path:
         if shutil.disk_usage(root).free < 2**30:
             raise OSError("less than 1 GiB is free")
         for url, md5 in archives:
-            download_and_extract_archive(url, root / place, md5=md5, remove_finished=True)
+            own = (root / place / url.rpartition("/")[2]).exists()  # put there by its owner
+            download_and_extract_archive(url, root / place, md5=md5, remove_finished=not own)
     except (OSError, RuntimeError, HTTPException) as error:
+        certificates = ""
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            certificates = " (on macOS by python.org's 'Install Certificates.command')"
         raise DatasetError(
-            f"downloading {name!r} into {root} failed ({error}): mend that and run 'prunelib data "
-            f"{name}' again, or set PRUNELIB_DATA to another folder"
+            f"downloading {name!r} into {root} failed ({error}): mend that{certificates} and run "
+            f"'prunelib data {name}' again, or set PRUNELIB_DATA to another folder"
         ) from None
     return root
 

@@ -32,7 +32,7 @@ def register(name: str, augmentation: str = "none") -> Callable[[Callable], Call
     is kept in memory, and it must be the same wherever the function is called.
 
     Args:
-        name: letters, digits and "_".
+        name: letters, digits and "_", no digit first.
         augmentation: of training images: "none", "crop" (flip, then crop with padding 4), "shift"
             (crop with padding 1), or, of square uint8 images, "resized_crop".
 
@@ -75,9 +75,10 @@ def _make(key: str, function: Callable, augmentation: str, root: Any) -> Dataset
     if augmentation != "none" and not (
         square if augmentation == "resized_crop" else len(shape) == 3
     ):
+        wanted = "square uint8 images" if augmentation == "resized_crop" else "images [n, C, H, W]"
         raise DatasetError(
             f"{said} has inputs of shape {tuple(shape)}, for which augmentation {augmentation!r} "
-            "is not made: give square uint8 images, or take 'none'"
+            f"is not made: give {wanted}, or take 'none'"
         )
     tensors = [t.float() if t.is_floating_point() else t for t in tensors]
     tensors[1::2] = [labels.long() for labels in tensors[1::2]]

@@ -41,11 +41,11 @@ def train(
     """Train what the store misses, record each run when it ends; returns how many were recorded.
 
     Dense networks whose weights other runs need are trained first, and their states kept. Runs that
-    share their data are trained as one program (`programs`): LeNets, and on a GPU all networks. On
-    a CPU programs run in processes of one thread each. Killed at any moment, this loses no finished
-    run, and of groups in training what came after their last checkpoint, a minute or so; Ctrl-C and
-    SIGTERM checkpoint them first. The same call goes on. A second campaign on the same results
-    waits for this one, and says so.
+    share their data are trained as one program (`programs`): small networks, as LeNets and the
+    miniature are, and on a GPU all. On a CPU programs run in processes of one thread each. Killed
+    at any moment, this loses no finished run, and of groups in training what came after their last
+    checkpoint, a minute or so; Ctrl-C and SIGTERM checkpoint them first. The same call goes on. A
+    second campaign on the same results waits for this one, and says so.
 
     On a CPU a worker takes less than 2 GiB beside its dataset while it trains LeNets, a ResNet-20,
     a VGG or, on TinyImageNet, a ResNet-18; scoring takes more, see benchmarks/README.md. A group
@@ -55,7 +55,7 @@ def train(
     Args:
         runs: Runs of any settings, most valuable first.
         store: a `Store` of trained networks; the default one if None.
-        workers: processes; by default the number of cores, and 1 on a GPU. With
+        workers: processes; by default the number of cores, and on GPUs one for each. With
             cluster="slurm" the number of jobs, by default 1.
         device: "cpu" or "cuda"; by default a GPU if there is one, on a cluster "cpu".
         progress: whether to show a progress bar.
@@ -102,7 +102,7 @@ def measure(
         runs: Runs as `grids.mask_runs` or `grids.weight_runs` lists them.
         root: of the store; the default one if None.
         kind: `records.MASK`; `records.START` or `records.END`, weights before or after training.
-        workers, progress, minutes, cluster: as for `train`.
+        workers, progress, minutes, cluster: as for `train`; masks are made on the CPU.
     """
     return campaign.run(
         runs, Store(root, kind), workers, "cpu", progress, minutes=minutes, cluster=cluster
@@ -116,11 +116,17 @@ def plan(
 
     The time comes from a calibration of some seconds on this machine, of training and of scoring.
 
+    Args:
+        runs: of any settings. store: that holds, or is to hold, their records.
+        device, precision: as for `train`.
+
     Returns:
         one line of text a setting and profile.
 
     Raises:
         DatasetError: data that they need are missing.
+        StoreError: a record is damaged.
+        UnknownNameError, BadValueError: another device or precision, or one that is not here.
     """
     device = campaign.check_device(device)
     precision = campaign.check_precision(precision, device)
@@ -158,6 +164,10 @@ def bench(
         count: networks in each program; by default as many as `train` puts into one.
         device, precision, workers: as for `train`.
         repetitions: how many stretches of each, interleaved.
+
+    Raises:
+        UnknownNameError, BadValueError: another setting, device, precision or number.
+        PrunelibError: a worker died.
     """
     device = campaign.check_device(device)
     precision = campaign.check_precision(precision, device)

@@ -24,6 +24,7 @@ from prunelib.precision import products, short
 
 PLAIN, LAID_OUT, COMPILED = LOOPS = ("plain loop", "channels last", "compiled")
 ENGINE, PEAK = "engine", "peak"
+COMPILERS = {"cpu": ["c++"], "cuda": ["gcc", "clang"]}  # of which PyTorch needs one
 SIDE = {"cpu": 2048, "cuda": 8192}  # of the square matrices whose product is the peak
 
 
@@ -88,7 +89,7 @@ def compare(
 
         here = speed.stretch(setting, 1, "fp32", device, prepared=lambda model: model)
         measures: dict[str, Callable[[], float]] = {PLAIN: here}
-        compiled = [COMPILED] if device == "cuda" or shutil.which("c++") else []
+        compiled = [COMPILED] if any(map(shutil.which, COMPILERS[device])) else []
         for name in (LAID_OUT, *compiled, ENGINE, PEAK):
             measures[name] = functools.partial(together, name)
         with tqdm(total=(repetitions + 1) * len(measures), desc=setting, leave=False) as bar:
@@ -122,8 +123,8 @@ def _kept(name, setting, count, precision, device):
 
 
 def laid_out(model: nn.Module, precision: str, compiled: bool = False) -> nn.Module:
-    """Let a network compute with channels last and in a short precision, compiled if asked for; in
-    place, so that `training.train` trains it as it does any other."""
+    """Let a network compute with channels last and in bf16 if that is its precision, compiled if
+    asked for; in place, so that `training.train` trains it as it does any other."""
     model.to(memory_format=torch.channels_last)
     device = next(model.parameters()).device
     # The compiler warns of machines without a GPU.
@@ -134,7 +135,7 @@ def laid_out(model: nn.Module, precision: str, compiled: bool = False) -> nn.Mod
     def fast(inputs):
         if inputs.dim() == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with products(precision), short(precision, device):
+        with short(precision, device):
             return forward(inputs).float()
 
     model.forward = fast

@@ -68,6 +68,8 @@ def run(
         if store.kind == TRAINED:
             _tell_precisions(missing, store, precision)
         job = make_job(missing, store, device, precision, deadline, compact)
+        if store.kind in (TRAINED, END):
+            _check_images(missing, progress)
         with _place(workers, cluster, deadline, job.name) as place:
             return _Campaign(runs, store, job, place, output, progress).run()
 
@@ -157,23 +159,30 @@ def needs_data(run: Run, store: Store) -> bool:
 
 
 def check_data(setting: settings.Setting) -> datasets.Dataset:
-    """The dataset of a setting; DatasetError if it is missing, or has too few examples for the
-    schedule."""
+    """The dataset of a setting; DatasetError if it is missing, or has other numbers of examples
+    than were published, or than a user's own schedule goes through."""
     dataset = datasets.load(setting.dataset)
-    whole = setting.iterations_per_epoch * setting.batch_size
-    name, own = provenance.label(setting.name), provenance.is_own(setting.name)
+    found, published = (dataset.train_size, dataset.test_size), datasets.SIZES.get(setting.dataset)
+    if published not in (None, found):
+        raise DatasetError(
+            f"dataset {dataset.name!r} has {found[0]:,} training and {found[1]:,} test examples, "
+            f"of {published[0]:,} and {published[1]:,}: it is incomplete, or has files that do not "
+            "belong to it; unpack or download it again"
+        )
+    if provenance.is_own(setting.name):
+        _check_own(setting, dataset)
+    return dataset
+
+
+def _check_own(setting, dataset):
+    whole, name = setting.iterations_per_epoch * setting.batch_size, provenance.label(setting.name)
     if not whole - setting.batch_size < dataset.train_size < whole + setting.batch_size:
-        way_out = "the dataset is incomplete; unpack or download it again"
-        if own:
-            way_out = f"give settings.register examples={dataset.train_size}"
         raise DatasetError(
             f"dataset {provenance.label(dataset.name)!r} has {dataset.train_size} training "
             f"examples, {name} has {setting.iterations_per_epoch} batches of {setting.batch_size} "
-            f"an epoch: {way_out}"
+            f"an epoch: give settings.register examples={dataset.train_size}"
         )
-    if own:
-        _check_fit(name, setting.network, dataset, setting.batch_size)
-    return dataset
+    _check_fit(name, setting.network, dataset, setting.batch_size)
 
 
 def _check_fit(name, network, dataset, batch_size):
@@ -199,6 +208,14 @@ def _check_fit(name, network, dataset, batch_size):
             f"setting {name!r}: the dataset has the label {highest}, the network tells "
             f"{networks.classes(network)} classes apart, from 0"
         )
+
+
+def _check_images(runs, progress):
+    """That a training will not meet an image at its end that cannot be read."""
+    for name in dict.fromkeys(settings.get(run.setting).dataset for run in runs):
+        dataset = datasets.load(name)
+        if isinstance(dataset, datasets.FolderDataset):
+            dataset.check_test_images(progress)
 
 
 def check_device(device: str | None) -> str:

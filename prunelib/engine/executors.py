@@ -9,6 +9,7 @@ they kill, it checkpoints what it trains. It ends with its caller, however that 
 """
 
 import contextlib
+import itertools
 import math
 import os
 import shutil
@@ -125,7 +126,7 @@ class Processes(Place):
         self.executor = loky.ProcessPoolExecutor(
             self.workers,
             initializer=_start_worker,
-            initargs=(self.folder, os.getpid()),
+            initargs=(self.folder, os.getpid(), _gpus()),
             env={"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"},  # datasets and kept memory are no leak
         )
 
@@ -257,16 +258,23 @@ def _deaf():
 
 
 def check_workers(workers: int | None, device: str) -> int:
-    """The number of workers: by default one a core, and one on a GPU."""
+    """The number of workers: by default one a core, and on GPUs one for each."""
     if workers is None and device != "cuda":
         import loky  # it knows of the share of a machine that a container or a batch job has
 
         return loky.cpu_count()
     if workers is None:
-        return 1
+        return max(1, torch.cuda.device_count())
     if type(workers) is not int or workers < 1:
         raise BadValueError(f"workers={workers!r}: give a whole number from 1")
     return workers
+
+
+def _gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return named.split(",")[:count] if named else [str(i) for i in range(count)]
 
 
 # --------------------------------------------------------------------------------- in the workers
@@ -284,16 +292,27 @@ class Reporter:
             self.flush()
 
     def flush(self) -> None:
+        """Pass on what has not been yet."""
         if self.amount:
             self.send(self.amount)
         self.amount, self.sent = 0.0, time.monotonic()
 
 
-def _start_worker(folder, parent):
+def _start_worker(folder, parent, gpus):
+    if gpus:  # workers take turns; each knows of one, which PyTorch has not looked for yet
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[_number(folder) % len(gpus)]
     signal.signal(signal.SIGTERM, lambda *_: jobs.TERMINATED.set())
     threading.Thread(target=_watch, args=(folder, parent), daemon=True).start()
     torch.set_num_threads(1)
     memory.keep()
+
+
+def _number(folder):
+    """The first number that no other worker of a place has taken."""
+    for number in itertools.count():
+        with contextlib.suppress(FileExistsError):
+            (folder / f"worker.{number}").touch(exist_ok=False)
+            return number
 
 
 def _watch(folder, parent):

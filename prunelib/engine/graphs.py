@@ -7,6 +7,9 @@ that the graph reads.
 
 import torch
 
+from prunelib.engine import memory
+from prunelib.errors import PrunelibError
+
 
 class Captured:
     """The iteration of a program, gathering and augmentation included, as a CUDA graph; the
@@ -18,7 +21,7 @@ class Captured:
     def __init__(self, program, dataset):
         self.dataset, self.graphs = dataset, {}
         batch = program.schedule.batch_size
-        draws = dataset.draws(0, 0).to(program.device)
+        draws = dataset.draws(0, 0)
         sizes = {min(batch, dataset.train_size), dataset.train_size % batch or batch}
         live = [program.total]
         for k in range(program.count):
@@ -47,6 +50,16 @@ class Captured:
         program.optimiser.zero_grad()
         static, graph = part.clone(), torch.cuda.CUDAGraph()
         pool = next(iter(self.graphs.values()))[0].pool() if self.graphs else None
-        with torch.cuda.graph(graph, pool=pool):  # records, and changes nothing
-            program.step(*self.dataset.train_batch(static))
+        try:
+            with torch.cuda.graph(graph, pool=pool):  # records, and changes nothing
+                program.step(*self.dataset.train_batch(static))
+        except RuntimeError as error:
+            if memory.is_lacking(error):
+                raise
+            raise PrunelibError(
+                f"an iteration cannot be recorded as a CUDA graph ({str(error).splitlines()[0]}): "
+                "on a GPU a network must not wait for a number in its forward pass, as with "
+                ".item(), torch.tensor(…, device=…) or a batch norm of momentum=None; write it "
+                "without, or use --device cpu"
+            ) from error
         return graph, static

@@ -33,7 +33,8 @@ class Job:
         token: what a file in that folder holds, so that a worker on another machine can tell
             whether it sees the same folder.
         deadline: in seconds since the epoch.
-        own: the methods and settings that the caller has registered, for workers to register.
+        own: the methods, networks, data and settings that the caller has registered, for workers to
+            register.
         caller: the process that they are registered in already.
         compact: whether masked networks are trained without their dead channels (`compaction`).
     """

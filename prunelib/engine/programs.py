@@ -257,6 +257,7 @@ def make(
     return (Stacked if stacked else Several)(models, mask, schedule, precision, gradual)
 
 
+@products("fp32")  # of the augmentation: a program's own are as it was told
 def train(
     program: Program,
     dataset: AnyDataset,
@@ -289,7 +290,7 @@ def train(
         if position == 0:
             program.total.zero_()
         if position == 0 or draws is None:
-            draws = dataset.draws(replicate, epoch).to(program.device)
+            draws = dataset.draws(replicate, epoch)
         part = draws.part(position * schedule.batch_size, (position + 1) * schedule.batch_size)
         program.rate.fill_(schedule.learning_rate_at(program.done))
         if program.captured:

@@ -5,6 +5,7 @@
 """
 
 import functools
+import inspect
 import math
 import time
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from torch import nn
 
 from prunelib import datasets, masks, networks, provenance, scores, settings, training
 from prunelib.engine import executors, groups, memory, programs, wide
-from prunelib.results.records import END, TRAINED
+from prunelib.precision import products
+from prunelib.results.records import END, MASK, TRAINED
 from prunelib.results.store import Store
 from prunelib.runs import Run
 from prunelib.settings import Schedule
@@ -24,6 +26,7 @@ STACK = 32  # small networks in one program on a CPU: 64 are no faster and take 
 UNITS = (("s", 1, 100), ("min", 60, 6000), ("h", 3600, 3.6e5), ("days", 86400, math.inf))
 LEAST = 1.0  # seconds that a timed stretch of training takes at least
 EXAMPLES = 2000  # of the synthetic dataset that is trained on
+DECODED = 256  # images from whose files it is measured how fast these are decoded
 LARGEST = 5e11  # floating-point operations of an iteration that is measured on a CPU
 
 
@@ -46,7 +49,7 @@ def stretch(
 
     Args:
         setting: a name. count: how many networks the program trains.
-        precision: of the program.
+        precision: of the program, or of the loop's products.
         device: "cpu" or "cuda".
         prepared: makes of a network what the loop of `training` trains, in place of a program.
     """
@@ -62,7 +65,8 @@ def stretch(
         began = time.perf_counter()
         if prepared:
             part = replace(schedule, iterations=iterations)
-            training.train(model, dataset, part, 0, mask[0])
+            with products(precision):  # in place of the loop's own, which are in fp32
+                inspect.unwrap(training.train)(model, dataset, part, 0, mask[0])
         else:
             goal = program.done + iterations
             programs.train(program, dataset, 0, before=lambda done: done == goal)
@@ -166,7 +170,9 @@ def estimate(runs: list[Run], store: Store, device: str, precision: str) -> str:
         trained |= dict.fromkeys(runs)
     if store.kind == END:  # beside each its unmodified network
         trained |= dict.fromkeys(replace(run, ablation="none") for run in runs)
-    seconds, said = _scoring(runs), f"{workers} at a time"
+    # Masks that are recorded are made on the CPU, those of networks to train where these are.
+    seconds = _scoring(runs, "cpu" if store.kind == MASK else device)
+    said = f"{workers} at a time"
     if trained:
         found = groups.first(
             [replace(run, prune_at=0, weights_from=0) for run in trained],
@@ -177,7 +183,18 @@ def estimate(runs: list[Run], store: Store, device: str, precision: str) -> str:
             workers,
         )
         size = max(len(task.runs) for task in found)
-        rate = _alone(lambda: speed(setting, size, precision, device))
+        try:
+            rate = _alone(lambda: speed(setting, size, precision, device))
+        except RuntimeError as error:
+            if not memory.is_lacking(error):
+                raise
+            return (
+                f"how long is not known: one network does not fit into the memory of {device!r} in "
+                f"{precision}, but may in bf16"
+            )
+        finally:
+            torch.cuda.empty_cache()
+        rate = min(rate, size * _decoded(settings.get(setting).dataset))
         schedule = settings.schedule(setting, profile)
         seconds += len(trained) * schedule.iterations * schedule.batch_size / rate
         workers = min(workers, len(found))
@@ -188,7 +205,17 @@ def estimate(runs: list[Run], store: Store, device: str, precision: str) -> str:
     return f"about {time_:,.{int(time_ < 10)}f} {unit} on this machine: {said}"
 
 
-def _scoring(runs: list[Run]) -> float:
+def _decoded(dataset: str) -> float:
+    """How many images a second are decoded, of a dataset that is not kept in memory."""
+    found = datasets.load(dataset)
+    if not isinstance(found, datasets.FolderDataset):
+        return math.inf
+    draws = found.draws(0, 0).part(0, DECODED)
+    began = time.perf_counter()
+    return len(found.train_batch(draws)[1]) / (time.perf_counter() - began)
+
+
+def _scoring(runs: list[Run], device: str) -> float:
     """Seconds of one worker in which the masks of these Runs are made, from one scoring of noise by
     each method: most one-shot methods rank once for all sparsities of a replicate."""
     counts: dict[str, set] = {}
@@ -197,29 +224,34 @@ def _scoring(runs: list[Run]) -> float:
             once = scores.get(run.method).ranks_once
             key = replace(run, ablation="none", sparsity=0.0 if once else run.sparsity)
             counts.setdefault(run.method, set()).add((key, run.ablation == "invert"))
-    setting = runs[0].setting
-    return sum(
-        len(keys) * scores.get(method).iterations * _alone(lambda m=method: _score(setting, m))
-        for method, keys in counts.items()
-    )
+
+    def seconds(method):
+        once = _alone(lambda: _score(runs[0].setting, method, device))
+        return scores.get(method).iterations * once
+
+    return sum(len(keys) * seconds(method) for method, keys in counts.items())
 
 
 @functools.cache
-def _score(setting: str, method: str) -> float:
+def _score(setting: str, method: str, device: str) -> float:
     """Seconds that one scoring and one removal take, or a whole mask, on batches of at most 100
     examples, times how many of those a batch has."""
     about, chosen = settings.get(setting), scores.get(method)
     model = networks.build(about.network)
     classes = model(torch.zeros(2, *model.input_shape)).shape[1]
+    model.to(device)
     whole = about.batch_size if chosen.batches else datasets.PER_CLASS * classes
     measured = min(100, whole)
     batch = (torch.rand(measured, *model.input_shape), torch.arange(measured) % classes)
+    batch = tuple(tensor.to(device) for tensor in batch)
     batch = [batch] * chosen.batches if chosen.batches else batch
     began, ranking = time.perf_counter(), None
     if chosen.kind == "score":
         ranking = masks.rank(model, method, batch, sparsity=0.5)
     else:
         masks.prune(model, method, 0.5, batch)
+    if device == "cuda":
+        torch.cuda.synchronize()
     scored = time.perf_counter()
     if ranking:
         masks.remove(ranking, 0.5)

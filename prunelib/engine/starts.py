@@ -29,7 +29,7 @@ class Starts:
     def __init__(self, states: Mapping[State, Tensors], device: str = "cpu"):
         self.states, self.device = states, device
         self.masks: dict[Run, Mask] = {}
-        self.rankings: dict[Run, Mask] = {}
+        self.rankings: dict[Run, scores.Scores] = {}
 
     def start(self, run: Run) -> tuple[nn.Module, Mask]:
         """The network that a run trains, its weights in place, and its mask.
@@ -73,7 +73,7 @@ class Starts:
                 )
         return self.masks[key]
 
-    def _ranking(self, run: Run) -> Mask:
+    def _ranking(self, run: Run) -> scores.Scores:
         """What a method ranks weights by that ranks them once for all sparsities."""
         key = replace(run, sparsity=0.0)
         if key not in self.rankings:

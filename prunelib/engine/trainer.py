@@ -32,11 +32,14 @@ def train(task: Task, job: Job, states: Mapping[State, Tensors], advance: Advanc
         if len(task.runs) == 1:
             raise PrunelibError(
                 f"one network of {task.runs[0].setting} does not fit into the memory of "
-                f"{job.device!r}: finished runs are kept; give fewer workers, or a larger machine"
+                f"{job.device!r} in {job.precision}: finished runs are kept; give fewer workers, "
+                "--precision bf16, or a larger machine"
             ) from None
+    # A half goes on from what the whole has checkpointed: evaluation may be what did not fit.
+    begun = task.begun or job.checkpoints().group_path(task.runs)
     done, middle = Done(), len(task.runs) // 2
     for runs in (task.runs[:middle], task.runs[middle:]):
-        half = train(replace(task, runs=runs), job, states, advance)
+        half = train(replace(task, runs=runs, begun=begun), job, states, advance)
         done.records += half.records
         done.states |= half.states
     return done
@@ -100,7 +103,7 @@ def _program(task, job, models, mask, schedule) -> programs.Program:
         for k, run in enumerate(task.runs):
             if run.method in scores.UNSCORED:
                 continue
-            with contextlib.suppress(BadValueError):  # cut in two, it is trained as it is
+            with contextlib.suppress(BadValueError):  # cut in two, or of other parts: as it is
                 small = compaction.compact(models[k], mask[k])
                 kept[k], models[k], mask[k] = masks.kept(mask[k]), small.network, small.mask
     program = programs.make(models, mask, schedule, job.precision, _gradual(task))

@@ -23,7 +23,7 @@ MOVED, RECONNECTED = 0.05, 1.0026
 
 
 def accuracy_data(
-    figure: int,
+    figure: int | str,
     table: pd.DataFrame,
     setting: str,
     profile: str,
@@ -33,7 +33,7 @@ def accuracy_data(
     """The numbers that an accuracy figure draws.
 
     Args:
-        figure: a number of `grids.FIGURES`.
+        figure: a key of `grids.FIGURES`.
         table: a results table; only runs of the figure are read from it.
         label: the name of a curve's line in a figure, given both.
         replicates: how many; the profile's number by default.

@@ -147,7 +147,7 @@ def choice(found: Sequence[Entry]) -> str:
 
 
 def entries(method: str, results: Results, setting: str, profile: str) -> list[Entry]:
-    """Every check of a method with its verdict, in the order of `CHECKS`."""
+    """Every check of a method with its verdict, in the order of `checks`."""
     return [ledger.entry(c, results, [setting], profile) for c in checks(method)]
 
 

@@ -30,7 +30,7 @@ class Entry(BaseModel, frozen=True):
     """A claim held against the results of a setting and profile."""
 
     id: str = Field(description="of the claim")
-    section: str = Field(description='of the paper: "1" to "7", "A" to "M"; "S" is Singh and Liu')
+    section: str = Field(description='of the paper, as "4" or "A"; "S" is Singh and Liu')
     place: str = Field(description="where in the section it stands")
     claim: str = Field(description="what is claimed, in the words of this project")
     kind: str = Field(description=f"of check, one of {', '.join(KINDS)}")

@@ -167,7 +167,8 @@ def readings(section: str) -> pd.DataFrame:
     """The places of the paper that a section has to read one way or another, and how it does.
 
     Args:
-        section: as notebooks are named, "1" to "6", "A" to "M", or "S" for Singh and Liu.
+        section: as notebooks are named, "1", "3" to "6", "A" to "M", or "S" for Singh and Liu;
+            raises UnknownNameError for another.
 
     Returns:
         data frame: where, whether the paper leaves it open or contradicts itself, what the paper

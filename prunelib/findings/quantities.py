@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from prunelib.errors import BadValueError
+from prunelib.findings import samples
 from prunelib.findings.facts import architectures
 from prunelib.runs import Curve
 
@@ -160,14 +161,14 @@ def distance_to_variances(table: pd.DataFrame, setting: str) -> pd.Series:
 
 def ablated(table: pd.DataFrame, setting: str, ablation: str) -> pd.Series:
     """By how many percentage points an ablation changes accuracy, at the unmodified network of the
-    same replicate; NaN for all others, and where either network guesses (`Accuracies`)."""
+    same replicate; NaN for all others, and where either network guesses (`samples.guessing`)."""
     keys = ["method", "prune_at", "weights_from", "init", "sparsity", "replicate"]
     chosen = table["ablation"] == ablation
     index = pd.MultiIndex.from_frame(table[chosen][keys])
     theirs = pd.Series(table[chosen]["test_accuracy"].to_numpy(float), index)
     found = theirs.reindex(pd.MultiIndex.from_frame(table[keys])).to_numpy()
-    own = table["test_accuracy"].astype(float)
-    tells = (table["ablation"] == "none") & (np.minimum(found, own) > 2 / classes(setting))
+    own, guess = table["test_accuracy"].astype(float), samples.guessing(1 / classes(setting))
+    tells = (table["ablation"] == "none") & (np.minimum(found, own) > guess)
     return (100 * (found - own)).where(tells)
 
 

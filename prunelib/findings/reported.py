@@ -34,7 +34,7 @@ def runs(
     methods = {curve.method for t in tables for curve in TABLES[t].panels[""]}
     asked = {s for t in tables for sparsities in TABLES[t].along.values() for s in sparsities}
     own = settings.sparsities(setting, profile)
-    nearest = {min(own, key=lambda s: abs(s - goal)) for goal in asked}
+    nearest = {min(own, key=lambda s: abs(s - goal)) for goal in asked if own}
     return [
         run
         for run in grids.figure_runs(3, setting, profile, replicates)

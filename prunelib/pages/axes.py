@@ -103,7 +103,8 @@ def enlarged(data: pd.DataFrame) -> tuple[float, float]:
     """Limits of axes on which accuracies near the unpruned network's can be told apart.
 
     Three quarters of the points lie within, or all of them where that takes no more than twice
-    the room; controls (`style.CONTROLS`) do not count.
+    the room, but never less than `WINDOW` allows, nor more; controls (`style.CONTROLS`) do not
+    count.
     """
     dense = data[data["line"] == UNPRUNED.label]["accuracy"]
     counted = data[~data["line"].isin(CONTROLS)]["accuracy"]

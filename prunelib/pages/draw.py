@@ -57,7 +57,7 @@ def accuracy(
     Args:
         data: as `accuracy_data` returns it.
         figure: whose panels are drawn. setting, profile: whose sparsities the axes show.
-        replicates: how many there should be; the paper's number by default. Lines that have
+        replicates: how many there should be; the profile's number by default. Lines that have
             fewer, or miss sparsities, say so in the legend.
     """
     grid = FIGURES[figure]

@@ -159,7 +159,7 @@ def ratio(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure:
                     axis.plot([], [], look.marker, color=look.colour, mfc="none", label=label)
             sparsity_axis(axis, ticks, width(axis))
             start, _ = axis.get_xlim()
-            bound = f"At most {most}, the paper's bound"
+            bound = f"At most {most}, the paper's bound at the highest matching sparsity"
             axis.hlines(most, matching, start, "black", "--", linewidth=1, label=bound)
             axis.axvline(matching, color=GREY, linewidth=1, label=where)
         axes[0, -1].set_ylim(low, high)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from prunelib import grids, settings
+from prunelib.errors import BadValueError
 from prunelib.findings.measures import variant
 from prunelib.pages.style import dataset, method
 from prunelib.results.records import END, TRAINED, Kind, Record
@@ -34,9 +35,16 @@ class Evidence:
         """What a store holds of some Runs.
 
         Raises:
+            BadValueError: there are no Runs.
             StoreError: a record is damaged.
         """
         wanted = dict.fromkeys(runs)
+        if not wanted:
+            raise BadValueError(
+                "nothing is to be shown: the figure takes sparsities or replicates that the "
+                "setting does not have; take another setting, or register it with a higher "
+                "'highest'"
+            )
         first = next(iter(wanted))
         held = store.records(first.setting, first.profile).items()
         return cls(store.kind, tuple(wanted), {run: rec for run, rec in held if run in wanted})

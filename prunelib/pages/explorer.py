@@ -51,7 +51,7 @@ def accuracies(results: Results, setting: str, profile: str) -> list[dict[str, A
             found = statistics.over_replicates(table, replace(curve, **change).at(setting, profile))
             for sparsity, point in found.fillna(0).iterrows():
                 mean, std = 100 * point["mean"], 100 * point["std"]
-                values = (mean, mean - std, min(mean + std, 100.0))
+                values = (mean, max(mean - std, 0.0), min(mean + std, 100.0))
                 values = {k: round(v, 2) for k, v in zip(_ACCURACY, values, strict=True)}
                 about = {"method": label, "ablation": look.label, "sparsity": _percent(sparsity)}
                 rows.append(about | values | {"n": int(point["n"])})

@@ -104,12 +104,12 @@ def _states(key, results):
     about = [s for s in settings.SETTINGS if shown.shows(s)]
     about += [s for s in settings.SETTINGS if s not in about and s in shown.about]
     for setting in about:
-        share, drawing = _share(key, number, setting, results, table), _drawing(key, setting)
+        share, drawing = _share(number, setting, results, table), _drawing(key, setting)
         if share or shown.shows(setting) or drawing:
             yield setting, share or "not run", drawing
 
 
-def _share(key, number, setting, results, table):
+def _share(number, setting, results, table):
     """The records that there are of those needed, at the highest profile that has any; "" if none
     but of unpruned networks is there."""
     for profile in ("paper", "coarse", "quick"):

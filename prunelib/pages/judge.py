@@ -210,11 +210,11 @@ def _report(method, setting, profile, replicates, runs, read):
         entries=found,
         missing=len(trained.missing) + len(seen.missing),
     )
-    drawings = _drawings(method, setting, profile, replicates, trained, seen)
+    drawings = _drawings(method, setting, profile, replicates, seen)
     return Report(judgement, drawings, (str(trained), str(seen)), provenance.code(method.function))
 
 
-def _drawings(method, setting, profile, replicates, trained, seen):
+def _drawings(method, setting, profile, replicates, seen):
     sparsity = settings.sparsity(settings.matching_level(setting)[0])
     title, at = style.title(setting), f" at {100 * sparsity:.1f} % sparsity"
 

@@ -101,7 +101,11 @@ def _text(value):
 
 
 class Trained(Record):
-    """A trained network."""
+    """A trained network.
+
+    Its accuracy is a share in [0, 1], losses are mean cross-entropies in nats; `seconds` are those
+    of the group that it was trained in, over its networks.
+    """
 
     test_accuracy: Share
     test_loss: Loss
@@ -117,7 +121,8 @@ class Mask(Record):
     """A mask, read before any training.
 
     `layers` counts the kept weights of each layer, in order; `collapse` the neurons with at least
-    0, 5, … 100 % of their incoming weights pruned.
+    0, 5, … 100 % of their incoming weights pruned; `seconds` are those that making and reading it
+    took.
     """
 
     kept_weights: Count
@@ -130,9 +135,9 @@ class Mask(Record):
 class Weights(Record):
     """The distribution of the unpruned weights.
 
-    Each column has a value for all layers together, then one a layer in order, nan where a layer
-    has no weights left. `wasserstein` and `ks` are distances from the unmodified network of the
-    same replicate.
+    Columns of numbers have one for all layers together, then one a layer in order, nan where a
+    layer has too few weights left (`analysis.moments`). `wasserstein` and `ks` are distances from
+    the unmodified network of the same replicate.
     """
 
     mean: Numbers
@@ -167,8 +172,8 @@ KINDS = (TRAINED, MASK, START, END)
 
 @functools.cache
 def commit() -> str:
-    """The commit of this checkout, "+" behind it if files differ; "unknown" where there is none, or
-    it is not under git."""
+    """The commit of this checkout, "+" behind it if files of the package differ from it; "unknown"
+    where there is none, or it is not under git."""
     root = checkout()
     if root is None or not (root / ".git").exists():  # another repository may be around it
         return "unknown"

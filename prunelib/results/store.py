@@ -46,7 +46,8 @@ class Store:
         """All records of a setting at a profile, by their Runs.
 
         Raises:
-            StoreError: a record is damaged; the sentence names file, line and value.
+            StoreError: a record is damaged; the sentence names file, line and value. Or the file
+                cannot be read.
         """
         setting, found = settings.recorded(setting), {}
         path = self.path(setting, profile)
@@ -154,7 +155,8 @@ class Store:
             waiting: as in `hold`.
 
         Raises:
-            StoreError: a record is damaged; the sentence names file, line and value.
+            StoreError: a record is damaged; the sentence names file, line and value. Or this store
+                cannot be written.
         """
         other, added = Store(folder, self.kind), 0
         for key in other.pairs():
@@ -185,7 +187,7 @@ class Store:
             until: the time, in seconds since the epoch, up to which to wait for it.
 
         Raises:
-            StoreError: that time has come.
+            StoreError: that time has come, or the lock cannot be written.
         """
         with contextlib.ExitStack() as held:
             for key in sorted(set(pairs)):

@@ -172,7 +172,7 @@ def script(store, workers, method="none"):
     try:
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # as macOS says it
             os.killpg(process.pid, signal.SIGKILL)
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import cloudpickle
 import pytest
 import torch
+from tqdm import tqdm
 
 from campaigns.common import (
     RUNS,
@@ -23,7 +24,7 @@ from campaigns.common import (
     wait_for,
 )
 from prunelib import engine, networks, scores
-from prunelib.engine import campaign, groups, programs, speed, trainer, wide
+from prunelib.engine import campaign, executors, groups, programs, speed, trainer, wide
 from prunelib.engine.checkpoints import Folder
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, StoreError
 from prunelib.own import Luggage, unpack
@@ -84,6 +85,29 @@ def test_two_workers_give_the_same_results(undisturbed, store, registry):
     alone = Store(store.root.parent / "alone")
     assert train(own, alone) == 2
     assert_same(results(store), undisturbed | results(alone))
+
+
+def test_workers_take_turns_at_the_gpus_that_are_visible(monkeypatch):
+    """Each sees one, and a third worker shares the first one's."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5a")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert executors.check_workers(None, "cuda") == 2
+    place = executors.Processes(3)
+    try:
+        with tqdm(disable=True) as bar:
+            calls = 3 * [(_visible, place.folder)]
+            found = list(executors.results(place, calls, bar))
+    finally:
+        place.close()
+    assert sorted(found) == ["3", "3", "GPU-5a"]
+
+
+def _visible(folder, advance):
+    """What a worker sees, once all three have come here."""
+    (folder / f"there.{os.getpid()}").touch()
+    while len(list(folder.glob("there.*"))) < 3:
+        time.sleep(0.01)
+    return os.environ["CUDA_VISIBLE_DEVICES"]
 
 
 def test_results_do_not_depend_on_what_is_trained_together(undisturbed, store):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from campaigns.common import RUNS, assert_same, results, train
-from prunelib.engine import memory, programs
+from prunelib.engine import memory, programs, trainer
 from prunelib.errors import PrunelibError
 
 
@@ -35,6 +35,29 @@ def test_a_group_that_does_not_fit_into_memory_is_halved(
             train(RUNS[:7], store)
         return
     assert train(RUNS[:7], store) == 7
+    assert_same(results(store), {k: undisturbed[k] for k in results(store)})
+
+
+def test_a_half_goes_on_from_what_the_whole_has_checkpointed(undisturbed, store, monkeypatch):
+    """As where it is evaluation that does not fit."""
+    runs, evaluate, began = RUNS[3:5], programs.Program.evaluate, []
+
+    def limited(program, dataset):
+        if program.count > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return evaluate(program, dataset)
+
+    def watched(program, dataset, replicate, before):
+        began.append((program.count, program.done))
+        return train_program(program, dataset, replicate, before)
+
+    train_program = programs.train
+    monkeypatch.setattr(programs.Program, "evaluate", limited)
+    monkeypatch.setattr(programs, "train", watched)
+    monkeypatch.setattr(trainer, "SAVE", 0)
+    monkeypatch.setattr(trainer, "COST", 0)
+    assert train(runs, store) == 2
+    assert began == [(2, 0), (1, 10), (1, 10)]
     assert_same(results(store), {k: undisturbed[k] for k in results(store)})
 
 

@@ -81,6 +81,33 @@ def test_the_loops_beside_the_engine_train_the_same_network():
         torch.testing.assert_close(value, found[1][name].contiguous(), rtol=1e-3, atol=1e-4)
 
 
+def test_the_loops_products_are_in_their_precision_backward_too(monkeypatch):
+    """A loop that computes its gradients in fp32 would be slower than it need be."""
+    seen = set()
+
+    class Watched(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            seen.add(("forward", torch.get_float32_matmul_precision()))
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            seen.add(("backward", torch.get_float32_matmul_precision()))
+            return gradient
+
+    def watched(model):
+        beside.laid_out(model, "tf32")
+        forward = model.forward
+        model.forward = lambda inputs: Watched.apply(forward(inputs))
+        return model
+
+    monkeypatch.setattr(speed, "LEAST", 1e-9)
+    speed.stretch("lenet_digits", 1, "tf32", "cpu", watched)
+    assert {("forward", "high"), ("backward", "high")} <= seen
+    assert ("backward", "highest") not in seen
+
+
 @pytest.mark.parametrize("options", [{"repetitions": 0}, {"count": 0}])
 def test_bad_numbers_get_one_sentence(options):
     with pytest.raises(BadValueError, match=r" 0[:,]"):
@@ -185,6 +212,23 @@ def test_a_plan_counts_by_setting_and_profile_and_writes_nothing(pace, store, tm
     nowhere = Store(tmp_path / "nowhere", MASK)
     assert "1 masks needed, 0 in the store, 1 to make" in engine.plan([run()], nowhere)
     assert not nowhere.root.exists()
+
+
+def test_a_plan_says_where_a_network_does_not_fit(pace, store, monkeypatch):
+    def measured(*about):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(speed, "speed", measured)
+    planned = engine.plan([Run("lenet_digits", "paper")], store, "cpu", "fp32")
+    assert "does not fit into the memory of 'cpu' in fp32, but may in bf16" in planned
+
+
+def test_a_plan_counts_the_decoding_of_images_that_are_not_kept(pace, store, monkeypatch):
+    """One network of 440 iterations of 128 images, of which eight are decoded a second."""
+    pace(images=1e12)
+    monkeypatch.setattr(speed, "_decoded", lambda name: {"digits": 8}[name])
+    planned = engine.plan([Run("lenet_digits", "paper")], store, "cpu", "fp32")
+    assert f"(about {440 * 128 / 8 / 3600:.1f} h on this machine: 8 images/s" in planned
 
 
 def test_a_plan_counts_the_scoring_of_masks(pace, store):

@@ -37,7 +37,7 @@ AUGMENTATION = {
 DRAWS, SIDE = 20_000, 2048  # of augmentation; a side in pixels at which rounding is nothing
 
 
-# Data and schedules (Section 2, Appendices A.2, A.3, B.2 and C.2)
+# Data and schedules (Section 3, Appendices A.2, A.3, B.2, B.4, C.2, C.4 and D.4)
 
 
 def scored_examples(setting: str) -> float:

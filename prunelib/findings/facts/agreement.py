@@ -68,7 +68,8 @@ def pruned_over_unpruned_distance(table: int, setting: str) -> float:
 
 
 def highest_change_of_the_drop(table: int, setting: str) -> float:
-    """What pruning changes in the paper less what it changes as reported, in points (B.4)."""
+    """The most that what pruning changes in the paper is above what it changes as reported, in
+    points (B.4)."""
     return float(_apart(table, setting, "change").max())
 
 

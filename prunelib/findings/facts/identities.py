@@ -43,6 +43,7 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def random_batch(setting: str) -> scores.Batch:
+    """Some random inputs [`EXAMPLES`, C, H, W] in float64, and their targets."""
     model = double_network(setting)
     shape = (EXAMPLES, *model.input_shape)
     inputs = torch.randn(shape, generator=generator(0, "identities"), dtype=torch.float64)
