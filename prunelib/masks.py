@@ -63,8 +63,8 @@ def remove(scores: Scores, sparsity: float, mask: Mask | None = None, seed: int 
         dict from name to bool tensor, True where the weight is kept.
 
     Raises:
-        BadValueError: sparsity outside [0, 1), scores that are NaN or complex, or a mask that is
-            sparser than asked for.
+        BadValueError: sparsity outside [0, 1), scores that are NaN or complex, or a mask of other
+            weights, or sparser than asked for.
     """
     check_sparsity(sparsity)
     if any(z.is_complex() for z in scores.values()):
@@ -75,6 +75,11 @@ def remove(scores: Scores, sparsity: float, mask: Mask | None = None, seed: int 
         raise BadValueError(f"scores of {', '.join(bad)} contain NaN: nothing can be ranked")
     if mask is None:
         kept = torch.ones_like(flat, dtype=torch.bool)
+    elif set(mask) != set(scores):
+        odd = ", ".join(sorted(set(mask) ^ set(scores)))
+        raise BadValueError(
+            f"scores and mask must be of the same weights: one of them has not {odd}"
+        )
     else:
         kept = torch.cat([mask[name].flatten() for name in scores]).to(flat.device)
     alive = int(kept.count_nonzero())

@@ -567,7 +567,6 @@ def test_the_other_grids_that_claims_speak_of():
     assert weights == [settings.sparsity(k) for k in (6, 12, 18)]
     masks_ = kinds.points(claim(measure="neurons", **any_), SETTING, "quick")
     assert masks_ == list(LEVELS)
-    assert kinds.points(claim(over="trivial", reference=""), SETTING, PROFILE) == [LEVELS[0]]
 
 
 def test_one_effect_minus_another_by_welch():

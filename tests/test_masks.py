@@ -332,3 +332,9 @@ def test_layers_of_one_shape_are_drawn_apart():
     model = nn.Sequential(nn.Linear(20, 20), nn.Linear(20, 20))
     mask = masks.from_densities(model, {"0.weight": 0.5, "1.weight": 0.5}, 0.5)
     assert 150 < (mask["0.weight"] ^ mask["1.weight"]).sum() < 250  # half of 400 by chance
+
+
+def test_a_mask_of_other_weights_than_the_scores_is_refused():
+    scores, mask = {"a": torch.ones(4), "b": torch.ones(4)}, {"a": torch.ones(4).bool()}
+    with pytest.raises(BadValueError, match="one has no b"):
+        masks.remove(scores, 0.5, mask)

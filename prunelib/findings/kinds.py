@@ -63,7 +63,6 @@ def points(claim: Claim, setting: str, profile: str) -> list[float]:
         "extreme": [s for s in found if s > matching],
         "lower": found[: len(found) // 2],
         "higher": found[len(found) // 2 :],
-        "trivial": found[:1],
         "highest": found[-1:],
         "highest matching": [matching] if matching in found else [],
         "next": [s for s in found if s > matching][:2],

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from prunelib import masks, scores
+from prunelib.errors import check_name
 from prunelib.methods import Data
 from prunelib.networks import prunable
 from prunelib.pages import style
@@ -66,8 +67,9 @@ class Layer:
         """The mask as a matrix, a row an output; None, which is then printed, where it is left out.
 
         Args:
-            method, sparsity: of those given.
+            method, sparsity: of those given; raises UnknownNameError for another sparsity.
         """
+        check_name("sparsity", sparsity, self.sparsities)
         label = style.method(method).label
         if method not in self.kept:
             print(f"{label} needs a scoring batch, which is not there: not drawn")
