@@ -23,7 +23,8 @@ SHOWN = 12  # so many pairs are printed one by one
 
 def accuracies(store, wanted, precision):
     """Series of test accuracy in percent, indexed by Run, of those trained in a precision on a
-    device like this machine's, so that a pair differs in nothing else."""
+    device that records call what they call this machine's, so that no pair is of a CPU and a
+    GPU."""
     here = memory.device_name(campaign.check_device(None))
     found = {}
     for key in {(run.setting, run.profile) for run in wanted}:
@@ -54,6 +55,7 @@ def main(setting, profile, precision, replicates, methods, levels, minutes):
     ]
     fast, reference = (trained(wanted, name, minutes) for name in (precision, "fp32"))
     pairs = pd.DataFrame({precision: fast, "fp32": reference}).dropna()
+    print(f"{len(pairs)} of {len(wanted)} pairs are complete")
     print(f"{setting}, profile {profile}: test accuracy, {precision} minus fp32, percentage points")
     pairs["difference"] = pairs[precision] - pairs["fp32"]
     if len(pairs) <= SHOWN:

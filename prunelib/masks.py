@@ -77,9 +77,7 @@ def remove(scores: Scores, sparsity: float, mask: Mask | None = None, seed: int 
         kept = torch.ones_like(flat, dtype=torch.bool)
     elif set(mask) != set(scores):
         odd = ", ".join(sorted(set(mask) ^ set(scores)))
-        raise BadValueError(
-            f"scores and mask must be of the same weights: one of them has not {odd}"
-        )
+        raise BadValueError(f"scores and mask must be of the same weights: one has no {odd}")
     else:
         kept = torch.cat([mask[name].flatten() for name in scores]).to(flat.device)
     alive = int(kept.count_nonzero())

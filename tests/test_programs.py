@@ -286,21 +286,27 @@ def test_a_network_that_cannot_be_captured_gets_one_sentence(monkeypatch):
 
     @contextlib.contextmanager
     def graph(graph, pool):
+        """The end of a capture covers an error of the body by one of its own."""
+        try:
+            yield
+        finally:
+            raise RuntimeError("CUDA error: operation failed due to a previous error")
+
+    def step(*batch):
         raise RuntimeError(words)
-        yield
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: None)
     monkeypatch.setattr(torch.cuda, "graph", graph)
     captured = Captured.__new__(Captured)
-    captured.graphs = {}
-    program = SimpleNamespace(optimiser=Mock())
+    captured.graphs, captured.dataset = {}, Mock(train_batch=lambda draws: (None, None))
+    program = SimpleNamespace(optimiser=Mock(), step=step)
     draws = datasets.load("digits").draws(0, 0)
     with pytest.raises(PrunelibError, match="when stream is capturing") as caught:
         captured._capture(program, draws)
     assert "\n" not in str(caught.value)
     assert "--device cpu" in str(caught.value)
     words = "CUDA out of memory."
-    with pytest.raises(RuntimeError, match="out of memory"):
+    with pytest.raises(RuntimeError, match="due to a previous error"):
         captured._capture(program, draws)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from torchvision.datasets import CIFAR10, MNIST
-from torchvision.datasets.utils import download_and_extract_archive
+from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 
 from prunelib.datasets.dataset import IMAGENET_MEAN, IMAGENET_STD, Dataset, FolderDataset
 from prunelib.datasets.files import class_folders, exists, read_idx, read_listings, reading, stamp
@@ -187,7 +187,7 @@ def download(name: str) -> Path:
         if shutil.disk_usage(root).free < 2**30:
             raise OSError("less than 1 GiB is free")
         for url, md5 in archives:
-            own = (root / place / url.rpartition("/")[2]).exists()  # put there by its owner
+            own = check_integrity(root / place / url.rpartition("/")[2], md5)  # its owner's
             download_and_extract_archive(url, root / place, md5=md5, remove_finished=not own)
     except (OSError, RuntimeError, HTTPException) as error:
         certificates = ""

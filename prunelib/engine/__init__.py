@@ -19,7 +19,7 @@ from pathlib import Path
 from prunelib.engine import beside, campaign, speed
 from prunelib.engine.executors import check_workers
 from prunelib.errors import BadValueError
-from prunelib.results.records import MASK, Kind
+from prunelib.results.records import MASK, TRAINED, Kind
 from prunelib.results.store import Store
 from prunelib.runs import Run
 
@@ -129,6 +129,8 @@ def plan(
         UnknownNameError, BadValueError: another device or precision, or one that is not here.
     """
     device = campaign.check_device(device)
+    if store.kind != TRAINED:
+        device = "cpu"  # as in `measure`
     precision = campaign.check_precision(precision, device)
     missing = set(store.missing(runs))
     pairs: dict[tuple[str, str], list[Run]] = {}

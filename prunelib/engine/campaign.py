@@ -69,7 +69,7 @@ def run(
             _tell_precisions(missing, store, precision)
         job = make_job(missing, store, device, precision, deadline, compact)
         if store.kind in (TRAINED, END):
-            _check_images(missing, progress)
+            _check_images(missing, job.folder, progress)
         with _place(workers, cluster, deadline, job.name) as place:
             return _Campaign(runs, store, job, place, output, progress).run()
 
@@ -210,12 +210,16 @@ def _check_fit(name, network, dataset, batch_size):
         )
 
 
-def _check_images(runs, progress):
-    """That a training will not meet an image at its end that cannot be read."""
-    for name in dict.fromkeys(settings.get(run.setting).dataset for run in runs):
-        dataset = datasets.load(name)
-        if isinstance(dataset, datasets.FolderDataset):
+def _check_images(runs, folder, progress):
+    """That no training meets an image at its end that cannot be read; a file in the folder of
+    checkpoints says that all were looked at."""
+    for setting, profile in dict.fromkeys((run.setting, run.profile) for run in runs):
+        dataset = datasets.load(settings.get(setting).dataset)
+        looked = folder / f"looked.{dataset.fingerprint}"
+        whole = settings.schedule(setting, profile).test_examples is None
+        if isinstance(dataset, datasets.FolderDataset) and whole and not looked.exists():
             dataset.check_test_images(progress)
+            looked.touch()
 
 
 def check_device(device: str | None) -> str:

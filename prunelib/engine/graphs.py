@@ -56,8 +56,9 @@ class Captured:
         except RuntimeError as error:
             if memory.is_lacking(error):
                 raise
+            first = error.__context__ or error  # which the end of the capture has covered
             raise PrunelibError(
-                f"an iteration cannot be recorded as a CUDA graph ({str(error).splitlines()[0]}): "
+                f"an iteration cannot be recorded as a CUDA graph ({str(first).splitlines()[0]}): "
                 "on a GPU a network must not wait for a number in its forward pass, as with "
                 ".item(), torch.tensor(…, device=…) or a batch norm of momentum=None; write it "
                 "without, or use --device cpu"

@@ -17,7 +17,7 @@ from torch import nn
 from prunelib import datasets, masks, networks, provenance, scores, settings, training
 from prunelib.engine import executors, groups, memory, programs, wide
 from prunelib.precision import products
-from prunelib.results.records import END, MASK, TRAINED
+from prunelib.results.records import END, TRAINED
 from prunelib.results.store import Store
 from prunelib.runs import Run
 from prunelib.settings import Schedule
@@ -162,7 +162,20 @@ def iterations(runs: list[Run]) -> int:
 
 
 def estimate(runs: list[Run], store: Store, device: str, precision: str) -> str:
-    """How long it takes to make what a store records of Runs, of one setting and profile."""
+    """How long it takes to make what a store records of Runs, of one setting and profile, or that a
+    network is too large."""
+    try:
+        return _estimated(runs, store, device, precision)
+    except RuntimeError as error:
+        if not memory.is_lacking(error):
+            raise
+        said = f"a network does not fit into the memory of {device!r} in {precision}"
+        return f"how long is not known: {said}{'' if precision == 'bf16' else ', but may in bf16'}"
+    finally:
+        torch.cuda.empty_cache()
+
+
+def _estimated(runs, store, device, precision):
     setting, profile = runs[0].setting, runs[0].profile
     workers = executors.check_workers(None, device)
     trained = dict.fromkeys(run.parent for run in runs if run.parent)
@@ -170,9 +183,7 @@ def estimate(runs: list[Run], store: Store, device: str, precision: str) -> str:
         trained |= dict.fromkeys(runs)
     if store.kind == END:  # beside each its unmodified network
         trained |= dict.fromkeys(replace(run, ablation="none") for run in runs)
-    # Masks that are recorded are made on the CPU, those of networks to train where these are.
-    seconds = _scoring(runs, "cpu" if store.kind == MASK else device)
-    said = f"{workers} at a time"
+    seconds, said = _scoring(runs, device), f"{workers} at a time"
     if trained:
         found = groups.first(
             [replace(run, prune_at=0, weights_from=0) for run in trained],
@@ -183,21 +194,11 @@ def estimate(runs: list[Run], store: Store, device: str, precision: str) -> str:
             workers,
         )
         size = max(len(task.runs) for task in found)
-        try:
-            rate = _alone(lambda: speed(setting, size, precision, device))
-        except RuntimeError as error:
-            if not memory.is_lacking(error):
-                raise
-            return (
-                f"how long is not known: one network does not fit into the memory of {device!r} in "
-                f"{precision}, but may in bf16"
-            )
-        finally:
-            torch.cuda.empty_cache()
-        rate = min(rate, size * _decoded(settings.get(setting).dataset))
+        workers = min(workers, len(found))
+        rate = _alone(lambda: speed(setting, size, precision, device))
+        rate = min(rate, size * _decoded(settings.get(setting).dataset) / workers)
         schedule = settings.schedule(setting, profile)
         seconds += len(trained) * schedule.iterations * schedule.batch_size / rate
-        workers = min(workers, len(found))
         said = f"{rate:,.0f} images/s a process, {workers} of them, in {precision}"
     seconds /= workers
     unit, size = next((unit, size) for unit, size, limit in UNITS if seconds < limit)
@@ -206,7 +207,7 @@ def estimate(runs: list[Run], store: Store, device: str, precision: str) -> str:
 
 
 def _decoded(dataset: str) -> float:
-    """How many images a second are decoded, of a dataset that is not kept in memory."""
+    """How many images a second all cores decode, of a dataset that is not kept in memory."""
     found = datasets.load(dataset)
     if not isinstance(found, datasets.FolderDataset):
         return math.inf
@@ -245,18 +246,24 @@ def _score(setting: str, method: str, device: str) -> float:
     batch = (torch.rand(measured, *model.input_shape), torch.arange(measured) % classes)
     batch = tuple(tensor.to(device) for tensor in batch)
     batch = [batch] * chosen.batches if chosen.batches else batch
-    began, ranking = time.perf_counter(), None
-    if chosen.kind == "score":
-        ranking = masks.rank(model, method, batch, sparsity=0.5)
-    else:
-        masks.prune(model, method, 0.5, batch)
+
+    def once():
+        began, ranking = time.perf_counter(), None
+        if chosen.kind == "score":
+            ranking = masks.rank(model, method, batch, sparsity=0.5)
+        else:
+            masks.prune(model, method, 0.5, batch)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        scored = time.perf_counter()
+        if ranking:
+            masks.remove(ranking, 0.5)
+        removed = time.perf_counter() - scored
+        return (scored - began) * (whole / measured if chosen.needs_data else 1) + removed
+
     if device == "cuda":
-        torch.cuda.synchronize()
-    scored = time.perf_counter()
-    if ranking:
-        masks.remove(ranking, 0.5)
-    removed = time.perf_counter() - scored
-    return (scored - began) * (whole / measured if chosen.needs_data else 1) + removed
+        once()  # libraries choose their kernels
+    return once()
 
 
 def _alone(function: Callable[[], float]) -> float:

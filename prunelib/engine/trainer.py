@@ -30,13 +30,15 @@ def train(task: Task, job: Job, states: Mapping[State, Tensors], advance: Advanc
         if not memory.is_lacking(error):
             raise
         if len(task.runs) == 1:
+            shorter = "" if job.precision == "bf16" else " --precision bf16,"
             raise PrunelibError(
                 f"one network of {task.runs[0].setting} does not fit into the memory of "
-                f"{job.device!r} in {job.precision}: finished runs are kept; give fewer workers, "
-                "--precision bf16, or a larger machine"
+                f"{job.device!r} in {job.precision}: finished runs are kept; give fewer workers,"
+                f"{shorter} or a larger machine"
             ) from None
     # A half goes on from what the whole has checkpointed: evaluation may be what did not fit.
-    begun = task.begun or job.checkpoints().group_path(task.runs)
+    own = job.checkpoints().group_path(task.runs)
+    begun = own if own.exists() else task.begun
     done, middle = Done(), len(task.runs) // 2
     for runs in (task.runs[:middle], task.runs[middle:]):
         half = train(replace(task, runs=runs, begun=begun), job, states, advance)
@@ -153,7 +155,7 @@ def _resumed(
         own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
         program.unpack(k, own)
     program.done = done
-    return program, float(about["seconds"])
+    return program, float(about["seconds"]) * len(task.runs) / len(runs)
 
 
 class _Watch:

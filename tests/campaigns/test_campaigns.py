@@ -5,6 +5,8 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import cloudpickle
 import pytest
@@ -23,7 +25,7 @@ from campaigns.common import (
     unfinished,
     wait_for,
 )
-from prunelib import engine, networks, scores
+from prunelib import datasets, engine, networks, scores
 from prunelib.engine import campaign, executors, groups, programs, speed, trainer, wide
 from prunelib.engine.checkpoints import Folder
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, StoreError
@@ -85,6 +87,36 @@ def test_two_workers_give_the_same_results(undisturbed, store, registry):
     alone = Store(store.root.parent / "alone")
     assert train(own, alone) == 2
     assert_same(results(store), undisturbed | results(alone))
+
+
+def test_images_that_are_not_kept_are_looked_at_once_before_training(store, monkeypatch):
+    """ImageNet's, at whose test images a training ends; a damaged one ends it before it begins."""
+    looked = []
+
+    class Folder(datasets.FolderDataset):
+        fingerprint = "f"
+
+        def __init__(self):
+            pass
+
+        def check_test_images(self, progress):
+            looked.append(progress)
+            if len(looked) == 1:
+                raise DatasetError("1.JPEG cannot be read")
+
+    monkeypatch.setattr(
+        campaign, "make_job", lambda *about: SimpleNamespace(folder=store.root, name="")
+    )
+    monkeypatch.setattr(campaign.datasets, "load", lambda name: Folder())
+    store.root.mkdir(exist_ok=True)
+    quick = [run(profile="quick")]
+    with pytest.raises(DatasetError, match="cannot be read"):
+        train(quick, store)
+    monkeypatch.setattr(campaign, "_place", Mock(side_effect=KeyboardInterrupt))
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train(quick, store)
+    assert looked == [False, False]
 
 
 def test_workers_take_turns_at_the_gpus_that_are_visible(monkeypatch):

@@ -220,7 +220,12 @@ def test_a_plan_says_where_a_network_does_not_fit(pace, store, monkeypatch):
 
     monkeypatch.setattr(speed, "speed", measured)
     planned = engine.plan([Run("lenet_digits", "paper")], store, "cpu", "fp32")
-    assert "does not fit into the memory of 'cpu' in fp32, but may in bf16" in planned
+    assert "does not fit into the memory of 'cpu' in fp32, but may in bf16)." in planned
+    monkeypatch.setattr(speed, "_score", measured)
+    planned = engine.plan([run("snip")], store, "cpu", "bf16")
+    assert "(how long is not known: a network does not fit into the memory of 'cpu' in bf16)." in (
+        planned
+    )
 
 
 def test_a_plan_counts_the_decoding_of_images_that_are_not_kept(pace, store, monkeypatch):
@@ -229,6 +234,25 @@ def test_a_plan_counts_the_decoding_of_images_that_are_not_kept(pace, store, mon
     monkeypatch.setattr(speed, "_decoded", lambda name: {"digits": 8}[name])
     planned = engine.plan([Run("lenet_digits", "paper")], store, "cpu", "fp32")
     assert f"(about {440 * 128 / 8 / 3600:.1f} h on this machine: 8 images/s" in planned
+    # two workers share the cores that decode
+    planned = engine.plan([Run("lenet_digits", "paper", replicate=r) for r in (0, 1)], store, "cpu")
+    assert f"(about {2 * 440 * 128 / 8 / 3600:.1f} h on this machine: 4 images/s" in planned
+
+
+def test_decoding_is_measured_on_the_images_of_the_folder(monkeypatch, tmp_path):
+    made = datasets.FolderDataset("made", (), torch.zeros(1000), (), torch.zeros(1), "")
+    asked = []
+
+    def batch(self, draws):
+        asked.append(len(draws.order))
+        time.sleep(0.1)
+        return None, draws.order
+
+    monkeypatch.setattr(datasets.FolderDataset, "train_size", 1000)
+    monkeypatch.setattr(datasets.FolderDataset, "train_batch", batch)
+    monkeypatch.setattr(datasets, "load", lambda name: made)
+    assert 0 < speed._decoded("made") <= speed.DECODED / 0.1
+    assert asked == [speed.DECODED]
 
 
 def test_a_plan_counts_the_scoring_of_masks(pace, store):
