@@ -52,6 +52,9 @@ def prunelib(monkeypatch, capsys, tmp_path):
         (["plan", "-f", "15"], "figure 15 is read off masks", "prunelib figures J"),
         (["run", "-f", "3", "-r", "0"], "0", "from 1"),
         (["run"], "say what to run", "--method"),
+        (["run", "-c", "5.99"], "unknown claim '5.99'", "5.17"),
+        (["run", "-c", "5.17", "-f", "3"], "--claim", "leave --figure"),
+        (["plan", "-c", "K.01", "-s", "vgg16_cifar10"], "claim K.01", "lenet_mnist"),
         (["figures", "99"], "'99'", "04_at_initialization"),
         (["figures", "04", "-P", "seting=x"], "'seting'", "setting"),
         (["figures", "04", "-P", "setting"], "'setting'", "NAME=VALUE"),
@@ -114,9 +117,9 @@ def test_run_trains_what_is_missing_and_plan_says_so(prunelib, tmp_path):
     one = ("run", "-m", "snip", "--sparsity", "0.5", "-p", "smoke", "--workers", "1")
     code, said, _ = prunelib(*one)
     assert code == 0
-    assert "Trained 1 runs" in said
+    assert "1 runs are new" in said
     assert len(Store(tmp_path).table()) == 1
-    assert "Trained 0 runs" in prunelib(*one)[1]
+    assert "0 runs are new" in prunelib(*one)[1]
     planned = prunelib("plan", "-f", "3", "-p", "smoke")[1]
     count = len(grids.figure_runs(3, "lenet_digits", "smoke"))
     assert f"{count} trained networks needed, 0 in the store, {count} to make" in planned

@@ -703,7 +703,7 @@ def test_the_command_line_runs_a_file_first(tmp_path, monkeypatch):
     command = ["run", "--file", str(FILE), "-s", "own_setting", "-p", "smoke", "-m", "own_mask",
                "--sparsity", "0.5", "--workers", "1"]  # fmt: skip
     done = CliRunner().invoke(cli.app, command, catch_exceptions=False)
-    assert "Trained 1 runs" in done.stdout
+    assert "1 runs are new" in done.stdout
     table = Store(tmp_path).table("own_setting", "smoke")
     assert table["method"].tolist() == [scores.get("own_mask").name]
     assert table["kept_weights"].tolist() == [72]

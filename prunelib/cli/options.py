@@ -33,7 +33,8 @@ Files = Annotated[
     ),
 ]
 # The names that help lists are written out where their modules import PyTorch; a test compares.
-Setting = Annotated[str, typer.Option("--setting", "-s", help=", ".join(settings.SETTINGS))]
+_SETTING = typer.Option("--setting", "-s", help=", ".join(settings.SETTINGS))
+Setting, AnySetting = Annotated[str, _SETTING], Annotated[str | None, _SETTING]
 ProfileName = Annotated[
     str,
     typer.Option(
@@ -54,6 +55,16 @@ Figures = Annotated[
 ]
 Tables = Annotated[
     list[int] | None, number(int, "--table", "-t", help="repeat for several: 2, 3, 5, 7")
+]
+Claims = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--claim",
+        "-c",
+        metavar="ID",
+        help="what a claim of the ledger lacks, on each setting that it speaks of or on --setting, "
+        "as 5.17; repeat for several",
+    ),
 ]
 Workers = Annotated[
     int | None,

@@ -1,6 +1,7 @@
 """The commands that fill the store: plan, run, merge, bench and data."""
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,8 @@ import typer
 
 from prunelib.cli.options import (
     Ablation,
+    AnySetting,
+    Claims,
     Cluster,
     Device,
     Figures,
@@ -17,7 +20,6 @@ from prunelib.cli.options import (
     Precision,
     ProfileName,
     Replicates,
-    Setting,
     Sparsity,
     Tables,
     Workers,
@@ -27,7 +29,29 @@ from prunelib.cli.options import (
 from prunelib.errors import BadValueError
 
 if TYPE_CHECKING:
+    from prunelib.results.records import Kind
     from prunelib.runs import Run
+
+SETTING = "lenet_digits"  # where none is named
+NOTHING = "Nothing is missing: prunelib report reads the exact numbers that claims rest on."
+
+
+def _wanted(
+    claims: list[str] | None, setting: str | None, profile: str, *about
+) -> list[tuple["Kind", str, list["Run"]]]:
+    """The kind of record, setting and Runs that the options of `plan` and `run` ask for; `about` is
+    what `_chosen` takes."""
+    from prunelib.results.records import TRAINED
+
+    if not claims:
+        return [(TRAINED, setting or SETTING, _chosen(setting or SETTING, profile, *about))]
+    if any(about[:3]):
+        raise BadValueError(
+            "--claim says by itself what to run: leave --figure, --table and --method out"
+        )
+    from prunelib.findings import ledger
+
+    return ledger.lacking(claims, setting, profile)
 
 
 def _chosen(
@@ -42,7 +66,9 @@ def _chosen(
 ) -> list["Run"]:
     """The Runs that the options of `plan` and `run` ask for, one replicate after the other."""
     if bool(figures or tables) == bool(method):
-        raise BadValueError("say what to run: --figure or --table (or both), or --method")
+        raise BadValueError(
+            "say what to run: --figure or --table (or both), or --method, or --claim"
+        )
     if not method and (sparsity is not None or ablation != "none"):
         raise BadValueError(
             "--sparsity and --ablation go with --method, not with figures or tables"
@@ -67,10 +93,11 @@ def _chosen(
 
 
 def plan(
-    setting: Setting = "lenet_digits",
+    setting: AnySetting = None,
     profile: ProfileName = "paper",
     figure: Figures = None,
     table: Tables = None,
+    claim: Claims = None,
     method: Method = None,
     sparsity: Sparsity = None,
     ablation: Ablation = "none",
@@ -81,18 +108,23 @@ def plan(
 ) -> None:
     """Say what a figure or a run needs, what is done, and how long the rest will take."""
     load(file)
-    chosen = _chosen(setting, profile, figure, table, method, sparsity, ablation, replicates)
+    about = (figure, table, method, sparsity, ablation, replicates)
+    wanted = _wanted(claim, setting, profile, *about)
     from prunelib import engine
     from prunelib.results.store import Store
 
-    print(engine.plan(chosen, Store(), device, precision))
+    for kind, _, chosen in wanted:
+        print(engine.plan(chosen, Store(kind=kind), device, precision))
+    if not wanted:
+        print(NOTHING)
 
 
 def run(
-    setting: Setting = "lenet_digits",
+    setting: AnySetting = None,
     profile: ProfileName = "paper",
     figure: Figures = None,
     table: Tables = None,
+    claim: Claims = None,
     method: Method = None,
     sparsity: Sparsity = None,
     ablation: Ablation = "none",
@@ -117,27 +149,32 @@ def run(
 ) -> None:
     """Train what the store misses. Stopped at any moment, the same command goes on."""
     load(file)
-    chosen = _chosen(setting, profile, figure, table, method, sparsity, ablation, replicates)
+    about = (figure, table, method, sparsity, ablation, replicates)
+    wanted = _wanted(claim, setting, profile, *about)
     from prunelib import engine
+    from prunelib.results.records import TRAINED
     from prunelib.results.store import Store
 
-    store = Store()
-    missing = len(store.missing(chosen))
-    print(f"{setting}, profile {profile}: {missing} of {len(chosen)} runs to train.", flush=True)
-    trained = engine.train(
-        chosen,
-        store,
-        workers,
-        device,
-        precision=precision,
-        minutes=minutes,
-        output=records,
-        cluster=cluster,
-        compact=compact,
-    )
-    print(f"Trained {trained} runs; results in {store.path(setting, profile)}")
-    if left := len(store.missing(chosen)):
-        print(f"{left} runs are left: the same command goes on.")
+    began = time.monotonic()
+    for kind, name, chosen in wanted:
+        store, verb, noun = Store(kind=kind), "made", kind.name
+        if kind == TRAINED:
+            verb, noun = "trained", "runs"
+        count = f"{len(store.missing(chosen))} of {len(chosen)} {noun}"
+        print(f"{name}, profile {profile}: {count} to be {verb}.", flush=True)
+        how = {"workers": workers, "cluster": cluster}
+        if minutes is not None:
+            how["minutes"] = max(minutes - (time.monotonic() - began) / 60, 0.01)
+        if kind == TRAINED:
+            how |= {"device": device, "precision": precision, "output": records, "compact": compact}
+            new = engine.train(chosen, store, **how)
+        else:
+            new = engine.measure(chosen, store.root, kind=kind, **how)
+        print(f"{new} {noun} are new; results in {store.path(name, profile)}")
+        if left := len(store.missing(chosen)):
+            print(f"{left} {noun} are left: the same command goes on.")
+    if not wanted:
+        print(NOTHING)
 
 
 def merge(

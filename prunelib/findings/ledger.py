@@ -13,12 +13,13 @@ from dataclasses import replace
 from pydantic import BaseModel, Field, TypeAdapter
 
 from prunelib import grids, settings
+from prunelib.errors import BadValueError, check_name
 from prunelib.findings import decisions, kinds
 from prunelib.findings.claims import FACT, KINDS, Claim, every
 from prunelib.findings.decisions import decide, with_margin
 from prunelib.findings.measures import Results, measure
 from prunelib.findings.statistics import worded
-from prunelib.results.records import END, MASK, START
+from prunelib.results.records import END, MASK, START, Kind
 from prunelib.runs import DENSE, Run
 
 # LeNet with 64 inputs is another network than the one that Appendix K speaks of: what it differs
@@ -172,6 +173,34 @@ def missing(claim: Claim, results: Results, setting: str, profile: str) -> list[
     count = kinds.replicates(claim, setting, profile)
     absent = [results.missing(kind, setting, profile, curve, points, count) for curve in lines]
     return list(dict.fromkeys(run for runs in absent for run in runs))
+
+
+def lacking(
+    ids: Iterable[str], setting: str | None = None, profile: str = "paper"
+) -> list[tuple[Kind, str, list[Run]]]:
+    """The kind of record, setting and Runs that claims lack in results/, in their order.
+
+    Args:
+        ids: of claims. setting: only of this one; by default of each that a claim speaks of.
+        profile: by which it is run.
+
+    Raises:
+        UnknownNameError: no claim of that id. BadValueError: it cannot be held against the setting.
+    """
+    known, results, found = {claim.id: claim for claim in every()}, Results(), {}
+    for name in ids:
+        claim = known[check_name("claim", name, known)]
+        if setting and not claim.applies(settings.get(setting).name):
+            raise BadValueError(
+                f"claim {name} does not make sense of {setting}: it speaks of "
+                f"{', '.join(claim.settings)}"
+            )
+        if claim.measure.startswith(FACT):
+            continue
+        for each in [settings.get(setting).name] if setting else claim.settings:
+            runs = missing(claim, results, each, profile)
+            found.setdefault((_kind(claim), each), {}).update(dict.fromkeys(runs))
+    return [(kind, each, list(runs)) for (kind, each), runs in found.items() if runs]
 
 
 def _cost(runs, claim):
