@@ -155,16 +155,14 @@ def run(
     from prunelib.results.records import TRAINED
     from prunelib.results.store import Store
 
-    began = time.monotonic()
+    began, budget = time.monotonic(), minutes
     for kind, name, chosen in wanted:
         store, verb, noun = Store(kind=kind), "made", kind.name
         if kind == TRAINED:
             verb, noun = "trained", "runs"
         count = f"{len(store.missing(chosen))} of {len(chosen)} {noun}"
         print(f"{name}, profile {profile}: {count} to be {verb}.", flush=True)
-        how = {"workers": workers, "cluster": cluster}
-        if minutes is not None:
-            how["minutes"] = max(minutes - (time.monotonic() - began) / 60, 0.01)
+        how = {"workers": workers, "cluster": cluster, "minutes": budget}
         if kind == TRAINED:
             how |= {"device": device, "precision": precision, "output": records, "compact": compact}
             new = engine.train(chosen, store, **how)
@@ -173,6 +171,8 @@ def run(
         print(f"{new} {noun} are new; results in {store.path(name, profile)}")
         if left := len(store.missing(chosen)):
             print(f"{left} {noun} are left: the same command goes on.")
+        if minutes is not None:
+            budget = max(minutes - (time.monotonic() - began) / 60, 0.01)
     if not wanted:
         print(NOTHING)
 
