@@ -61,11 +61,11 @@ test-site: site
 	    "$(PYTHON) is Python %d.%d, 3.11 or newer is needed: name one, as make PYTHON=python3.12" \
 	    % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	.venv/bin/python -m pip install --constraint constraints.txt --editable ".[test]"
 	touch $@
 
 .venv/site: .venv/made
-	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[site]"
+	.venv/bin/python -m pip install --constraint constraints.txt --editable ".[site]"
 	touch $@
 
 clean:

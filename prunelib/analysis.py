@@ -17,7 +17,7 @@ from torch import nn
 
 from prunelib import networks
 from prunelib.errors import BadValueError
-from prunelib.masks import Mask, kept
+from prunelib.masks import Mask, check_mask, kept
 from prunelib.networks import prunable
 
 THRESHOLDS = tuple(percent / 100 for percent in range(0, 101, 5))  # of neuron collapse
@@ -96,7 +96,7 @@ def effective(model: nn.Module, mask: Mask, input_shape: tuple[int, ...] | None 
         a dict like `mask`, True where kept and connected.
 
     Raises:
-        BadValueError: no `input_shape`, and none that the model says.
+        BadValueError: a mask of another network; no `input_shape`, and none that the model says.
     """
     return {name: mask[name] & on for name, on in connected(model, mask, input_shape).items()}
 
@@ -119,6 +119,7 @@ def connected(model: nn.Module, mask: Mask, input_shape: tuple[int, ...] | None 
     Raises:
         BadValueError: as `effective` does.
     """
+    check_mask(model, mask)
     work = copy.deepcopy(model).double().eval()
     for name, module in list(work.named_modules()):
         if isinstance(module, _PASSED):

@@ -185,7 +185,10 @@ def include(method: str) -> str:
     """
     chosen = scores.get(method)
     if chosen.name in (*EARLY_METHODS, "random"):
-        raise BadValueError(f"method {method!r} is one that the paper's figures show already")
+        raise BadValueError(
+            f"method {method!r} is one that the paper's figures show already: see prunelib claims, "
+            "and the notebooks of Sections 4 to 6"
+        )
     if chosen.name in _own:
         return chosen.name
     for name in [name for name in _own if provenance.label(name) == chosen.label]:
@@ -243,7 +246,9 @@ def table_runs(table: int, setting: str, profile: str, replicates: int | None = 
 def _grid_runs(name, grid, setting, profile, replicates):
     setting = settings.get(setting).name
     if setting not in grid.about:
-        raise BadValueError(f"{name} is not about {setting!r}; it has {', '.join(grid.about)}")
+        raise BadValueError(
+            f"{name} is not about {setting!r}: name another --setting, {', '.join(grid.about)}"
+        )
     count = _checked(grid.count(setting, profile) if replicates is None else replicates)
     points = grid.points(setting, profile)
     curves = [curve for panel in grid.panels.values() for curve in panel]

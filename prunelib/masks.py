@@ -67,6 +67,8 @@ def remove(scores: Scores, sparsity: float, mask: Mask | None = None, seed: int 
             weights, or sparser than asked for.
     """
     check_sparsity(sparsity)
+    if not scores:
+        raise BadValueError("there are no scores: give a tensor for each weight to rank")
     if any(z.is_complex() for z in scores.values()):
         raise BadValueError("complex scores have no order: give their absolute values")
     flat = torch.cat([z.detach().flatten().double() for z in scores.values()])
@@ -152,7 +154,7 @@ def prune(
         plain = mask is None and steps == 1 and not invert
         return _whole(model, chosen, sparsity, batch, seed, plain)
     mask = full(model) if mask is None else mask
-    _check_mask(model, mask)
+    check_mask(model, mask)
     if chosen.revives and _count(mask, sparsity) > kept(mask):
         raise BadValueError(
             f"sparsity {sparsity} is below the mask's own ({sparsity_of(mask):.6f}): a mask is "
@@ -172,8 +174,8 @@ def prune(
     return mask
 
 
-def _check_mask(model, mask):
-    """BadValueError unless it is a mask of the model's prunable weights."""
+def check_mask(model: nn.Module, mask: Mask) -> None:
+    """Raise BadValueError unless it is a mask of the model's prunable weights."""
     wanted = full(model)
     if set(mask) != set(wanted):
         raise BadValueError(f"a mask must be of the prunable weights: {unlike(mask, wanted)}")
@@ -343,7 +345,8 @@ def shuffle(mask: Mask, seed: int = 0) -> Mask:
 
 @torch.no_grad()
 def apply(model: nn.Module, mask: Mask) -> nn.Module:
-    """Set the pruned weights of `model` to zero, in place; returns the model."""
+    """Set the pruned weights of `model` to zero, in place; returns the model. `check_mask` says
+    whether it is a mask of the model."""
     for name, m in mask.items():
         model.get_parameter(name).mul_(m)
     return model

@@ -186,7 +186,7 @@ def call(method: Method, model: nn.Module, batch: Data | None, seed: int, **offe
         BadValueError: what the method needs is not there, or it has changed its batch.
         UserCodeError: an exception in a method of a user's own.
     """
-    _check_batch(method, batch)
+    _check_batch(method, batch, getattr(model, "input_shape", None))
     if method.takes("sparsity") and offered.get("sparsity") is None:
         raise BadValueError(f"method {method.label!r} asks for the sparsity: pass sparsity=0.9")
     work = copy.deepcopy(model)
@@ -227,7 +227,7 @@ def _versions(method, batch):
     return [t._version for pair in pairs for t in pair if not t.is_inference()]
 
 
-def _check_batch(method, batch):
+def _check_batch(method, batch, shape):
     count = method.batches
     if count and not (isinstance(batch, list | tuple) and len(batch) == count and all(
         isinstance(pair, list | tuple) and len(pair) == 2 for pair in batch
@@ -241,6 +241,18 @@ def _check_batch(method, batch):
             f"method {method.label!r} needs a scoring batch: pass "
             "batch=datasets.scoring_batch(setting)"
         )
+    for pair in batch if count else [batch] if batch is not None else []:
+        if not (isinstance(pair, list | tuple) and all(isinstance(t, Tensor) for t in pair)) or (
+            len(pair) != 2 or not len(pair[0]) == len(pair[1]) > 0
+        ):
+            raise BadValueError(
+                f"method {method.label!r}: a batch is a pair of tensors, inputs and as many targets"
+            )
+        if shape is not None and tuple(pair[0].shape[1:]) != tuple(shape):
+            raise BadValueError(
+                f"method {method.label!r}: the batch has inputs of shape "
+                f"{tuple(pair[0].shape[1:])}, the network takes {tuple(shape)}"
+            )
 
 
 def unlike(found: Collection[str], names: Collection[str]) -> str:

@@ -7,9 +7,12 @@ import contextlib
 import hashlib
 import random
 from collections.abc import Iterator
+from numbers import Integral
 
 import numpy as np
 import torch
+
+from prunelib.errors import BadValueError
 
 
 def seed(replicate: int, purpose: str, index: int | str = 0) -> int:
@@ -19,7 +22,12 @@ def seed(replicate: int, purpose: str, index: int | str = 0) -> int:
         replicate: the number of the replicate, from 0.
         purpose: what is drawn, for example "weights", "order" or "shuffle/fc.weight".
         index: distinguishes draws of one purpose, for example the epoch.
+
+    Raises:
+        BadValueError: a replicate that is no whole number.
     """
+    if isinstance(replicate, bool) or not isinstance(replicate, Integral):
+        raise BadValueError(f"seed {replicate!r}: give the number of a replicate, from 0")
     text = f"{replicate}/{purpose}/{index}".encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 

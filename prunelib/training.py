@@ -58,9 +58,14 @@ def train(
         keep: steps whose state is kept, counted in iterations done, and "end".
         on_step: called after every iteration.
         gradual: the sparsity to prune to while training, by magnitude (Figure 1), or None.
+
+    Raises:
+        BadValueError: a mask of another network.
     """
     device = next(model.parameters()).device
-    mask = {name: m.to(device) for name, m in (mask or masks.full(model)).items()}
+    mask = mask or masks.full(model)
+    masks.check_mask(model, mask)
+    mask = {name: m.to(device) for name, m in mask.items()}
     masks.apply(model, mask)
     model.train()
     optimiser = _optimiser(model, schedule)

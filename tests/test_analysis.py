@@ -175,3 +175,9 @@ def test_samples_of_one_weight_have_their_distance_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert analysis.distances(one, other) == {"wasserstein": [2.0], "ks": [1.0]}
+
+
+def test_a_mask_of_another_network_is_told():
+    other = masks.full(networks.build("resnet8_8x8"))
+    with pytest.raises(BadValueError, match="a mask must be of the prunable weights"):
+        analysis.effective(networks.build("lenet_8x8"), other)

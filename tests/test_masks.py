@@ -338,3 +338,8 @@ def test_a_mask_of_other_weights_than_the_scores_is_refused():
     scores, mask = {"a": torch.ones(4), "b": torch.ones(4)}, {"a": torch.ones(4).bool()}
     with pytest.raises(BadValueError, match="one has no b"):
         masks.remove(scores, 0.5, mask)
+
+
+def test_no_scores_cannot_be_ranked():
+    with pytest.raises(BadValueError, match="there are no scores"):
+        masks.remove({}, 0.5)

@@ -588,3 +588,18 @@ def test_methods_that_draw_do_not_share_their_draws(registry):
     assert torch.equal(found["0.weight"], again["0.weight"])
     assert not torch.equal(found["0.weight"], apart["0.weight"])
     assert not found["0.weight"].requires_grad
+
+
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [
+        (3, "a pair of tensors"),
+        ((torch.ones(2, 1, 8, 8),), "a pair of tensors"),
+        ((torch.ones(0, 1, 8, 8), torch.ones(0)), "as many targets"),
+        ((torch.ones(2, 1, 8, 8), torch.ones(3)), "as many targets"),
+        ((torch.ones(2, 1, 9, 8), torch.ones(2)), r"\(1, 9, 8\), the network takes \(1, 8, 8\)"),
+    ],
+)
+def test_batches_that_are_none(batch, words):
+    with pytest.raises(BadValueError, match=words):
+        scores.score(networks.build("lenet_8x8"), "snip", batch)

@@ -487,13 +487,13 @@ def test_rounding_leaves_one_shot_masks_as_they_are(method):
 
 
 def test_rounding_leaves_synflow_nearly_as_it_is():
-    """Each of its hundred iterations scores what the one before left. An independent trial found
-    an overlap of .967 at least."""
+    """Each of its hundred iterations scores what the one before left. Iterative SNIP shares as
+    little as a fifth; nine tenths is far from that, and from a tie or two."""
     model = networks.build("lenet_8x8")
     noisy, _ = disturbed(model, datasets.scoring_batch("lenet_digits"))
     for sparsity in (0.737856, 0.982):
         found = [masks.prune(m, "synflow", sparsity) for m in (model, noisy)]
-        assert overlap(*found) >= 0.967
+        assert overlap(*found) > 0.9
 
 
 # ------------------------------------------------------------------------------------ registry

@@ -9,8 +9,9 @@ from conftest import SmallNet
 from safetensors.torch import load, save
 from torch import nn
 
-from prunelib import masks, networks, settings, training
+from prunelib import datasets, masks, networks, settings, training
 from prunelib.datasets import Dataset
+from prunelib.errors import BadValueError
 
 # Three epochs of batches of 8, 8 and 6; the learning rate drops in the middle of an epoch.
 SCHEDULE = settings.Schedule(
@@ -198,3 +199,10 @@ def test_the_outcome_is_the_evaluation_at_the_end(dataset):
     outcome = training.train(model, dataset, replace(SCHEDULE, test_examples=4), 0)
     assert (outcome.test_accuracy, outcome.test_loss) == training.evaluate(model, dataset, 4)
     assert (outcome.test_accuracy, outcome.test_loss) != training.evaluate(model, dataset)
+
+
+def test_a_mask_of_another_network_is_told_before_training():
+    model, other = networks.build("lenet_8x8"), masks.full(networks.build("resnet8_8x8"))
+    schedule = settings.schedule("lenet_digits", "smoke")
+    with pytest.raises(BadValueError, match="a mask must be of the prunable weights"):
+        training.train(model, datasets.load("digits"), schedule, 0, mask=other)

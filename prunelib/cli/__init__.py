@@ -4,6 +4,7 @@ What the commands need is imported inside them, since PyTorch takes seconds to i
 a mistyped option need none of it.
 """
 
+import inspect
 import sys
 
 import typer
@@ -32,7 +33,9 @@ for _command in (
     showing.judge,
     training.data,
 ):
-    app.command()(_command)
+    # Lines of a docstring end where the source's do: those of help where the terminal's do.
+    _parts = inspect.getdoc(_command).split("\n\n")
+    app.command(help="\n\n".join(" ".join(part.split()) for part in _parts))(_command)
 
 
 def main() -> None:

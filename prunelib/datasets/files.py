@@ -22,9 +22,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS, has_file_allowed_extension
+from tqdm.auto import tqdm
 
 from prunelib.errors import DatasetError
 
+PATIENCE = 2  # seconds until a bar is shown
 T = TypeVar("T")
 Listing = list[tuple[Path, int]]
 
@@ -148,7 +150,9 @@ def read_listings(
     tensors = []
     for listing in listings:
         with ThreadPoolExecutor(threads()) as pool:
-            images = list(pool.map(decode, [path for path, _ in listing]))
+            found = pool.map(decode, [path for path, _ in listing])
+            bar = tqdm(found, folder.name, len(listing), leave=False, unit="image", delay=PATIENCE)
+            images = list(bar)
         for (path, _), image in zip(listing, images, strict=True):
             if image.shape != shape:
                 raise DatasetError(

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import hashlib
 import shutil
+import tarfile
 from collections import Counter
 from collections.abc import Sequence
 from http.client import HTTPException
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import torch
 from torchvision.datasets import CIFAR10, MNIST
-from torchvision.datasets.utils import check_integrity, download_and_extract_archive
+from torchvision.datasets.utils import check_integrity, download_url, extract_archive
 
 from prunelib.datasets.dataset import IMAGENET_MEAN, IMAGENET_STD, Dataset, FolderDataset
 from prunelib.datasets.files import class_folders, exists, read_idx, read_listings, reading, stamp
@@ -188,7 +189,15 @@ def download(name: str) -> Path:
             raise OSError("less than 1 GiB is free")
         for url, md5 in archives:
             own = check_integrity(root / place / url.rpartition("/")[2], md5)  # its owner's
-            download_and_extract_archive(url, root / place, md5=md5, remove_finished=not own)
+            download_url(url, root / place, md5=md5)
+            archive = root / place / url.rpartition("/")[2]
+            if tarfile.is_tarfile(archive):
+                with tarfile.open(archive) as file:
+                    file.extractall(root / place, filter="data")
+            else:  # of zip files Python leads none elsewhere
+                extract_archive(archive)
+            if not own:
+                archive.unlink()
     except (OSError, RuntimeError, HTTPException) as error:
         certificates = ""
         if "CERTIFICATE_VERIFY_FAILED" in str(error):

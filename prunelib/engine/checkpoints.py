@@ -55,7 +55,7 @@ def _digest(tensors: Tensors, about: dict[str, str]) -> str:
     return digest.hexdigest()
 
 
-@functools.cache  # by what builds it, as the table's row may be replaced in a session
+@functools.cache  # by what builds it, as the table's row may be replaced while a process runs
 def _shapes(network: str, _make: Callable[[], torch.nn.Module]) -> str:
     """A digest of the names and shapes of a network's tensors: another network under the same name
     is another one."""
