@@ -20,9 +20,9 @@ def mask(
     effective,
     collapse=(100,) * 21,
     setting="resnet20_cifar10",
-    prune_at=0,
+    **fields,
 ):
-    run = Run(setting, "paper", method, SPARSITY, ablation, prune_at, replicate=replicate)
+    run = Run(setting, "paper", method, SPARSITY, ablation, replicate=replicate, **fields)
     return run.record() | {
         "kept_weights": 100,
         "effective_weights": effective,
@@ -132,15 +132,13 @@ def test_a_network_that_is_cut_in_two_has_no_ratio(masks):
     assert math.isnan(curves.replicates_of_ratio(masks, "synflow", SPARSITY)["ratio"].iloc[1])
 
 
-def test_masks_of_trained_networks_are_lines_of_figure_15_alone():
-    """Magnitude before and after training; Figures 5 and 16 and Section 5 are about the former."""
+@pytest.mark.parametrize("other", [{"prune_at": "end"}, {"init": "fixed_variance"}])
+def test_masks_of_trained_networks_or_of_one_variance_are_in_no_figure_but_15(other):
+    """Magnitude before and after training, or of layers of one variance; Figures 5 and 16 and
+    Section 5 are about the former."""
     whole, half = (1000,) * 21, (*(1000,) * 20, 500)
     early = [mask("magnitude", a, r, 9, half) for a in ("none", "shuffle") for r in (0, 1)]
-    late = [
-        mask("magnitude", a, r, 8, whole, prune_at="end")
-        for a in ("none", "shuffle")
-        for r in (0, 1)
-    ]
+    late = [mask("magnitude", a, r, 8, whole, **other) for a in ("none", "shuffle") for r in (0, 1)]
     for numbers in (
         lambda table: curves.collapse_data(table, SPARSITY),
         lambda table: curves.ratio_data(table),
@@ -150,11 +148,15 @@ def test_masks_of_trained_networks_are_lines_of_figure_15_alone():
         pd.testing.assert_frame_equal(
             numbers(pd.DataFrame(early + late)), numbers(pd.DataFrame(early))
         )
-    made = [mask("magnitude", "none", 0, 9, setting="lenet_digits", prune_at=p) for p in (0, "end")]
+    made = [mask("magnitude", "none", 0, 9, setting="lenet_digits", **o) for o in ({}, other)]
     made[1]["layers"] = (9600, 30000, 1000)
     data = curves.layer_data(pd.DataFrame(made), "lenet_digits", SPARSITY)
-    assert list(data["method"].unique()) == ["magnitude", "magnitude after training"]
-    assert data["sparsity"].tolist() == pytest.approx([75, 50, 50, 50, 0, 0])
+    shown = [75, 50, 50, 50, 0, 0] if other == {"prune_at": "end"} else [75, 50, 50]
+    assert data["sparsity"].tolist() == pytest.approx(shown)
+    assert (
+        list(data["method"].unique())
+        == ["magnitude", "magnitude after training"][: len(shown) // 3]
+    )
 
 
 def test_layers_by_hand():

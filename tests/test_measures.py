@@ -19,6 +19,9 @@ SPARSITY = settings.sparsity(6)
 SIZES = (235_200, 30_000, 1_000)  # of LeNet-300-100's layers
 
 
+ABLATED = ("none", "shuffle")
+
+
 def masks(setting, rows):
     """Records of masks: tuples of method, ablation, the step of pruning and changed columns."""
     made = []
@@ -78,6 +81,10 @@ def test_neurons_and_effective_weights():
     assert one("neurons", LENET, rows) == 25
     assert one("neurons in emptied layers", LENET, rows) == 300  # 300 neurons of layer 1, 100 known
     assert one("reconnected", LENET, rows) == pytest.approx(1.1)
+    even = [Run(LENET, "paper", "synflow", SPARSITY, a, init="fixed_variance") for a in ABLATED]
+    table = pd.concat([masks(LENET, rows), pd.DataFrame(mask(run).row() for run in even)])
+    found = measures.measure("reconnected").values(table, LENET, table)
+    assert found.iloc[[0, 2]].tolist() == pytest.approx([1.1, 1.0])  # of each initialisation
     assert one("disconnected", LENET, rows) == 0
     rows[0][3].update(effective_weights=0)
     assert math.isnan(one("reconnected", LENET, rows))

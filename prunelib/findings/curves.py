@@ -123,7 +123,7 @@ def layer_sparsities(
     name = method.removesuffix(" after training")
     chosen = table[(table["method"] == name) & (table["sparsity"] == sparsity)]
     chosen = chosen[(chosen["prune_at"] == "end") == (name != method)]
-    chosen = chosen[chosen["ablation"] == "none"]
+    chosen = chosen[(chosen["ablation"] == "none") & (chosen["init"] == "he")]
     return (quantities.pruned(chosen, setting) / 100).set_axis(list(layers_of(setting)), axis=1)
 
 
@@ -194,8 +194,9 @@ def layer_weights(
 
 
 def _early(table: pd.DataFrame) -> pd.DataFrame:
-    """The masks made at initialisation; those of trained networks are for Figure 15 alone."""
-    return table[table["prune_at"] == 0]
+    """The masks made at He initialisation; those of trained networks are for Figure 15 alone, those
+    of layers of one variance for claims."""
+    return table[(table["prune_at"] == 0) & (table["init"] == "he")]
 
 
 def _lines(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:

@@ -14,7 +14,7 @@ from prunelib.findings import samples
 from prunelib.findings.facts import architectures
 from prunelib.runs import Curve
 
-_PARTNER = ["method", "prune_at", "sparsity", "replicate"]  # what ablations of one mask share
+_PARTNER = ["method", "prune_at", "init", "sparsity", "replicate"]  # of ablations of one mask
 
 
 @functools.cache
