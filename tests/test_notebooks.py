@@ -312,7 +312,7 @@ STORED = {
     "M_effective_sparsity": _of_mask("effective_weights", "data ="),
     "X_your_method": _accuracy("report.table()", method="scaled_magnitude_442ca784"),
     "Y_later_methods": _accuracy("later.accuracies(", method="random"),
-    "Z_claims": _accuracy('print(f"{len(named)} claims in', "lenet_mnist/paper.csv", method="snip"),
+    "Z_claims": _accuracy('print(f"{len(claims', "lenet_mnist/paper.csv", method="snip"),
     "S_weight_distributions": _of(_WEIGHTS, "ks", "data =", method="snip", ablation="shuffle"),
 }
 # These read no results: a number of their committed output is changed, in the cell that has it.

@@ -206,7 +206,7 @@ def test_figure_7_halves_the_weights_ten_times():
     assert len(found) == 1 + 5 * 10
     assert sorted({r.sparsity for r in found})[:4] == [0, 0.5, 0.75, 0.875]
     assert max(r.sparsity for r in found) == pytest.approx(0.999, abs=1e-4)
-    with pytest.raises(BadValueError, match="figure 7 is not about 'lenet_mnist'; it has vgg11"):
+    with pytest.raises(BadValueError, match="not about 'lenet_mnist': name another --setting"):
         figure_runs(7, "lenet_mnist", "paper")
 
 

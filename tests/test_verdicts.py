@@ -85,7 +85,7 @@ def test_the_summary_counts_by_group_and_by_records():
         ("4", "K", "05_ablations"),
         ("Table 2", "7", "B_snip"),
         ("", "K", "K_lenet"),
-        ("", "2", "01_introduction"),
+        ("", "1", "01_introduction"),
         ("8,1", "E", "E_baselines"),  # of two figures there is no one home but the section's
     ],
 )
