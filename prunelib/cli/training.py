@@ -45,9 +45,10 @@ def _wanted(
 
     if not claims:
         return [(TRAINED, setting or SETTING, _chosen(setting or SETTING, profile, *about))]
-    if any(about[:3]):
+    if any(value not in (None, "none") for value in about):
         raise BadValueError(
-            "--claim says by itself what to run: leave --figure, --table and --method out"
+            "--claim says by itself what to run: leave --figure, --table and --method out, with "
+            "--sparsity, --ablation and --replicates"
         )
     from prunelib.findings import ledger
 
@@ -106,7 +107,7 @@ def plan(
     precision: Precision = None,
     file: Files = None,
 ) -> None:
-    """Say what a figure or a run needs, what is done, and how long the rest will take."""
+    """Say what a figure, a claim or a run needs, what is done, and how long the rest will take."""
     load(file)
     about = (figure, table, method, sparsity, ablation, replicates)
     wanted = _wanted(claim, setting, profile, *about)
@@ -147,7 +148,8 @@ def run(
         ),
     ] = False,
 ) -> None:
-    """Train what the store misses. Stopped at any moment, the same command goes on."""
+    """Train what the store misses, or make the masks and weights that a claim lacks. Stopped at any
+    moment, the same command goes on."""
     load(file)
     about = (figure, table, method, sparsity, ablation, replicates)
     wanted = _wanted(claim, setting, profile, *about)
@@ -162,9 +164,9 @@ def run(
             verb, noun = "trained", "runs"
         count = f"{len(store.missing(chosen))} of {len(chosen)} {noun}"
         print(f"{name}, profile {profile}: {count} to be {verb}.", flush=True)
-        how = {"workers": workers, "cluster": cluster, "minutes": budget}
+        how = {"workers": workers, "cluster": cluster, "minutes": budget, "output": records}
         if kind == TRAINED:
-            how |= {"device": device, "precision": precision, "output": records, "compact": compact}
+            how |= {"device": device, "precision": precision, "compact": compact}
             new = engine.train(chosen, store, **how)
         else:
             new = engine.measure(chosen, store.root, kind=kind, **how)

@@ -90,6 +90,7 @@ def measure(
     kind: Kind = MASK,
     minutes: float | None = None,
     cluster: str | None = None,
+    output: Path | None = None,
 ) -> int:
     """Make and read the masks, or the weights they keep, that the store misses; returns how many
     were recorded.
@@ -102,11 +103,10 @@ def measure(
         runs: Runs as `grids.mask_runs` or `grids.weight_runs` lists them.
         root: of the store; the default one if None.
         kind: `records.MASK`; `records.START` or `records.END`, weights before or after training.
-        workers, progress, minutes, cluster: as for `train`; masks are made on the CPU.
+        workers, progress, minutes, cluster, output: as for `train`; all is made on the CPU.
     """
-    return campaign.run(
-        runs, Store(root, kind), workers, "cpu", progress, minutes=minutes, cluster=cluster
-    )
+    how = {"minutes": minutes, "cluster": cluster, "output": output}
+    return campaign.run(runs, Store(root, kind), workers, "cpu", progress, **how)
 
 
 def plan(
