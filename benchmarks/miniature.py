@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from prunelib import datasets, masks, networks, settings
+from prunelib import architectures, datasets, masks, networks, settings
 from prunelib.engine import programs
 
 Candidate = make_dataclass(
@@ -54,7 +54,7 @@ def accuracies(candidate, seed, levels):
         drops=(iterations / 2, iterations * 3 / 4),
     )  # fmt: skip
     networks.NETWORKS["candidate"] = (
-        lambda: networks.CifarResNet(candidate.layers, candidate.width, channels=1), (1, 8, 8)
+        lambda: architectures.CifarResNet(candidate.layers, candidate.width, channels=1), (1, 8, 8)
     )  # fmt: skip
     model = networks.build("candidate", seed)
     found = {}

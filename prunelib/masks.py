@@ -160,7 +160,9 @@ def prune(
             f"sparsity {sparsity} is below the mask's own ({sparsity_of(mask):.6f}): a mask is "
             "pruned further, never less"
         )
-    goals = _goals(1 - sparsity_of(mask), sparsity, steps)
+    first, last = 1 - sparsity_of(mask), 1 - sparsity
+    goals = [max(0.0, 1 - first ** (1 - n / steps) * last ** (n / steps)) for n in range(1, steps)]
+    goals.append(sparsity)
     if chosen.function is _scores.synflow and not invert and hasattr(model, "input_shape"):
         left = [_count(mask, goal) for goal in goals]
         if left[0] <= kept(mask):
@@ -186,12 +188,6 @@ def check_mask(model: nn.Module, mask: Mask) -> None:
             raise BadValueError(
                 f"the mask of {name} is {what}, expected {m.dtype} {tuple(m.shape)}"
             )
-
-
-def _goals(start, sparsity, steps):
-    """The sparsity after each iteration, from a density of `start`."""
-    densities = [start ** (1 - n / steps) * (1 - sparsity) ** (n / steps) for n in range(1, steps)]
-    return [*(max(0.0, 1 - density) for density in densities), sparsity]
 
 
 def rank(
@@ -221,21 +217,15 @@ def _whole(model, method, sparsity, batch, seed, plain):
             f"method {method.label!r} gives whole masks: it has no ranking that could be "
             "inverted, no iterations, and does not go on from a mask"
         )
-    found, names = methods.call(method, model, batch, seed, sparsity=sparsity), prunable(model)
-    methods.check_tensors(method, model, found, names, "mask")
-    for name in names:
-        if found[name].dtype != torch.bool:
-            raise BadValueError(
-                f"method {method.label!r} masked {name} with numbers of type {found[name].dtype}, "
-                "expected bool: True where a weight is kept"
-            )
+    found = methods.call(method, model, batch, seed, sparsity=sparsity)
+    methods.check_tensors(method, model, found)
     expected = _count(found, sparsity)
     if kept(found) != expected:
         raise BadValueError(
             f"method {method.label!r} kept {kept(found):,} weights, at sparsity {sparsity} it must "
             f"keep {expected:,}"
         )
-    return {n: found[n].detach().clone().to(model.get_parameter(n).device) for n in names}
+    return {n: found[n].detach().clone().to(model.get_parameter(n).device) for n in prunable(model)}
 
 
 def _count(mask, sparsity):
@@ -293,27 +283,25 @@ def from_densities(
     return mask
 
 
-def check(
-    model: nn.Module, method: str, batch: Data | None = None, seed: int = 0, sparsity: float = 0.5
-) -> None:
-    """Check that a method gives the same again: its scores of a network, or its whole mask.
+def check(model: nn.Module, method: str, batch: Data | None = None) -> None:
+    """Check that a method gives the same again: its scores of a network, or its whole mask, at half
+    of the weights where it asks for the sparsity.
 
     Rounding may differ, by a thousandth of the largest score, or in a thousandth of the weights.
 
     Args:
-        model, method, batch, seed, sparsity: as for `prune`.
+        model, method, batch: as for `prune`.
 
     Raises:
         BadValueError: it does not; or as `prune`.
     """
     chosen = _scores.get(method)
     if chosen.kind == "mask":
-        first, second = (prune(model, method, sparsity, batch, seed=seed) for _ in range(2))
+        first, second = (prune(model, method, 0.5, batch) for _ in range(2))
         apart = sum(int((first[name] ^ second[name]).sum()) for name in first)
         same = apart <= 1e-3 * sum(m.numel() for m in first.values())
     else:
-        given = (model, method, batch, seed, sparsity)
-        first, second = (_scores.score(*given) for _ in range(2))
+        first, second = (_scores.score(model, method, batch, sparsity=0.5) for _ in range(2))
         largest = max(float(z.abs().max()) for z in first.values())
         same = all(((second[n] - z).abs() <= 1e-3 * largest).all() for n, z in first.items())
     if not same:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from prunelib import provenance, seeds
 from prunelib.errors import BadValueError, UnknownNameError
+from prunelib.networks import prunable
 from prunelib.precision import products, short
 
 Batch = tuple[Tensor, Tensor]  # inputs [n, C, H, W] and targets [n]
@@ -264,17 +265,14 @@ def unlike(found: Collection[str], names: Collection[str]) -> str:
     return ", and ".join(wrong)
 
 
-def check_tensors(
-    method: Method, model: nn.Module, found: Any, names: list[str], verb: str
-) -> None:
-    """Check that a method returned one tensor for each prunable weight, of its shape.
-
-    Args:
-        verb: what it does to them, "score" or "mask".
+def check_tensors(method: Method, model: nn.Module, found: Any) -> None:
+    """Check that a method returned one tensor for each prunable weight, of its shape: scores that
+    can be ranked, or truth values.
 
     Raises:
         BadValueError: it did not; the sentence names the weight.
     """
+    verb, names = method.kind, prunable(model)
     said, did = f"method {method.label!r}", f"{verb}d" if verb[-1] == "e" else f"{verb}ed"
     if not isinstance(found, dict):
         raise BadValueError(f"{said} returned {type(found).__name__}, expected a dict")
@@ -286,12 +284,24 @@ def check_tensors(
             f"{said} must {verb} the prunable weights: {unlike(found, names)}{spared}"
         )
     for name in names:
-        if not isinstance(found[name], Tensor):
-            kind = type(found[name]).__name__
+        given, shape = found[name], model.get_parameter(name).shape
+        if not isinstance(given, Tensor):
+            kind = type(given).__name__
             raise BadValueError(f"{said} {did} {name} with {kind}, expected a tensor")
-        shape = model.get_parameter(name).shape
-        if found[name].shape != shape:
+        if given.shape != shape:
             raise BadValueError(
-                f"{said} {did} {name} with shape {tuple(found[name].shape)}, "
-                f"the weight has {tuple(shape)}"
+                f"{said} {did} {name} with shape {tuple(given.shape)}, the weight has "
+                f"{tuple(shape)}"
             )
+        if verb == "mask" and given.dtype != torch.bool:
+            raise BadValueError(
+                f"{said} masked {name} with numbers of type {given.dtype}, expected bool: True "
+                "where a weight is kept"
+            )
+        if verb == "score" and given.is_complex():
+            raise BadValueError(
+                f"{said} scored {name} with complex numbers, which have no order: return their "
+                "absolute values, or their real parts"
+            )
+        if verb == "score" and not torch.isfinite(given).all():
+            raise BadValueError(f"{said} gave scores of {name} that are not finite")

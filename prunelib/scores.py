@@ -124,7 +124,7 @@ def score(
             model says no `input_shape`, which SynFlow needs.
         UserCodeError: an exception in a method of one's own.
     """
-    chosen, names = get(method), prunable(model)
+    chosen = get(method)
     if chosen.kind != "score":
         raise BadValueError(
             f"method {chosen.label!r} gives whole masks, not scores: use masks.prune"
@@ -132,21 +132,11 @@ def score(
     if mask is None and chosen.takes("mask"):
         mask = {n: torch.ones_like(w, dtype=torch.bool) for n, w in _weights(model).items()}
     scores = methods.call(chosen, model, batch, seed, sparsity=sparsity, mask=mask)
-    methods.check_tensors(chosen, model, scores, names, "score")
-    for name in names:
-        if scores[name].is_complex():
-            raise BadValueError(
-                f"method {chosen.label!r} scored {name} with complex numbers, which have no "
-                "order: return their absolute values, or their real parts"
-            )
-        if not torch.isfinite(scores[name]).all():
-            raise BadValueError(
-                f"method {chosen.label!r} gave scores of {name} that are not finite"
-            )
+    methods.check_tensors(chosen, model, scores)
     # Whole numbers and truth values become float64: there, turning the sign cannot wrap around.
     return {
         name: z.detach() if z.is_floating_point() else z.detach().double()
-        for name, z in ((name, scores[name].to(model.get_parameter(name).device)) for name in names)
+        for name, z in ((n, scores[n].to(model.get_parameter(n).device)) for n in prunable(model))
     }
 
 

@@ -11,7 +11,7 @@ from conftest import SmallNet
 from safetensors.torch import load, save
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from prunelib import datasets, masks, networks, settings, training
+from prunelib import architectures, datasets, masks, networks, settings, training
 from prunelib.engine import programs
 from prunelib.engine.graphs import Captured
 from prunelib.errors import PrunelibError, UnknownNameError
@@ -32,7 +32,7 @@ def build(kind, seed):
     torch.manual_seed(seed)
     if kind == "stacked":
         return networks.build("lenet_8x8", seed)
-    model = networks.CifarResNet(8, 2, 5) if kind == "wide" else SmallNet(3, 4, 5)
+    model = architectures.CifarResNet(8, 2, 5) if kind == "wide" else SmallNet(3, 4, 5)
     model.memory_format = torch.channels_last  # as `networks.build` says
     return model
 

@@ -13,7 +13,8 @@ from prunelib import grids, settings
 from prunelib.findings.ledger import Entry
 from prunelib.findings.measures import Results
 from prunelib.pages import style, verdicts
-from prunelib.pages.page import FORMS, Page
+from prunelib.pages.forms import FORMS
+from prunelib.pages.page import Page
 from prunelib.paths import figures_root
 from prunelib.results.records import TRAINED
 

@@ -1,107 +1,29 @@
 """Page: what every notebook does with its parameters: check them, plan, train, read, draw, and say
-what evidence there is. Which records a figure rests on, and how it is drawn, stands in `FORMS`."""
+what evidence there is. Which records a figure rests on, and how it is drawn, `forms` says."""
 
 import functools
 import re
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 
 import pandas as pd
 from IPython import get_ipython
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 
-from prunelib import engine, grids, scores, settings
+from prunelib import engine, grids, settings
 from prunelib.errors import BadValueError, check_name
-from prunelib.findings import claims, curves, introduction, ledger, statistics
+from prunelib.findings import claims, curves, ledger, statistics
 from prunelib.findings.measures import Results
-from prunelib.pages import draw, draw_masks, shown, style, verdicts
+from prunelib.pages import draw, shown, style, verdicts
 from prunelib.pages.evidence import Evidence, basis
-from prunelib.paths import data_root
-from prunelib.results.records import END, MASK, START, TRAINED, Kind
+from prunelib.pages.forms import ACCURACY, FORMS, readable
+from prunelib.results.records import MASK, TRAINED, Kind
 from prunelib.results.store import Store
-from prunelib.runs import Curve, Run
+from prunelib.runs import Run
 
-WHEN = {"before training": START, "after training": END}
 PARAMETERS = ("setting", "profile", "replicates", "train")
 JUDGED = ("file", "method")  # what X_your_method has beside them
-
-
-@dataclass(frozen=True)
-class Form:
-    """What a figure rests on and how it is made: records of some kinds; which Runs, and what
-    numbers, as functions of a `Page`; its drawing, as one of a Page, the numbers and a title; and,
-    where it reads masks, of which methods, if not of `grids.compared`."""
-
-    kinds: tuple[Kind, ...]
-    runs: Callable[["Page"], list[Run]]
-    data: Callable[["Page"], pd.DataFrame]
-    draw: Callable[["Page", pd.DataFrame, str], Figure]
-    of: tuple[str, ...] = ()
-
-
-def _of_masks(data, drawing, all_sparsities=False, after=False, of=()):
-    def runs(page):
-        levels = None if all_sparsities else settings.matching_level(page.setting)[:1]
-        names = methods(page.setting, of)
-        return grids.mask_runs(page.setting, names, levels, page.replicates, after)
-
-    def draw(page, numbers, title):
-        return drawing(numbers, title, page.asked, page.setting)
-
-    return Form((MASK,), runs, data, draw, of)
-
-
-_ACCURACY = Form(
-    (TRAINED,),
-    lambda p: grids.figure_runs(p.figure, p.setting, p.profile, p.replicates),
-    lambda p: p.accuracy_data(),
-    lambda p, data, title: draw.accuracy(data, title, p.figure, p.setting, p.profile, p.replicates),
-)
-_STEPS = replace(
-    _ACCURACY,
-    draw=lambda p, data, title: draw.steps(
-        data, title, p.figure, p.setting, p.profile, p.replicates
-    ),
-)
-_REMAINING = replace(
-    _ACCURACY,
-    data=lambda p: introduction.remaining(
-        p.table(), p.setting, p.profile, style.label, p.replicates
-    ),
-    draw=lambda p, data, title: draw.introduction(data, title, p.asked),
-)
-_WEIGHTS = Form(
-    (START, END),
-    lambda p: grids.weight_runs(p.setting, p.profile, replicates=p.replicates),
-    lambda p: curves.weight_data({w: t for w, k in WHEN.items() if len(t := p.table(k))}),
-    lambda p, data, title: draw_masks.weights(data, title, p.asked),
-)
-# Accuracy against sparsity or the step of pruning; weights remaining; what is read off masks; the
-# follow-up's weights.
-FORMS: dict[int | str, Form] = {
-    **{f: _STEPS if g.along == "step" else _ACCURACY for f, g in grids.FIGURES.items()},
-    1: _REMAINING,
-    5: _of_masks(lambda p: curves.collapse_data(p.table(), p.sparsity), draw_masks.collapse),
-    15: _of_masks(
-        lambda p: curves.layer_data(p.table(), p.setting, p.sparsity), draw_masks.layers, after=True
-    ),
-    16: _of_masks(lambda p: curves.ratio_data(p.table()), draw_masks.ratio, all_sparsities=True),
-    "Y-collapse": _of_masks(
-        lambda p: curves.collapse_data(p.table(), p.sparsity),
-        draw_masks.collapse,
-        of=("synflow", "random", *grids.LATER),
-    ),
-    "weights": _WEIGHTS,
-}
-
-
-def methods(setting: str, of: Sequence[str] = ()) -> tuple[str, ...]:
-    """The methods whose masks are compared, or those `of` them that can be: those without data
-    where ImageNet is not at hand."""
-    known = settings.get(setting).dataset != "imagenet" or (data_root() / "imagenet").is_dir()
-    return tuple(m for m in (of or grids.compared()) if known or not scores.get(m).needs_data)
 
 
 class Page:
@@ -137,7 +59,7 @@ class Page:
                 raise BadValueError(f"notebook parameter {name}={value!r}: give {allowed}")
         settings.get(setting)
         settings.get_profile(profile)
-        self.form = FORMS[check_name("figure", figure, FORMS)] if figure is not None else _ACCURACY
+        self.form = FORMS[check_name("figure", figure, FORMS)] if figure is not None else ACCURACY
         self.setting, self.profile, self.figure = setting, profile, figure
         self.replicates, self.may_train = replicates or None, train
         self.name = style.NAMED.get(figure, f"Figure {figure}")
@@ -186,7 +108,7 @@ class Page:
 
     def _without_data(self):
         """The methods of a figure of masks whose data are not at hand."""
-        there = methods(self.setting, self.form.of)
+        there = readable(self.setting, self.form.of)
         return [style.method(m).label for m in self.form.of or grids.compared() if m not in there]
 
     def train(self) -> None:
@@ -256,7 +178,11 @@ class Page:
                 at = curve.at(self.setting, self.profile)
                 lines[title + style.label(self.figure, curve)] = at
         found = statistics.matching_table(self.table(), lines)
-        return found.assign(paper=[printed_matching(self.setting, c) for c in lines.values()])
+        return found.assign(
+            paper=[
+                style.percentages(curves.printed_matching(self.setting, c)) for c in lines.values()
+            ]
+        )
 
     def against_published(self, quantity: str) -> pd.DataFrame:
         """Our values of a quantity beside those that the paper prints, for every setting of which
@@ -349,11 +275,6 @@ class Page:
             for name in settings.SETTINGS
             if name != self.setting and self.store.path(name, profile).exists()
         ]
-
-
-def printed_matching(setting: str, curve: Curve) -> str:
-    """The highest matching sparsities in percent that the paper prints of a curve, "" if none."""
-    return ", ".join(f"{100 * s:.1f}" for s in curves.printed_matching(setting, curve))
 
 
 def enter_notebook(names: Sequence[str] = PARAMETERS) -> None:

@@ -13,13 +13,12 @@ import pandas as pd
 
 from prunelib import grids, runs, settings
 from prunelib.errors import StoreError
-from prunelib.findings import claims, ledger, statistics
+from prunelib.findings import claims, curves, ledger, statistics
 from prunelib.findings.ledger import Entry
 from prunelib.findings.measures import Results
 from prunelib.pages import verdicts
 from prunelib.pages.evidence import Evidence
-from prunelib.pages.page import printed_matching
-from prunelib.pages.style import label, title
+from prunelib.pages.style import label, percentages, title
 from prunelib.results.records import END, MASK, START
 from prunelib.results.store import Store
 
@@ -188,7 +187,7 @@ def matching(store: Store) -> pd.DataFrame:
             if highest == "not run":
                 continue
             run = statistics.over_replicates(table, curve)
-            printed = printed_matching(setting, curve) or "not printed"
+            printed = percentages(curves.printed_matching(setting, curve)) or "not printed"
             share = f"{run.index.isin(wanted).sum()} of {len(wanted)}"
             name = label(3, curve)
             rows.append((setting, profile, name, highest, printed, share, int(run["n"].min())))

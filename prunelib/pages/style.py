@@ -223,3 +223,8 @@ def panel_title(figure: int, panel: str) -> str:
     title = method(panel).label
     late = FIGURES[figure].panels[panel][0].prune_at == "end" and "after training" not in title
     return f"{title} after training" if late else title
+
+
+def percentages(values: Collection[float]) -> str:
+    """Shares in [0, 1] as people read them: "73.8, 93.1"; "" if there are none."""
+    return ", ".join(f"{100 * value:.1f}" for value in values)

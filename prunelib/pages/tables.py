@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from prunelib.findings import printed, reported
 from prunelib.pages import draw, style
 from prunelib.pages.axes import GREY, WIDTH, count, legend, noted, panels
-from prunelib.pages.page import Form, Page
+from prunelib.pages.forms import Form
+from prunelib.pages.page import Page
 from prunelib.pages.shown import in_words
 from prunelib.results.records import TRAINED
 from prunelib.settings import SETTINGS

@@ -28,7 +28,7 @@ from campaigns.common import (
     train,
     unfinished,
 )
-from prunelib import datasets, networks
+from prunelib import architectures, datasets, networks
 from prunelib.engine import campaign, checkpoints, jobs, programs, trainer
 from prunelib.results.store import Store
 
@@ -46,7 +46,7 @@ def damage(path, how):
 
 def narrow():
     """A LeNet under the same name, of other shapes."""
-    model = networks.LeNet(64)
+    model = architectures.LeNet(64)
     model.layers[0] = torch.nn.Linear(64, 30)
     model.layers[1] = torch.nn.Linear(30, 100)
     return model

@@ -14,7 +14,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from prunelib import analysis, masks, networks, scores, settings
+from prunelib import analysis, architectures, masks, networks, scores, settings
 from prunelib.findings.facts.identities import apart, chain, double_network, named, random_batch
 from prunelib.networks import prunable
 from prunelib.seeds import generator
@@ -255,7 +255,7 @@ def deepest_resnet_in_single_precision(setting: str) -> float:
     finite in float32; of CIFAR's family or, for a setting of ImageNet, TorchVision's."""
     deepest = 0
     family: list[tuple[int, Callable[[], nn.Module], int]] = [
-        (depth, functools.partial(networks.CifarResNet, depth, 16), 32) for depth in DEPTHS
+        (depth, functools.partial(architectures.CifarResNet, depth, 16), 32) for depth in DEPTHS
     ]
     if settings.get(setting).dataset == "imagenet":
         models = torchvision.models
