@@ -32,16 +32,31 @@ def test_p_values_say_what_the_interval_says():
         for _ in range(200):
             found = Effect(stream.normal(scale=2), stream.uniform(0.1, 1), stream.integers(1, 9), 3)
             said = by_interval(found, region)
-            assert decide(Part("one", found, region)).verdict == said
+            verdict = decide(Part("one", found, region)).verdict
             assert (p_value(found, region) <= 0.05) == (said == "supported")
-            assert (p_value(found, region, inside=False) <= 0.05) == (said == "not supported")
+            assert (verdict == "supported") == (said == "supported")
+            beyond = p_value(found, region, inside=False)
+            assert (beyond <= 0.05) == (verdict == "not supported")
+            bottom, top = region.ends
+            if math.isinf(top - bottom):
+                assert verdict == said
+            elif verdict != said:  # between the intervals of 90 and of 95 %
+                low, high = found.interval(0.95)
+                assert (verdict, said) == ("undecided", "not supported")
+                assert low <= top
+                assert high >= bottom
+                far = (max(bottom - found.mean, found.mean - top) + top - bottom) / found.error
+                assert beyond < 0.05 + stats.t.sf(far, found.freedom) + 1e-9
 
 
 def test_p_values_by_hand():
     """Mean 3, error 1, 4 degrees of freedom: 2 above the bound of 1, twice the tail of t."""
     found = Effect(3, 1, 4, 5)
     assert p_value(found, HIGHER) == pytest.approx(2 * stats.t.sf(2, 4))
-    assert p_value(found, SAME, inside=False) == pytest.approx(stats.t.sf(2, 4))
+    # outside of -1 … 1: 2 above the one end, 4 above the other
+    assert p_value(found, SAME, inside=False) == pytest.approx(stats.t.sf(2, 4) + stats.t.sf(4, 4))
+    nothing = Region("same", 0)
+    assert p_value(found, nothing, inside=False) == pytest.approx(2 * stats.t.sf(3, 4))
     # inside of -1 … 1 from 0: both one-sided tests at the same distance
     assert p_value(Effect(0, 0.5, 4, 5), SAME) == pytest.approx(stats.t.sf(2, 4))
     assert p_value(exact(1), HIGHER) == 1  # the bound itself is not higher

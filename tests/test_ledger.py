@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import trained
+from conftest import mask, trained
 from scipy import stats
 
 from prunelib import networks, settings
@@ -14,6 +14,7 @@ from prunelib.findings import claims, decisions, kinds, ledger, statistics
 from prunelib.findings.decisions import decide
 from prunelib.findings.measures import Results
 from prunelib.findings.samples import Samples
+from prunelib.results.records import MASK
 from prunelib.results.store import Store
 from prunelib.runs import Curve
 
@@ -227,6 +228,10 @@ EDGES = {
     "some method": (
         claim(over=FEW, subject="snip grasp synflow", parts="some"),
         dict.fromkeys(("snip", "grasp", "synflow"), 90.5),
+    ),
+    "narrow equivalence": (  # narrower than the error of a mean
+        claim(over=FEW, kind="equivalence", region="same", bound=0.001),
+        {"snip": 90.0},
     ),
     "value": (
         claim(over=FEW, kind="value", reference="", region="same", bound=1, printed=90),
@@ -456,7 +461,7 @@ def test_the_committed_ledger():
     assert ledger.ENTRIES.validate_json(text) == found
     for e in found:
         assert e.verdict != "supported" or e.spoken
-        assert e.verdict != "not run" or e.missing or e.rests_on != "trained networks"
+        assert e.verdict != "not run" or e.missing, e.id
     assert ledger.UNLISTED not in {e.setting for e in found}
 
 
@@ -483,6 +488,26 @@ def exactly(tmp_path, differences, levels=(12, 13, 14), **changes):
 def the_entry(results, **values):
     (found,) = ledger.entries(results, [claim(**MNIST | values)])
     return found
+
+
+def test_what_a_measure_compares_with_counts_among_what_a_claim_rests_on(tmp_path):
+    """SynFlow needs no data; how far its layers are from GraSP's rests on GraSP's images."""
+    masks = [
+        mask(
+            Curve(method).run("resnet20_cifar10", "paper", settings.sparsity(6), r),
+            layers=(9,) * 22 if method == "grasp" else (10,) * 22,
+            dataset="cifar10-jpeg@0" if method == "grasp" else "none",
+        )
+        for method in ("synflow", "grasp")
+        for r in range(5)
+    ]
+    Store(tmp_path, MASK).add(masks)
+    row = {
+        "settings": "resnet20_cifar10", "kind": "value", "measure": "distance to grasp",
+        "subject": "synflow", "reference": "", "over": "73.8", "region": "at most", "bound": 5,
+    }  # fmt: skip
+    found = the_entry(Results(tmp_path), **row)
+    assert (found.data, found.verdict) == ("cifar10-jpeg", "agrees")
 
 
 def test_the_ends_of_an_effect_and_the_precisions_behind_it(tmp_path):
@@ -535,6 +560,13 @@ MISSING = {"settings": "lenet_mnist", "over": "93.1", "subject": "snip", "refere
             0,
         ),
         ({"measure": "neurons", "subject": "magnitude@end"}, ["magnitude@end"], 5),
+        ({"measure": "distance to magnitude@end"}, ["magnitude@end", "snip"], 5),
+        ({"measure": "distance to variances"}, ["snip"], 0),
+        (
+            {"measure": "excess ks, before training", "subject": "snip+shuffle"},
+            ["random", "random+shuffle", "snip", "snip+shuffle"],
+            0,
+        ),
         (
             {"subject": "snip~fixed_variance", "reference": "snip"},
             ["snip", "snip~fixed_variance", "unpruned", "unpruned~fixed_variance"],
@@ -546,7 +578,8 @@ def test_what_a_claim_lacks_and_what_training_that_takes(tmp_path, values, runs,
     """Five replicates of each curve; masks and weights before training take no training, but for
     masks of trained networks, and then that of as many unpruned ones."""
     (found,) = ledger.entries(Results(tmp_path), [claim(**MISSING | values)])
-    absent = ledger.missing(claim(**MISSING | values), Results(tmp_path), "lenet_mnist", "paper")
+    about = claim(**MISSING | values), Results(tmp_path), "lenet_mnist", "paper"
+    absent = [run for kind in ledger.missing(*about).values() for run in kind]
     named = {str(Curve(r.method, r.ablation, r.prune_at, r.weights_from, r.init)) for r in absent}
     assert sorted(named) == runs
     assert found.missing == 5 * len(runs)
@@ -598,20 +631,27 @@ def test_a_sparsity_tells_something_where_only_one_of_two_references_guesses():
 
 
 @pytest.mark.parametrize(
-    ("values", "verdict"),
+    ("region", "bound", "values", "verdict"),
     [
-        ({0: 0.0, 1: 100.0}, "supported"),
-        ({0: 0.0, 1: 0.0}, "not run"),
-        (dict.fromkeys(range(5), 0.0), "not supported"),
+        ("higher", 0, {0: 0.0, 1: 100.0}, "supported"),
+        ("higher", 0, {0: 0.0, 1: 0.0}, "not run"),
+        ("higher", 0, dict.fromkeys(range(5), 0.0), "not supported"),
+        ("at least", 1, {0: 1.0}, "supported"),
+        ("at least", 1, {0: 0.5}, "not run"),
+        ("at least", 1, dict.fromkeys(range(5), 0.5), "not supported"),
+        ("at most", 1, {0: 1.0}, "not run"),
+        ("at most", 1, {0: 1.5}, "not supported"),
+        ("at most", 1, dict.fromkeys(range(5), 1.0), "supported"),
+        ("same", 1, {0: -2.0}, "not run"),
+        ("same", 1, {0: 2.0}, "not supported"),
     ],
 )
-def test_that_some_network_diverges_is_not_refuted_before_all_were_run(values, verdict):
-    row = claim(kind="count", over="93.1", reference="", region="higher", bound=0)
+def test_a_count_is_decided_by_what_no_further_network_can_change(region, bound, values, verdict):
+    row = claim(kind="count", over="93.1", reference="", region=region, bound=bound)
     samples = Samples({"snip": pd.DataFrame({settings.sparsity(12): values})}, pooled=False)
     point = [settings.sparsity(12)]
-    assert decisions.decide(
-        kinds._compared(row, samples, "snip", None, point, SETTING)
-    ).verdict == (verdict)
+    built = kinds._compared(row, samples, "snip", None, point, (SETTING, PROFILE))
+    assert decide(built).verdict == verdict
 
 
 def test_where_every_network_guesses_that_is_said():
@@ -621,7 +661,9 @@ def test_where_every_network_guesses_that_is_said():
     assert decisions.decide(built).verdict == "undecided"
 
 
-@pytest.mark.parametrize(("place", "verdict"), [(-2, "supported"), (-4, "not supported")])
+@pytest.mark.parametrize(
+    ("place", "verdict"), [(-2, "supported"), (-3, "not supported"), (-4, "not supported")]
+)
 def test_a_crossing_near_the_end_of_the_grid(place, verdict):
     """It holds everywhere: of a crossing at the last but one sparsity nothing after it can tell."""
     row = claim(kind="crossing", region="not lower", printed=round(100 * LEVELS[place], 1))

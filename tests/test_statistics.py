@@ -183,6 +183,21 @@ def test_matching_ends_at_the_first_sparsity_that_does_not(table, tolerance, hig
     assert statistics.highest_matching(table[table.replicate < 2], SNIP, tolerance) == highest
 
 
+def test_what_matches_is_held_against_the_network_of_the_same_initialisation(rows):
+    """0.90 is five points below one unpruned network and none below the other."""
+    accuracies = {"he": 0.95, "fixed_variance": 0.90}
+    made = [
+        (Curve("dense", init=init).run("lenet_mnist", "paper", 0.0, 0), accuracy)
+        for init, accuracy in accuracies.items()
+    ]
+    made += [
+        (Curve("snip", init=init).run("lenet_mnist", "paper", 0.2, 0), 0.90) for init in accuracies
+    ]
+    table = pd.DataFrame(rows(made))
+    assert statistics.highest_matching(table, Curve("snip", init="fixed_variance"), 0.001) == 0.2
+    assert statistics.highest_matching(table, SNIP, 0.001) == 0.0
+
+
 def test_rounding_does_not_decide_what_matches(rows):
     """0.8 - 0.1 is above 0.7 by a bit."""
     made = [(DENSE.run("lenet_digits", "paper", 0.0, 0), 0.8)]

@@ -15,7 +15,7 @@ from dataclasses import replace
 from prunelib import settings
 from prunelib.errors import BadValueError
 from prunelib.findings.claims import FACT, Claim
-from prunelib.findings.decisions import Part, Parts
+from prunelib.findings.decisions import Part, Parts, p_value
 from prunelib.findings.facts import recorded
 from prunelib.findings.measures import Results, measure
 from prunelib.findings.samples import Samples
@@ -107,7 +107,8 @@ def build(claim: Claim, results: Results, setting: str, profile: str) -> Part | 
         return str(curve.at(setting, profile)) if rewound else str(curve)
 
     make = {"crossing": _crossing, "trend": _trend, "order": _order}.get(claim.kind, _pairs)
-    return make(claim, samples, name, points(claim, setting, profile), setting)
+    where = points(claim, setting, profile)
+    return make(claim, samples, name, where, (setting, profile))
 
 
 def together(claim: Claim, built: Sequence[Part | Parts]) -> Part | Parts:
@@ -129,7 +130,7 @@ def together(claim: Claim, built: Sequence[Part | Parts]) -> Part | Parts:
     return replace(built[0], label=f"{claim.settings[0]} minus {claim.settings[1]}", effect=effect)
 
 
-def _pairs(claim, samples, name, where, setting):
+def _pairs(claim, samples, name, where, at):
     """Each subject against each reference, or alone.
 
     What must hold at every point, or at some, is said of a subject and all its references: that a
@@ -141,11 +142,10 @@ def _pairs(claim, samples, name, where, setting):
         others = [r and name(r) for r in references]
         others = [r for r in others if r != subject]  # LeNet is rewound to its initialisation
         if claim.each == "mean" or len(where) < 2:
-            made += [_compared(claim, samples, subject, r, where, setting) for r in others]
+            made += [_compared(claim, samples, subject, r, where, at) for r in others]
             continue
         at_each = [
-            [_compared(claim, samples, subject, r, [point], setting) for r in others]
-            for point in where
+            [_compared(claim, samples, subject, r, [point], at) for r in others] for point in where
         ]
         # where both networks guess, nothing can be seen
         telling = [p for p in at_each if not all(math.isinf(part.effect.error) for part in p)]
@@ -158,18 +158,18 @@ def _one(how, parts):
     return parts[0] if len(parts) == 1 else Parts(how, tuple(parts))
 
 
-def _order(claim, samples, name, where, setting):
+def _order(claim, samples, name, where, at):
     """Each subject against the next, at each point or in the mean."""
     points = [where] if claim.each == "mean" else [[point] for point in where]
     names = [name(curve) for curve in claim.subject]
     made = [
-        _one("all", [_compared(claim, samples, *pair, own, setting) for own in points])
+        _one("all", [_compared(claim, samples, *pair, own, at) for own in points])
         for pair in itertools.pairwise(names)
     ]
     return _one("all", made)
 
 
-def _compared(claim, samples: Samples, subject, reference, where, setting) -> Part:
+def _compared(claim, samples: Samples, subject, reference, where, at) -> Part:
     """One curve minus another, or alone, in the mean over some points.
 
     Networks of two initialisations are compared by what pruning costs: of their accuracies the
@@ -179,7 +179,7 @@ def _compared(claim, samples: Samples, subject, reference, where, setting) -> Pa
     if len(where) == 1:
         label += f" at {_spelled(where[0], claim)}"
     if claim.kind == "count":
-        return Part(label, _largest(claim, samples, subject, where, setting), claim.region)
+        return Part(label, _largest(claim, samples, subject, where, at), claim.region)
     inits = [Curve.parse(name).init for name in (subject, reference) if name is not None]
     less = None
     if claim.measure == "accuracy" and len(set(inits)) > 1:
@@ -190,28 +190,29 @@ def _compared(claim, samples: Samples, subject, reference, where, setting) -> Pa
         label += f", without {left}" if found.each else ""
         label += ", where a network guesses"
     each = {_spelled(point, claim): value for point, value in found.each.items()}
-    effect = _from_printed(claim, found.effect, setting)
+    effect = _from_printed(claim, found.effect, at)
     return Part(label, effect, claim.region, each=each)
 
 
-def _largest(claim, samples, subject, where, setting) -> Effect:
-    """The largest value of any replicate. That some have more is not refuted before all were
-    run."""
+def _largest(claim, samples, subject, where, at) -> Effect:
+    """The largest value of any replicate. Before all were run, it says only what no further one
+    could change, as these can but add to it: that it is as large as is claimed, or too large."""
     found = samples.largest(subject, where)
-    none_yet = claim.region.word == "higher" and found.mean <= claim.region.bound
-    few = found.n < replicates(claim, setting)
-    return replace(found, error=math.nan) if none_yet and few else found
+    low, high = claim.region.ends
+    inside = p_value(found, claim.region) == 0
+    final = inside if math.isinf(high) else not inside and found.mean >= low
+    return found if final or found.n >= replicates(claim, *at) else replace(found, error=math.nan)
 
 
-def _from_printed(claim, effect: Effect, setting) -> Effect:
+def _from_printed(claim, effect: Effect, at) -> Effect:
     """What is left of an effect when the printed number is taken off, which was drawn as ours was:
     a prediction interval, see `statistics.less_printed`."""
     if claim.printed is None:
         return effect
-    return less_printed(effect, claim.printed, replicates(claim, setting))
+    return less_printed(effect, claim.printed, replicates(claim, at[0]))
 
 
-def _trend(claim, samples, name, where, setting):
+def _trend(claim, samples, name, where, at):
     """The change of a fitted line from the first to the last point."""
     count, centre = len(where), (len(where) - 1) / 2
     spread = sum((i - centre) ** 2 for i in range(count)) or 1.0
@@ -228,7 +229,7 @@ def _trend(claim, samples, name, where, setting):
     return _one(claim.parts, made)
 
 
-def _crossing(claim, samples, name, where, setting):
+def _crossing(claim, samples, name, where, at):
     """That the region holds up to the printed point, one point of the grid either way.
 
     It holds at every point before the printed one, and at the first if that is the printed one; and

@@ -5,6 +5,7 @@ and profile; `entries` makes them all. Only results by the paper's recipe, on th
 of which the claim speaks, support it or do not; others agree with it or differ.
 """
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,8 +20,8 @@ from prunelib.findings.claims import FACT, KINDS, Claim, every
 from prunelib.findings.decisions import decide, with_margin
 from prunelib.findings.measures import Results, measure
 from prunelib.findings.statistics import worded
-from prunelib.results.records import END, MASK, START, Kind
-from prunelib.runs import DENSE, Run
+from prunelib.results.records import END, MASK, START, TRAINED, Kind
+from prunelib.runs import DENSE, RANDOM, Curve, Run
 
 # LeNet with 64 inputs is another network than the one that Appendix K speaks of: what it differs
 # in, and why, stands in K_lenet, and the ledger does not hold it to the paper's sentences.
@@ -77,9 +78,7 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
     built = [kinds.build(claim, results, name, profile) for name in names]
     tree = kinds.together(claim, built)
     found, fact = decide(tree), claim.measure.startswith(FACT)
-    absent = (
-        [] if fact else [run for name in names for run in missing(claim, results, name, profile)]
-    )
+    absent = [] if fact else [missing(claim, results, name, profile) for name in names]
     data, precision = ("", "") if fact else _origin(claim, results, names, profile)
     recipe = profile == "paper" or fact
     named = set(names) <= set(claim.settings)
@@ -117,8 +116,8 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
         half=half,
         twice=twice,
         p=_finite(found.p),
-        missing=len(absent),
-        pflop=round(_cost(absent, claim), 4),
+        missing=sum(len(runs) for each in absent for runs in each.values()),
+        pflop=round(sum(map(_cost, absent)), 4),
         figure=claim.figure,
     )
 
@@ -152,27 +151,44 @@ def _kind(claim):
     return measure(claim.measure).kind
 
 
-def missing(claim: Claim, results: Results, setting: str, profile: str) -> list[Run]:
-    """The Runs that a claim takes of a setting at a profile and of which there is no record."""
-    kind, where = _kind(claim), kinds.points(claim, setting, profile)
+def _rests_on(claim) -> list[tuple[Kind, Curve]]:
+    """The curves that a claim's measure reads, and the kind of their records: its subjects and
+    references, and what the measure compares these with."""
+    kind, name = _kind(claim), claim.measure
     lines = [*claim.subject, *claim.reference]
-    if claim.measure == "reconnected":
+    if name == "reconnected":
         lines += [replace(c, ablation="shuffle") for c in lines]
-    if claim.measure.startswith("effect of "):
-        lines += [replace(c, ablation=claim.measure.removeprefix("effect of ")) for c in lines]
-    if kind in (START, END):
-        lines += [replace(c, ablation="none") for c in lines]
+    elif name.startswith("effect of "):
+        lines += [replace(c, ablation=name.removeprefix("effect of ")) for c in lines]
+    elif name.startswith("distance to ") and name != "distance to variances":
+        lines.append(Curve.parse(name.removeprefix("distance to ")))
+    if name.startswith("excess "):  # over what random pruning moves by the same ablation
+        lines += [replace(RANDOM, ablation=c.ablation) for c in lines]
+    if kind not in (START, END):
+        return [(kind, c) for c in dict.fromkeys(lines)]
+    plain = [replace(c, ablation="none") for c in lines]
+    counted = "zeros counted" in name or name.endswith("mean layer")  # by the masks' own numbers
+    read = [*((kind, c) for c in (*lines, *plain)), *((MASK, c) for c in plain if counted)]
+    return list(dict.fromkeys(read))
+
+
+def missing(claim: Claim, results: Results, setting: str, profile: str) -> dict[Kind, list[Run]]:
+    """The Runs that a claim takes of a setting at a profile and of which there is no record, by
+    the kind of record."""
+    where, read = kinds.points(claim, setting, profile), _rests_on(claim)
     points = tuple((sparsity, 0) for sparsity in where)
     if claim.along_steps:
         last = settings.schedule(setting, profile).iterations
         level = settings.sparsity(settings.matching_level(setting)[0])
         points = tuple((level, "end" if step == last else step) for step in where)
-    inits = dict.fromkeys(curve.init for curve in lines)
+    inits = dict.fromkeys(curve.init for _, curve in read)
     if claim.measure == "accuracy" and len(inits) > 1:
-        lines += [replace(DENSE, init=init) for init in inits]
-    count = kinds.replicates(claim, setting, profile)
-    absent = [results.missing(kind, setting, profile, curve, points, count) for curve in lines]
-    return list(dict.fromkeys(run for runs in absent for run in runs))
+        read += [(TRAINED, replace(DENSE, init=init)) for init in inits]
+    count, absent = kinds.replicates(claim, setting, profile), {}
+    for kind, curve in read:
+        runs = results.missing(kind, setting, profile, curve, points, count)
+        absent.setdefault(kind, {}).update(dict.fromkeys(runs))
+    return {kind: list(runs) for kind, runs in absent.items() if runs}
 
 
 def lacking(
@@ -198,25 +214,28 @@ def lacking(
         if claim.measure.startswith(FACT):
             continue
         for each in [settings.get(setting).name] if setting else claim.settings:
-            runs = missing(claim, results, each, profile)
-            found.setdefault((_kind(claim), each), {}).update(dict.fromkeys(runs))
-    return [(kind, each, list(runs)) for (kind, each), runs in found.items() if runs]
+            for kind, runs in missing(claim, results, each, profile).items():
+                found.setdefault((kind, each), {}).update(dict.fromkeys(runs))
+    return [(kind, each, list(runs)) for (kind, each), runs in found.items()]
 
 
-def _cost(runs, claim):
-    """What training for some Runs costs; masks cost the training of what they are read from."""
-    if runs and _kind(claim) in (MASK, START):
-        runs = {run.parent for run in runs} - {None}
+def _cost(absent):
+    """What training for the Runs of `missing` costs; masks, and weights before training, cost the
+    training of what they are read from."""
+    runs = set()
+    for kind, own in absent.items():
+        runs |= {run.parent for run in own} - {None} if kind in (MASK, START) else set(own)
     counts = Counter((run.setting, run.profile) for run in runs)
     return sum(grids.cost(*pair, count) for pair, count in counts.items())
 
 
 def _origin(claim, results, names, profile):
-    """Other data than the settings' that the claim's methods rest on, and their precisions."""
-    data, precisions = set(), set()
-    used = frozenset(c.method for c in (*claim.subject, *claim.reference))
-    for name in names:
-        other, own = results.origins(_kind(claim), name, profile, used)
+    """Other data than the settings' that the claim's curves rest on, and their precisions."""
+    data, precisions, methods = set(), set(), {}
+    for kind, curve in _rests_on(claim):
+        methods.setdefault(kind, set()).add(curve.method)
+    for name, (kind, used) in itertools.product(names, methods.items()):
+        other, own = results.origins(kind, name, profile, frozenset(used))
         data.add(other)
         precisions |= set(own)
     return ", ".join(sorted(data - {""})), ", ".join(sorted(precisions))

@@ -194,7 +194,8 @@ def highest_matching(table: pd.DataFrame, curve: Curve, tolerance: float) -> flo
     """The highest sparsity at which a curve still matches the unpruned network.
 
     The paper prints no criterion. Here: the mean accuracy is at most `tolerance` below the
-    unpruned network's mean, at this sparsity and at all lower ones that were run.
+    mean of the unpruned network of the same initialisation, at this sparsity and at all lower ones
+    that were run.
 
     Args:
         tolerance: a difference of accuracies in [0, 1], for example 0.0025.
@@ -202,7 +203,7 @@ def highest_matching(table: pd.DataFrame, curve: Curve, tolerance: float) -> flo
     Returns:
         the sparsity; 0.0 where none matches; None where either was not run.
     """
-    dense = over_replicates(table, DENSE)
+    dense = over_replicates(table, replace(DENSE, init=curve.init))
     pruned = over_replicates(table, curve)
     if dense.empty or pruned.empty:
         return None
