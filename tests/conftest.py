@@ -4,7 +4,7 @@ import resource
 import pytest
 from torch import nn
 
-from prunelib import datasets, networks, scores, settings
+from prunelib import datasets, grids, networks, own, provenance, scores, settings
 from prunelib.results.records import Mask, Trained, Weights
 
 _ORIGIN = {"device": "cpu", "dataset": "digits@0", "torch": "0", "commit": "unknown"}
@@ -55,11 +55,20 @@ def weights(run, **changes):
 def registry():
     """What a test registers is forgotten after it."""
     tables = [scores.METHODS, settings.SETTINGS, networks.NETWORKS, datasets.LOADERS]
-    before = [dict(table) for table in tables]
+    tables += [provenance._newest, own._ran, grids.FIGURES]
+    before, included = [dict(table) for table in tables], list(grids._own)
     yield
     for table, rows in zip(tables, before, strict=True):
         table.clear()
         table.update(rows)
+    grids._own[:] = included
+
+
+@pytest.fixture(autouse=True)
+def own_folders(monkeypatch):
+    """The project's own, whatever the shell of whoever runs the tests says."""
+    for name in ("PRUNELIB_RESULTS", "PRUNELIB_FIGURES"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -296,7 +296,25 @@ def test_force_leaves_the_weights_as_they_were(net):
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
+def test_force_scores_in_double_precision_and_training_mode(net):
+    """From a network and a batch in single precision, however the network is."""
+    inputs, targets = batch_of(1)
+    found = scores.score(copy.deepcopy(net).float().eval(), "force", (inputs.float(), targets))
+    single = copy.deepcopy(net).float().double(), (inputs.float().double(), targets)
+    expected = scores.score(single[0], "force", single[1])
+    for name, value in expected.items():
+        assert found[name].dtype == torch.float64
+        assert torch.equal(found[name], value)
+
+
 # --------------------------------------------------------------------------------- ProsPr
+
+
+def test_prospr_takes_its_steps_in_training_mode(net):
+    batches = [batch_of(number) for number in range(1, 5)]
+    expected = scores.score(net.train(), "prospr", batches)
+    found = scores.score(net.eval(), "prospr", batches)
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
 def test_prospr_is_the_slope_of_the_loss_after_three_steps(net):

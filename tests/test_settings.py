@@ -51,6 +51,29 @@ def test_row_of_appendix_a3(name):
     assert s.name == name
     assert (s.network, s.dataset) == NETWORK_AND_DATASET[name]
     assert s.drop_factor == 0.1  # "10x at epochs"
+    for profile in ("paper", "quick"):
+        t = settings.schedule(name, profile)
+        assert (
+            t.batch_size, t.momentum, t.learning_rate, t.weight_decay, t.iterations_per_epoch,
+            t.drop_factor,
+        ) == (*[APPENDIX_A3[name][k] for k in (1, 2, 3, 5, 6)], 0.1)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("resnet8_digits", (40, 64, 0.9, 0.1, (20, 30), 1e-4, 21, 21)),
+        ("lenet_digits", (40, 128, 0.0, 0.1, (), 0.0, 11, 0)),
+    ],
+)
+def test_the_miniatures_are_as_their_results_were_trained(name, row):
+    """In the columns of Appendix A.3. To change one is to make every record of it wrong."""
+    s = settings.get(name)
+    assert (
+        s.epochs, s.batch_size, s.momentum, s.learning_rate, s.drops, s.weight_decay,
+        s.iterations_per_epoch, s.rewind_step,
+    ) == row  # fmt: skip
+    assert (s.drop_factor, s.warmup_epochs, s.replicates, s.highest) == (0.1, 0, 5, 18)
 
 
 def test_the_settings_are_those_of_the_paper_and_the_miniatures():

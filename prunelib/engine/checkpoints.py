@@ -76,11 +76,12 @@ class Folder:
     def __init__(self, root: Path, precision: str, data: dict[str, str]):
         self.root, self.precision, self.data = root, precision, data
 
-    def _conditions(self, setting: str) -> dict[str, str]:
+    def _conditions(self, run: Run) -> dict[str, str]:
         """What a state depends on beside its Run."""
-        network, dataset = settings.get(setting).network, settings.get(setting).dataset
+        network, dataset = settings.get(run.setting).network, settings.get(run.setting).dataset
         return {
             "network": f"{network}@{_shapes(network, networks.NETWORKS[network][0])}",
+            "schedule": repr(settings.schedule(run.setting, run.profile)),
             "precision": self.precision,
             "data": self.data.get(dataset, "none"),
         }
@@ -90,7 +91,7 @@ class Folder:
     def about(self, run: Run, step: int | str) -> dict[str, str]:
         """What a dense state is of."""
         named = {"run": json.dumps(run.record()), "step": str(step)}
-        return named | self._conditions(run.setting)
+        return named | self._conditions(run)
 
     def _path(self, run: Run, step: int | str) -> Path:
         key = json.dumps(self.about(run, step), sort_keys=True).encode()
@@ -114,8 +115,8 @@ class Folder:
 
     def group_path(self, runs: tuple[Run, ...]) -> Path:
         """Where a group's checkpoint lies: a worker that takes over an interrupted group finds it
-        by the group's runs, network, precision and data alone, and leaves that of others."""
-        about = [[run.record() for run in runs], self._conditions(runs[0].setting)]
+        by the group's runs and what they depend on alone, and leaves that of others."""
+        about = [[run.record() for run in runs], self._conditions(runs[0])]
         key = json.dumps(about, sort_keys=True).encode()
         folder = self.root / runs[0].setting / runs[0].profile / "unfinished"
         return folder / f"{hashlib.sha256(key).hexdigest()[:16]}.safetensors"
@@ -124,7 +125,7 @@ class Folder:
         self, runs: tuple[Run, ...], tensors: Tensors, done: int, seconds: float
     ) -> None:
         """Keep what a group needs to go on after `done` iterations and `seconds` of work."""
-        about = self._conditions(runs[0].setting) | {
+        about = self._conditions(runs[0]) | {
             "commit": commit(),
             "runs": json.dumps([run.record() for run in runs]),
             "done": str(done),
@@ -141,7 +142,7 @@ class Folder:
             return None
         if group is None:
             return None
-        expected = self._conditions(group[2][0].setting) | {"commit": commit()}
+        expected = self._conditions(group[2][0]) | {"commit": commit()}
         return group if expected.items() <= group[1].items() else None
 
     def begun(

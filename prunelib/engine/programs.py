@@ -92,7 +92,12 @@ class Program:
         for k, final in enumerate(self.gradual):
             if final and (sparsity := self.schedule.gradual_sparsity(self.done, final)):
                 mask = self.mask(k)
-                weights = {name: w.abs() for name, w in self.tensors(k).items() if name in mask}
+                # The weights of a network that diverged have no order: they are pruned in any.
+                weights = {
+                    name: w.abs().nan_to_num(nan=torch.inf)
+                    for name, w in self.tensors(k).items()
+                    if name in mask
+                }
                 kept = masks.remove(weights, sparsity, {n: m.bool() for n, m in mask.items()})
                 for name, m in mask.items():
                     m.copy_(kept[name])

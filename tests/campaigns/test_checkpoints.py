@@ -28,7 +28,7 @@ from campaigns.common import (
     train,
     unfinished,
 )
-from prunelib import architectures, datasets, networks
+from prunelib import architectures, datasets, networks, settings
 from prunelib.engine import campaign, checkpoints, jobs, programs, trainer
 from prunelib.results.store import Store
 
@@ -95,7 +95,7 @@ def test_states_of_one_network_at_several_steps(store):
     assert [path.stem.split("-")[2] for path in states(store)] == ["3", "end"]
 
 
-def test_a_state_belongs_to_its_data_precision_and_network(store, monkeypatch):
+def test_a_state_belongs_to_its_data_precision_schedule_and_network(store, monkeypatch):
     about = {"root": store.root, "precision": "bf16", "data": {"digits": "a"}}
     folder, state = checkpoints.Folder(**about), {"a": torch.ones(1)}
     folder.write(dense(), "end", checkpoints.dump(state, folder.about(dense(), "end")))
@@ -104,6 +104,11 @@ def test_a_state_belongs_to_its_data_precision_and_network(store, monkeypatch):
     assert folder.read(dense(replicate=1), "end") is None
     for other in ({"precision": "fp32"}, {"data": {"digits": "b"}}, {"data": {}}):
         assert checkpoints.Folder(**about | other).read(dense(), "end") is None
+    with monkeypatch.context() as patch:
+        changed = replace(settings.get("lenet_digits"), learning_rate=0.2)
+        patch.setitem(settings.SETTINGS, "lenet_digits", changed)
+        assert folder.read(dense(), "end") is None
+    assert folder.read(dense(), "end") is not None
     monkeypatch.setitem(networks.NETWORKS, "lenet_8x8", (narrow, (1, 8, 8)))
     assert folder.read(dense(), "end") is None
 

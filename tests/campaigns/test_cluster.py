@@ -3,6 +3,7 @@ share no folder with the caller, are killed, and join while it works."""
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,15 @@ pytestmark = [
 # Each process sees another folder under this name: the caller's is not the workers'.
 HIDDEN = Path("/proc/self/cwd/results")
 # Workers do this before anything else: they import what they need, and checkpoint all the time.
-PRELOAD = "from prunelib.engine import tasks, trainer\ntrainer.SAVE = 0\n"
+# They say where a program begins.
+PRELOAD = """
+from prunelib.engine import programs, tasks, trainer
+trainer.SAVE, train = 0, programs.train
+def look(program, *others):
+    print("begins behind", program.done, flush=True)
+    return train(program, *others)
+programs.train = look
+"""
 
 
 class Dask:
@@ -156,6 +165,8 @@ def test_where_workers_see_the_folder_a_lost_workers_group_goes_on(tmp_path):
             assert train([run], store, cluster=address) == 1
         log = (started.folder / "worker-2" / "log").read_text()
     assert progress, log
+    assert all(int(done) > 0 for done in re.findall(r"begins behind (\d+)", log)), log
+    assert "begins behind" in log
     assert not list(unfinished.glob("*.safetensors"))
     alone = Store(tmp_path / "alone")
     train([run], alone, workers=1)

@@ -125,17 +125,33 @@ def test_scores_of_data_come_from_the_scoring_batch_of_the_replicate():
         ("iterative_snip", "none"),
         ("ntk_sap", "invert"),
         ("erk", "none"),
+        ("force", "none"),
+        ("prospr", "none"),
     ],
 )
 def test_masks_are_those_of_the_replicate_however_they_are_made(method, ablation):
     """Ranked once for all sparsities, iterated, or given whole: by the plain call of the library,
     with the replicate's network, batch and draws."""
     _, mask = Starts({}).start(run(method, ablation=ablation, replicate=2))
-    model, batch = networks.build("lenet_8x8", 2), scores.data(method, "lenet_digits", 2)
+    model, batch = networks.build("lenet_8x8", 2), datasets.scoring_batch("lenet_digits", 2)
+    if method == "prospr":
+        batch = datasets.training_batches("lenet_digits", 2, 4)
     inverted = ablation == "invert"
     assert same(mask, masks.prune(model, method, 0.5, batch, invert=inverted, seed=2))
     if method in ("random", "erk", "ntk_sap"):  # which draw
         assert not same(mask, masks.prune(model, method, 0.5, batch, invert=inverted, seed=0))
+
+
+@pytest.mark.parametrize(("method", "count"), [("snip", 0), ("prospr", 4)])
+def test_a_method_is_given_the_data_of_its_replicate(method, count):
+    found = scores.data(method, "lenet_digits", 2)
+    if count:
+        expected = datasets.training_batches("lenet_digits", 2, count)
+    else:
+        found, expected = [found], [datasets.scoring_batch("lenet_digits", 2)]
+    for (inputs, targets), (x, y) in zip(found, expected, strict=True):
+        assert torch.equal(inputs, x)
+        assert torch.equal(targets, y)
 
 
 def test_a_state_that_is_not_there_is_named():
