@@ -8,7 +8,9 @@ notebook for example, pickled.
 import functools
 import importlib
 import linecache
+import os
 import sys
+import tokenize
 import types
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -70,14 +72,20 @@ def load(path: Path | str) -> Own:
         BadValueError: it cannot be read, or registers nothing.
         UserCodeError: it is no Python, or an exception while it runs.
     """
-    path = Path(path).expanduser().absolute()
+    path = Path(os.path.expanduser(path)).absolute()
     try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with tokenize.open(path) as file:  # in the encoding that it names, as Python reads it
+            source = file.read()
+    except (OSError, UnicodeDecodeError, SyntaxError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadValueError(f"{path} cannot be read ({reason}): give a Python file") from None
     try:
         digest = provenance.source_digest(source, str(path))
+    except RecursionError:
+        raise BadValueError(
+            f"{path} has an expression of so many parts that no digest can be made of it: write "
+            "it as a loop, or as data"
+        ) from None
     except (SyntaxError, ValueError) as error:
         raise provenance.user_error(f"{path} is not Python: {error}", error) from error
     found = _run(File(str(path), source, digest))

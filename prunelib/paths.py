@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,8 @@ def project_root() -> Path:
 
 
 def _place(variable: str, default: str) -> Path:
-    return Path(os.environ.get(variable) or project_root() / default).expanduser().absolute()
+    named = os.environ.get(variable)
+    return Path(os.path.expanduser(named) if named else project_root() / default).absolute()
 
 
 def data_root() -> Path:
@@ -52,21 +54,44 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write text or bytes so that a reader sees the old file or the new one, never a part.
+    """Write text or bytes so that a reader sees the old file or the new one, never a part; to where
+    a link leads, and readable by whom it was.
 
     Raises:
         StoreError: it cannot be written; the file is then as it was.
     """
     if isinstance(content, str):
         content = content.encode()
+    path = path.resolve()
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "wb") as file:
                 file.write(content)
+                with contextlib.suppress(FileNotFoundError):
+                    os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path, what: str) -> None:
+    """Make sure that files can be written to a folder, which is made if it is missing.
+
+    Args:
+        what: it is a folder of, in words.
+
+    Raises:
+        StoreError: they cannot be.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(
+            f"{folder} is a file, where a folder of {what} is to be: name another place, or move "
+            "the file away"
+        )
+    probe = folder / f".writable.{os.getpid()}"
+    write_atomically(probe, b"")
+    probe.unlink(missing_ok=True)

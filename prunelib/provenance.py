@@ -90,6 +90,8 @@ def check_new(kind: str, name: Any, table: Collection[str]) -> None:
     """Raise BadValueError unless something of one's own may be registered under a plain name."""
     if not (isinstance(name, str) and name.isidentifier()):
         raise BadValueError(f"{kind} name {name!r}: give letters, digits and '_', no digit first")
+    if len(name) > 64:
+        raise BadValueError(f"{kind} name {name!r} has {len(name)} letters: give at most 64")
     if name in table:
         raise BadValueError(f"{kind} {name!r} is one of this project's: take another name")
     if is_own(name):

@@ -95,7 +95,7 @@ class Run:
         """
         stand_in = {}
         if values["method"] not in (*scores.UNSCORED, *scores.METHODS):
-            if not (values["method"] and values["method"].isprintable()):
+            if not values["method"].isidentifier():
                 raise BadValueError(f"method {values['method']!r} is not a method's name")
             stand_in["method"] = "random"
         if values["setting"] not in settings.SETTINGS:

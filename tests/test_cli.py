@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from unittest.mock import Mock
 
 import pytest
 from conftest import mask, trained, weights
@@ -61,7 +62,8 @@ def prunelib(monkeypatch, capsys, tmp_path):
         (["figures", "04", "-P", "seting=x"], "'seting'", "setting"),
         (["figures", "04", "-P", "setting"], "'setting'", "NAME=VALUE"),
         (["figures", "04", "--workers", "0"], "--workers 0", "from 1"),
-        (["figures", "03", "-s", "lenet"], "03_methods-lenet.ipynb", "unknown setting 'lenet'"),
+        (["figures", "03", "-s", "lenet"], "unknown setting 'lenet'", "lenet_mnist"),
+        (["figures", "03", "-s", "../x"], "unknown setting '../x'", "lenet_mnist"),
         (["run", "-f", "7", "-s", "lenet_mnist"], "'lenet_mnist'", "vgg11_cifar10"),
         (["run", "-t", "1"], "table 1", "2, 3, 5, 7"),
         (["run", "-f", "3", "--precision", "fp8"], "'fp8'", "bf16"),
@@ -251,3 +253,14 @@ def test_claims_for_people_and_for_programs(prunelib):
     found = json.loads(prunelib("claims", *some, "--format", "json")[1])
     assert {(row["section"], row["verdict"]) for row in found} == {("A", "supported")}
     assert all("resnet20_cifar10" in row["setting"].split(", ") for row in found)
+
+
+def test_an_error_of_the_system_is_one_sentence(monkeypatch, capsys):
+    full = OSError(28, "No space left on device", "/dev/full")
+    monkeypatch.setattr(cli, "app", Mock(side_effect=full))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "prunelib: [Errno 28] No space left on device: '/dev/full'\n"
+    )

@@ -2,17 +2,19 @@
 
 import base64
 import json
+import math
 import re
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from conftest import mask, trained
 
 from prunelib import grids, masks, networks, runs, scores, settings
-from prunelib.errors import BadValueError
+from prunelib.errors import BadValueError, StoreError
 from prunelib.findings import claims, judge, later, quantities
 from prunelib.findings.measures import Results
 from prunelib.grids import FIGURES
@@ -328,11 +330,19 @@ def test_a_method_that_takes_longer_than_the_budget_is_stopped(results, registry
     began = time.monotonic()
     before = signal.setitimer(signal.ITIMER_REAL, 1000)
     pages.report("erk", *SMALL, train=False)  # without a budget, a timer of others runs on
-    assert signal.setitimer(signal.ITIMER_REAL, *before)[0] > 900
     with pytest.raises(BadValueError, match="'asleep' had not pruned a network twice when the"):
         pages.report("asleep", *SMALL, folder=tmp_path, minutes=0.01)
+    assert signal.setitimer(signal.ITIMER_REAL, *before)[0] > 600  # and so it does after one
+    with pytest.raises(BadValueError, match="minutes=inf: give a number above 0"):
+        pages.report("asleep", *SMALL, folder=tmp_path, minutes=math.inf)
     assert time.monotonic() - began < 300
     assert not list(tmp_path.glob("*.html"))
+
+
+def test_where_no_page_can_be_written_nothing_is_trained(results, halved, tmp_path):
+    (tmp_path / "page").write_text("a file")
+    with pytest.raises(StoreError, match="page is a file, where a folder of pages is to be"):
+        pages.report("halved", *SMALL, folder=tmp_path / "page")
 
 
 def test_train_and_measure_share_one_budget(results, halved, monkeypatch):
@@ -340,7 +350,7 @@ def test_train_and_measure_share_one_budget(results, halved, monkeypatch):
     monkeypatch.setattr(pages.engine, "train", lambda *a, minutes, **o: given.append(minutes))
     monkeypatch.setattr(pages.engine, "measure", lambda *a, minutes, **o: given.append(minutes))
     clock = iter([0.0, 60.0, 240.0])
-    monkeypatch.setattr(pages.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(pages, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     pages.report("halved", *SMALL, minutes=3)
     assert given == [2.0, 0.01]  # a minute for the check, three for the training
 

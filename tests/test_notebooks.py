@@ -1,5 +1,6 @@
 """The committed notebooks are executed, up to date, and nbval would notice a wrong number."""
 
+import ast
 import csv
 import json
 import os
@@ -466,3 +467,11 @@ def _wait(condition, seconds=60):
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def test_a_files_name_with_braces_reaches_the_kernel_as_it_is():
+    """Jupyter puts values in place of names in braces."""
+    argument = notebooks._loading(Path("/mine/br{connection_file}'s.py"))
+    assert "{" not in argument
+    (_, line) = argument.split("exec_lines=")
+    assert ast.literal_eval(line.split("load(")[1][:-1]) == "/mine/br{connection_file}'s.py"

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 from typer.testing import CliRunner
 
-from prunelib import cli, datasets, masks, networks, own, provenance, scores, settings
+from prunelib import cli, datasets, masks, networks, own, paths, provenance, scores, settings
 from prunelib.engine import campaign, checkpoints, programs, wide
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, UserCodeError
 from prunelib.findings import ledger, quantities, reported
@@ -597,6 +597,7 @@ def test_records_are_found_by_the_plain_name_of_a_setting(tmp_path):
 
 
 def test_a_setting_of_few_sparsities_reads_its_masks_at_the_highest():
+    own.load(FILE)
     made_setting(highest=5)
     assert settings.matching_level("made")[0] == 5
     assert Page("made", "smoke", train=False, figure=5).evidence().wanted
@@ -751,3 +752,32 @@ def test_the_ledger_takes_a_setting_of_ones_own(tmp_path):
     found = [e for e in ledger.entries(Results(tmp_path)) if e.setting == name]
     assert len(found) > 3
     assert all(not entry.named for entry in found)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "encoding"), [("\ufeff", "utf-8"), ("# coding: latin-1\n", "latin-1")]
+)
+def test_a_file_is_read_in_the_encoding_that_it_names(tmp_path, registry, prefix, encoding):
+    """As Python reads it: with the mark of a Windows editor, or a cookie."""
+    path = tmp_path / "mine.py"
+    source = "from prunelib import scores\n\n@scores.register('mine_é', needs_data=False)\n"
+    source += "def mine(model, batch):\n    return {}\n"
+    path.write_text(prefix + source, encoding=encoding)
+    (name,) = own.load(path).methods
+    assert name.startswith("mine_é_")
+
+
+def test_names_and_expressions_have_an_end(tmp_path):
+    with pytest.raises(BadValueError, match="has 65 letters: give at most 64"):
+        scores.register("m" * 65, needs_data=False)
+    path = tmp_path / "deep.py"
+    path.write_text("x = " + "+".join(["'a'"] * 20_000))
+    with pytest.raises(BadValueError, match=r"deep\.py has an expression of so many parts"):
+        own.load(path)
+
+
+def test_a_home_that_nobody_has_is_a_folder_that_is_not_there(monkeypatch):
+    with pytest.raises(BadValueError, match=r"~nobody-here/mine\.py cannot be read"):
+        own.load("~nobody-here/mine.py")
+    monkeypatch.setenv("PRUNELIB_RESULTS", "~nobody-here/results")
+    assert paths.results_root().name == "results"

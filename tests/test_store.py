@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -19,7 +20,7 @@ from conftest import mask, trained, weights
 
 from prunelib import networks, paths, scores, settings
 from prunelib.errors import BadValueError, PrunelibError, StoreError
-from prunelib.paths import write_atomically
+from prunelib.paths import check_writable, write_atomically
 from prunelib.results import records
 from prunelib.results.records import END, KINDS, MASK, START, TRAINED, Mask, Trained, Weights
 from prunelib.results.store import Store
@@ -199,8 +200,8 @@ MISFITS = [
     (Trained, "seconds", math.inf, "a number from 0"),
     (Trained, "epochs", math.nan, "a number from 0"),
     (Trained, "precision", "fp8", "one of fp32, tf32, bf16"),
-    (Trained, "device", "cpu\n", "text on one line"),
-    (Trained, "torch", 2.11, "text on one line"),
+    (Trained, "device", "cpu\n", "text on one line without markup"),
+    (Trained, "torch", 2.11, "text on one line without markup"),
     (Trained, "speed", 3, "no column of this name"),
     (Mask, "layers", (10, -1), "whole numbers from 0"),
     (Mask, "collapse", (), "whole numbers from 0"),
@@ -219,7 +220,7 @@ def test_a_record_with_a_value_that_does_not_fit_is_not_made(record, column, val
 
 
 def test_a_record_lacks_nothing_and_stays_as_it_is():
-    with pytest.raises(BadValueError, match=r"^device is missing, expected text on one line$"):
+    with pytest.raises(BadValueError, match=r"^device is missing, expected text on one line without markup$"):
         Mask(run=run(), layers=[1], kept_weights=1, effective_weights=1, collapse=[1], seconds=1)
     with pytest.raises(BadValueError, match=r"^run is 'snip', expected a Run$"):
         trained("snip")
@@ -427,22 +428,81 @@ def test_a_place_that_cannot_be_a_store(tmp_path):
 
 
 def test_a_store_tells_before_anything_is_trained_whether_it_can_be_written(tmp_path):
-    store = Store(tmp_path / "new" / "results")
-    store.check_writable()
-    assert list(store.root.iterdir()) == []
+    root = tmp_path / "new" / "results"
+    check_writable(root, "results")
+    assert list(root.iterdir()) == []
     (tmp_path / "file").write_text("mine")
     for root, sentence in (
         ("file", f"^{tmp_path / 'file'} is a file, .* name another place, or move the file away$"),
         ("file/below", f"^{tmp_path / 'file/below'}.* cannot be written"),
     ):
         with pytest.raises(StoreError, match=sentence):
-            Store(tmp_path / root).check_writable()
+            check_writable(tmp_path / root, "results")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_link_to_results_elsewhere_stays_one(tmp_path):
+    """As where they are kept on another disk; and whoever could write them still can."""
+    elsewhere = tmp_path / "elsewhere.csv"
+    elsewhere.write_text("old")
+    elsewhere.chmod(0o664)
+    link = tmp_path / "results" / "paper.csv"
+    link.parent.mkdir()
+    link.symlink_to(elsewhere)
+    write_atomically(link, "new")
+    assert link.is_symlink()
+    assert elsewhere.read_text() == "new"
+    assert elsewhere.stat().st_mode & 0o777 == 0o664
+    assert sorted(tmp_path.rglob("*")) == sorted([elsewhere, link.parent, link])
+
+
+def test_a_folder_that_cannot_be_looked_into_is_not_an_empty_one(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    store.add([trained(RUNS[0])])
+    listed = Path.iterdir
+
+    def denied(self):
+        if self.name == "lenet_digits":
+            raise PermissionError(13, "Permission denied", str(self))
+        return listed(self)
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(StoreError, match=r"lenet_digits cannot be read .*Permission denied"):
+        store.pairs()
+
+
+def test_a_spreadsheets_mark_is_no_damage_and_another_versions_columns_are_named(tmp_path):
+    store = Store(tmp_path)
+    store.add([trained(RUNS[0])])
+    path = store.path(RUNS[0].setting, RUNS[0].profile)
+    content = path.read_text()
+    path.write_text("\ufeff" + content, encoding="utf-8")
+    assert not store.missing(RUNS[:1])
+    path.write_text(content.replace("train_loss", "loss", 1))
+    with pytest.raises(StoreError, match="more are loss, missing are train_loss; nothing of it"):
+        store.table()
+
+
+def test_merging_adds_nothing_of_a_folder_with_damage(tmp_path):
+    other, store = Store(tmp_path / "other"), Store(tmp_path / "mine")
+    other.add([trained(RUNS[0]), trained(Run("lenet_mnist", "paper"))])
+    other.path("lenet_mnist", "paper").write_text("junk\n")
+    with pytest.raises(StoreError, match="damaged"):
+        store.merge(other.root)
+    assert store.pairs() == []
+
+
+@pytest.mark.parametrize("text", ["<b>", "a|b", "$x$", "[a](b)", "`a`", "two\nlines"])
+def test_no_record_brings_markup(text):
+    """It may be from elsewhere, and is shown on pages, in tables and in titles."""
+    with pytest.raises(BadValueError, match="expected text on one line without markup"):
+        trained(RUNS[0], dataset=text)
+    assert trained(RUNS[0], device="Intel(R) Xeon(R) @ 2.2GHz, 8 cores").device
 
 
 def test_a_store_in_a_place_where_nobody_may_write():
     with pytest.raises(StoreError, match=r"^/proc/results.* cannot be written"):
-        Store("/proc/results").check_writable()
+        check_writable(Path("/proc/results"), "results")
 
 
 # ------------------------------------------------------------------------------ several processes

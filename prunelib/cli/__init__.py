@@ -41,8 +41,16 @@ for _command in (
 def main() -> None:
     """Run the command line; bad input ends with one sentence and status 2, below the traceback of
     the user's own code if that is what failed, never with one of this package."""
+    for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show must not end the command
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
+    except BrokenPipeError:  # of whoever has read enough
+        raise
+    except OSError as error:
+        print(f"prunelib: {error}", file=sys.stderr)
+        sys.exit(2)
     except PrunelibError as error:
         if isinstance(error, UserCodeError):
             print(error.traceback, file=sys.stderr)

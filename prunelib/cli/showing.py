@@ -55,8 +55,12 @@ def figures(
         raise BadValueError(f"--executed {executed}: {existing} is a file; give a folder")
     if workers < 1:
         raise BadValueError(f"--workers {workers}: give a whole number from 1")
-    load(file)  # here only to say what is wrong with it before any kernel starts
+    load(file)  # here only to say what is wrong before any kernel starts
+    from prunelib import settings
     from prunelib.pages import notebooks
+
+    for name in setting or ():
+        settings.get(name)
 
     chosen = [notebooks.find(n) for n in notebook] if notebook else notebooks.paths().values()
     jobs = [(path, None if in_place else folder / path.name, values) for path in chosen]
@@ -99,7 +103,7 @@ def report(
     root = checkout()
     if root and store.root == root / "results":
         front = root / "README.md"
-        write_atomically(front, report.with_highlights(front.read_text(), store))
+        write_atomically(front, report.with_highlights(front.read_text(encoding="utf-8"), store))
         print(f"Wrote {front}")
 
 

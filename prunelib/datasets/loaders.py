@@ -7,6 +7,7 @@ that need no knowledge of the network: shapes, numbers of examples, range of the
 import contextlib
 import functools
 import hashlib
+import re
 import shutil
 import tarfile
 from collections import Counter
@@ -71,7 +72,8 @@ def _cifar10(root):
     listings = class_folders(folders[0], ("train", "test"))
     _check_highest("cifar10", folders[0], listings[0][-1][1], 10)
     tensors = read_listings(folders[0], listings, (3, 32, 32))
-    return finish(folders[0].name, tensors, "crop", IMAGENET_MEAN, IMAGENET_STD)
+    name = re.sub(r"[^\w.-]", "_", folders[0].name)  # as records may have it
+    return finish(name, tensors, "crop", IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _cifar10_batches(root):

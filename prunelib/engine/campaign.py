@@ -22,7 +22,7 @@ from prunelib import datasets, networks, own, provenance, settings
 from prunelib.engine import executors, groups, jobs, speed, tasks
 from prunelib.engine.checkpoints import Folder, State
 from prunelib.errors import BadValueError, DatasetError, check_name
-from prunelib.paths import write_atomically, writing
+from prunelib.paths import check_writable, write_atomically, writing
 from prunelib.precision import PRECISIONS, default_precision
 from prunelib.results.records import END, TRAINED
 from prunelib.results.store import Store
@@ -59,9 +59,9 @@ def run(
     deadline = math.inf if minutes is None else time.time() + 60 * minutes
     if not store.missing(runs):
         return 0
-    store.check_writable()
+    check_writable(store.root, "results")
     if output:
-        Store(output, store.kind).check_writable()
+        check_writable(Path(output), "results")
     pairs = {(run.setting, run.profile) for run in runs}
     with store.hold(pairs, lambda said: print(f"prunelib: {said}", file=sys.stderr), deadline):
         missing = store.missing(runs)
@@ -330,6 +330,7 @@ class _Campaign:
     def _bar(self, total, kind):
         unit = "it" if kind == TRAINED else "record"
         # Groups advance by leaps: the time left is told by the speed of the last minute or so.
-        return tqdm(
-            total=total, disable=not self.progress, unit=unit, unit_scale=True, smoothing=0.02
-        )
+        how = {"unit": unit, "unit_scale": True, "smoothing": 0.02}
+        if not sys.stderr.isatty():  # a log keeps every state of the bar
+            how["mininterval"] = 10
+        return tqdm(total=total, disable=not self.progress, **how)

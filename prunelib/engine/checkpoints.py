@@ -18,10 +18,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from prunelib import networks, settings
+from prunelib import errors, networks, settings
 from prunelib.errors import PrunelibError
 from prunelib.paths import write_atomically
-from prunelib.results.records import commit
 from prunelib.runs import Run
 
 STALE = 3600  # seconds after which a half-written file is taken for one of a killed process
@@ -62,6 +61,15 @@ def _shapes(network: str, _make: Callable[[], torch.nn.Module]) -> str:
     state = networks.outline(network).state_dict()
     shapes = [(key, tuple(value.shape)) for key, value in state.items()]
     return hashlib.sha256(repr(shapes).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _code():
+    """A digest of this package's sources: a group goes on under the code that began it alone."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(errors.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 class Folder:
@@ -126,7 +134,7 @@ class Folder:
     ) -> None:
         """Keep what a group needs to go on after `done` iterations and `seconds` of work."""
         about = self._conditions(runs[0]) | {
-            "commit": commit(),
+            "code": _code(),
             "runs": json.dumps([run.record() for run in runs]),
             "done": str(done),
             "seconds": str(seconds),
@@ -142,7 +150,7 @@ class Folder:
             return None
         if group is None:
             return None
-        expected = self._conditions(group[2][0]) | {"commit": commit()}
+        expected = self._conditions(group[2][0]) | {"code": _code()}
         return group if expected.items() <= group[1].items() else None
 
     def begun(

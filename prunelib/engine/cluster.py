@@ -173,7 +173,8 @@ def _slurm(jobs: int):
         from dask_jobqueue import SLURMCluster
 
         with dask.config.set({"distributed.scheduler.allowed-failures": FAILURES}):
-            cluster = SLURMCluster()
+            # The dashboard is for who runs this alone; the scheduler must be open to the jobs.
+            cluster = SLURMCluster(scheduler_options={"dashboard_address": "127.0.0.1:0"})
     except ImportError:
         raise PrunelibError(
             "Slurm needs the packages of the extra 'cluster': run pip install 'prunelib[cluster]'"

@@ -220,9 +220,10 @@ def _failed(future):
 
 @contextlib.contextmanager
 def _told_to_end(place, name, bar):
-    """Yields a list that is filled with the signal and its time on Ctrl-C or SIGTERM, and then
-    stops the job. Raised as an exception at any point, a signal could leave a lock of the executor
-    held, for which its threads would wait for ever; and training would lose what it had done."""
+    """Yields a list that is filled with the signal and its time on Ctrl-C, SIGTERM or the end of
+    the terminal, and then stops the job. Raised as an exception at any point, a signal could leave
+    a lock of the executor held, for which its threads would wait for ever; and training would lose
+    what it had done."""
     told: list[float] = []
     if threading.current_thread() is not threading.main_thread():
         yield told
@@ -238,7 +239,10 @@ def _told_to_end(place, name, bar):
             file=sys.stderr,
         )
 
-    before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        heard.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield told
     finally:
@@ -327,7 +331,12 @@ def _watch(folder, parent):
 
 def _in_process(folder, function, *args):
     with open(folder / "progress", "ab", buffering=0) as file:
-        report = Reporter(lambda amount: file.write(struct.pack("d", amount)))
+
+        def send(amount):
+            with contextlib.suppress(OSError):  # on a full disk: it must not cost a result
+                file.write(struct.pack("d", amount))
+
+        report = Reporter(send)
         try:
             return function(*args, advance=report)
         finally:

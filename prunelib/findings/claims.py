@@ -127,7 +127,7 @@ def parse(row: Mapping[str, str]) -> Claim:
 @functools.cache
 def every() -> tuple[Claim, ...]:
     """The rows of claims.csv, in the order of the papers."""
-    with open(Path(__file__).with_name("claims.csv"), newline="") as file:
+    with open(Path(__file__).with_name("claims.csv"), newline="", encoding="utf-8") as file:
         return tuple(map(parse, csv.DictReader(file)))
 
 

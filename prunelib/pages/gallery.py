@@ -138,7 +138,7 @@ def _hyphened(name):
 
 def described(name: str) -> str:
     """What a committed drawing shows, in words, from its name and its provenance."""
-    found = json.loads((figures_root() / f"{name}.json").read_text())
+    found = json.loads((figures_root() / f"{name}.json").read_text(encoding="utf-8"))
     first = next(value for value in found.values() if isinstance(value, dict))
     subject, _, _ = name.partition(f"-{first['setting']}")
     title = subject.replace("-0", "-").replace("-", " ").capitalize()

@@ -30,7 +30,7 @@ from prunelib.pages import draw, draw_masks, style, verdicts
 from prunelib.pages.evidence import Evidence, basis
 from prunelib.pages.page import JUDGED, PARAMETERS, enter_notebook
 from prunelib.pages.shown import in_words
-from prunelib.paths import write_atomically
+from prunelib.paths import check_writable, write_atomically
 from prunelib.results.records import MASK
 from prunelib.results.store import Store
 from prunelib.runs import Curve, Run
@@ -149,6 +149,8 @@ def report(
     def left() -> float | None:  # of one budget for all; a moment, where it is spent
         return minutes and max(minutes - (time.monotonic() - began) / 60, 0.01)
 
+    if folder is not None:
+        check_writable(Path(folder), "pages")
     _check(method, setting, minutes)
     runs = trained_runs(method, setting, profile, replicates)
     read = mask_runs(method, setting, profile, replicates)
@@ -180,18 +182,18 @@ def _check(method, setting, minutes):
             f"of {minutes:g} minutes was spent, and nothing was trained: give more minutes"
         )
 
-    if minutes is not None and not minutes > 0:
-        raise BadValueError(f"minutes={minutes!r}: give a number above 0")
+    if minutes is not None and not 0 < minutes < 1e7:
+        raise BadValueError(f"minutes={minutes!r}: give a number above 0, and less than ten years'")
     model = networks.build(settings.get(setting).network, 0)
     timed = minutes is not None and threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGALRM, stop) if timed else None
     try:
         if timed:
-            signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
+            others = signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
         masks.check(model, method, scores.data(method, setting))
     finally:
         if timed:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_REAL, *others)
             signal.signal(signal.SIGALRM, before)
 
 

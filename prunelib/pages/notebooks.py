@@ -101,7 +101,9 @@ def execute(
 
 def _loading(file: Path) -> str:
     """An argument of a kernel, by which it runs a user's file before anything else."""
-    code = f"import prunelib.own; prunelib.own.load({str(file.expanduser().absolute())!r})"
+    path = repr(os.path.abspath(os.path.expanduser(file)))
+    path = path.replace("{", "\\x7b")  # Jupyter puts values in place of names in braces
+    code = f"import prunelib.own; prunelib.own.load({path})"
     return f"--IPKernelApp.exec_lines={code}"
 
 

@@ -100,10 +100,12 @@ def gather(target: Path) -> None:
         BadValueError: it holds something else.
     """
     root, extra, fragments = project_root(), target / "extra", target / "fragments"
-    if target.exists() and any(target.iterdir()) and not fragments.exists():
+    mark = fragments / ".prunelib"
+    if target.exists() and any(target.iterdir()) and not mark.exists():
         raise BadValueError(f"{target} holds something else than sources of the site: empty it")
     shutil.rmtree(target, ignore_errors=True)
-    fragments.mkdir(parents=True)  # first: it tells a folder that was begun from others
+    fragments.mkdir(parents=True)
+    mark.touch()  # first: it tells a folder that was begun from others
     shutil.copytree(root / "docs", target, dirs_exist_ok=True)
     shutil.copytree(figures_root(), extra / "figures")
     (target / "figures").symlink_to(extra / "figures")
@@ -113,11 +115,11 @@ def gather(target: Path) -> None:
         notebook = arranged(nbformat.read(path, as_version=4))
         nbformat.write(notebook, target / "notebooks" / path.name)
     for name in DOCUMENTS:
-        text = (root / name).read_text()
-        (target / name).write_text(text if "/" in name else retargeted(text))
+        text = (root / name).read_text(encoding="utf-8")
+        (target / name).write_text(text if "/" in name else retargeted(text), encoding="utf-8")
         _bring(root, target, Path(name).parent, text)
     (target / "README.md").unlink()
-    (target / "index.md").write_text(first_page())
+    (target / "index.md").write_text(first_page(), encoding="utf-8")
     _compute(extra, fragments)
 
 
@@ -133,7 +135,7 @@ def _bring(root, target, folder, text):
 
 def first_page() -> str:
     """The page that begins the site: the README, and the contents of the rest."""
-    parts = [retargeted((project_root() / "README.md").read_text())]
+    parts = [retargeted((project_root() / "README.md").read_text(encoding="utf-8"))]
     for heading, pages in navigation().items():
         head = ["```{toctree}", ":hidden:", f":caption: {heading}", ""]
         parts.append("\n".join([*head, *pages, "```\n"]))
@@ -148,13 +150,15 @@ def _compute(extra, fragments):
     entries = ledger.entries(results)
     ways = {"root": "", "notebooks": "notebooks/", "claims": "claims.html?figure={}"}
     tiles = gallery.tiles(results, entries)
-    (fragments / "gallery.html").write_text(_spaced(gallery.gallery(tiles, **ways)))
+    shown = _spaced(gallery.gallery(tiles, **ways))
+    (fragments / "gallery.html").write_text(shown, encoding="utf-8")
     table = _anchored(verdicts.filterable(entries, "notebooks/").data)
-    (fragments / "claims.html").write_text(_spaced(table))
-    (fragments / "counted.html").write_text(f"<p>{counted(entries)}</p>")
+    (fragments / "claims.html").write_text(_spaced(table), encoding="utf-8")
+    (fragments / "counted.html").write_text(f"<p>{counted(entries)}</p>", encoding="utf-8")
     data = json.dumps(explorer.everything(results), separators=(",", ":"))
-    (extra / "explorer.json").write_text(data)
-    (extra / "vega.js").write_text(vl_convert.javascript_bundle(vl_version=VEGA_LITE))
+    (extra / "explorer.json").write_text(data, encoding="utf-8")
+    script = vl_convert.javascript_bundle(vl_version=VEGA_LITE)
+    (extra / "vega.js").write_text(script, encoding="utf-8")
 
 
 def _anchored(table):

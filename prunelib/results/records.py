@@ -6,6 +6,7 @@ from a file. A `Kind` says in which files of a store the records of one model li
 
 import contextlib
 import functools
+import os
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number
 Loss = Annotated[
     float, Predicate(lambda loss: not loss < 0), Field(description="a number from 0, or nan")
 ]
-Text = Annotated[str, Field(pattern=r"^\PC*$", description="text on one line")]
+Text = Annotated[  # it is shown in tables, on pages and in titles: no markup, wherever it is from
+    str, Field(pattern=r"^[^\pC<>&|$`*\[\]\\]*$", description="text on one line without markup")
+]
 Precision = Annotated[Literal[PRECISIONS], Field(description=f"one of {', '.join(PRECISIONS)}")]
 _words = BeforeValidator(lambda value: value.split() if isinstance(value, str) else value)
 Counts = Annotated[
@@ -178,9 +181,12 @@ def commit() -> str:
     if root is None or not (root / ".git").exists():  # another repository may be around it
         return "unknown"
 
+    # In a hook of another repository, git's variables name that one.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
     def git(*args):
         return subprocess.run(
-            ["git", *args], cwd=root, capture_output=True, text=True, check=True
+            ["git", *args], cwd=root, env=env, capture_output=True, text=True, check=True
         ).stdout.strip()
 
     try:

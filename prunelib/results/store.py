@@ -9,6 +9,7 @@ import csv
 import io
 import math
 import os
+import shlex
 import socket
 import threading
 import time
@@ -76,14 +77,21 @@ class Store:
                 f"{path} cannot be read ({error}): mend that and give the same command again"
             ) from None
         try:
-            reader = csv.reader(io.StringIO(content.decode()))
+            reader = csv.reader(io.StringIO(content.decode("utf-8-sig")))
             lines = list(reader)
         except UnicodeDecodeError as error:
             raise _damaged(path, content.count(b"\n", 0, error.start) + 1, error) from None
         except csv.Error as error:
             raise _damaged(path, reader.line_num, error) from None
         if not lines or tuple(lines[0]) != self.kind.columns:
-            raise _damaged(path, 1, f"the header is not {','.join(self.kind.columns)}")
+            found = lines[0] if lines else []
+            more, less = (", ".join(a) for a in _apart(found, self.kind.columns))
+            raise _damaged(
+                path,
+                1,
+                f"the header is not that of this version: more are {more or 'none'}, missing are "
+                f"{less or 'none'}",
+            )
         if not content.endswith(b"\n"):
             what = f"the file is cut off after {content.decode()[-20:]!r}"
             way_out = "delete that last line, and the runs that are lost are computed again"
@@ -109,12 +117,15 @@ class Store:
     def pairs(self) -> list[tuple[str, str]]:
         """Setting and profile of every file: in the order of their tables, after settings that
         this version does not know."""
-        known = list(settings.SETTINGS)
-        found = [
-            (path.parent.name, profile)
-            for profile in settings.PROFILES
-            for path in sorted(self.root.glob(f"*/{profile}{self.kind.suffix}.csv"))
-        ]
+        known, found = list(settings.SETTINGS), []
+        for folder in _listed(self.root):
+            names = _listed(folder) if folder.is_dir() and folder.name[0] != "." else []
+            there = {path.name for path in names}
+            found += [
+                (folder.name, profile)
+                for profile in settings.PROFILES
+                if f"{profile}{self.kind.suffix}.csv" in there
+            ]
         return sorted(found, key=lambda pair: known.index(pair[0]) if pair[0] in known else -1)
 
     def missing(self, runs: Iterable[Run]) -> list[Run]:
@@ -159,8 +170,8 @@ class Store:
                 cannot be written.
         """
         other, added = Store(folder, self.kind), 0
-        for key in other.pairs():
-            found = other.records(*key)
+        every = {key: other.records(*key) for key in other.pairs()}  # damage is told before all
+        for key, found in every.items():
             if self.missing(found):
                 with self.hold([key], waiting):
                     new = self.missing(found)  # whoever held it may have added some of them
@@ -223,20 +234,22 @@ class Store:
                 "nothing was done; give the same command again when that one has ended"
             ) from None
 
-    def check_writable(self) -> None:
-        """Make sure that files can be written below the root, which is made if it is missing.
 
-        Raises:
-            StoreError: they cannot be.
-        """
-        if self.root.exists() and not self.root.is_dir():
-            raise StoreError(
-                f"{self.root} is a file, where a folder of results is to be: name another place, "
-                "or move the file away"
-            )
-        probe = self.root / f".writable.{os.getpid()}"
-        write_atomically(probe, b"")
-        probe.unlink(missing_ok=True)
+def _listed(folder):
+    """What a folder holds, in the order of the names; nothing if it is not there."""
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(
+            f"{folder} cannot be read ({error}): mend that and give the same command again"
+        ) from None
+
+
+def _apart(found, wanted):
+    """Words that only the one has, and that only the other has."""
+    return [w for w in found if w not in wanted], [w for w in wanted if w not in found]
 
 
 def _damaged(path, line, what, way_out=None):
@@ -247,6 +260,6 @@ def _damaged(path, line, what, way_out=None):
         else "delete that line, and its run is computed again"
     )
     return StoreError(
-        f"{path}, line {line}: damaged record: {what}; nothing was changed: restore the file "
-        f"(git checkout {path}) or {way_out}"
+        f"{path}, line {line}: damaged record: {what}; nothing of it was changed: restore the "
+        f"file (git checkout {shlex.quote(str(path))}) or {way_out}"
     )

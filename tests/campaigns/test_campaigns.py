@@ -49,6 +49,17 @@ def test_a_campaign_is_complete_and_nothing_is_trained_twice(undisturbed, store)
     assert path.read_bytes() == before
 
 
+def test_progress_that_cannot_be_told_costs_no_result(tmp_path):
+    """It goes through a file, on a disk that may be full."""
+    (tmp_path / "progress").symlink_to("/dev/full")
+
+    def work(advance):
+        advance(3.0)
+        return "done"
+
+    assert executors._in_process(tmp_path, work) == "done"
+
+
 def test_precision_is_by_default_what_suits_the_device(store, monkeypatch):
     """Where none is named the device is a CPU on machines without a GPU, whatever that CPU has."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -260,14 +260,14 @@ def test_campaigns_that_crash_again_and_again_end(store, tmp_path, monkeypatch, 
     assert not unfinished(store)
 
 
-@pytest.mark.parametrize("how", [*DAMAGES, "precision", "data", "commit", "network"])
+@pytest.mark.parametrize("how", [*DAMAGES, "precision", "data", "code", "network"])
 def test_a_group_is_begun_again_where_its_checkpoint_does_not_fit(store, whole, monkeypatch, how):
     other = replace(datasets.load("digits"), fingerprint="other")
     with monkeypatch.context() as patch:
         if how == "data":
             patch.setattr(datasets, "load", lambda name: other)
-        if how == "commit":
-            patch.setattr(checkpoints, "commit", lambda: "other")
+        if how == "code":
+            patch.setattr(checkpoints, "_code", lambda: "other")
         if how == "network":
             patch.setitem(networks.NETWORKS, "lenet_8x8", (narrow, (1, 8, 8)))
         go_on(store, 5, **{"precision": "bf16"} if how == "precision" else {})

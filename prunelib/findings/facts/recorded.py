@@ -20,7 +20,7 @@ def path() -> Path:
 def _known() -> dict[tuple[str, str], float]:
     if not path().exists():
         return {}
-    with open(path(), newline="") as file:
+    with open(path(), newline="", encoding="utf-8") as file:
         return {(r["fact"], r["setting"]): float(r["value"]) for r in csv.DictReader(file)}
 
 
