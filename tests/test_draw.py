@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import trained
+from matplotlib.collections import LineCollection
 
 from prunelib import datasets, masks, networks, settings
 from prunelib.findings import curves
@@ -59,12 +60,104 @@ def test_what_leaves_the_enlarged_axis_is_shown_whole_and_nothing_is_shown_twice
     assert whole.get_ylim()[0] < lowest < top.get_ylim()[0]
 
 
-def test_bands_end_at_0_and_100_percent(data):
+def points(axis, label):
+    """Where the one line lies whose words in the legend begin so."""
+    (found,) = (x for x in axis.get_lines() if str(x.get_label()).startswith(label))
+    return np.stack([found.get_xdata(), found.get_ydata()], axis=1).astype(float)
+
+
+def whiskers(axis):
+    """The ends of all whiskers, from below to above."""
+    bars = [c for c in axis.collections if isinstance(c, LineCollection)]
+    return [s[:, 1].tolist() for bar in bars for s in bar.get_segments() if len(s) == 2]
+
+
+def test_lines_are_where_their_numbers_are(data):
+    """Over the weights that remain, the accuracy; and the unpruned network's, at all of them."""
+    (axis,) = draw.accuracy(data, "Figure 3", 3, *ABOUT).axes
+    for name, rows in data[data["line"] != "Unpruned"].groupby("line"):
+        expected = np.stack([100 - rows["sparsity"], rows["accuracy"]], axis=1)
+        assert points(axis, f"{name} (") == pytest.approx(expected, abs=0.05)  # as sparsity is said
+    assert {y for _, y in points(axis, "Unpruned")} == {89.5}
+
+
+def test_bands_are_one_standard_deviation_wide_and_end_at_0_and_100_percent(data):
+    data["std"] = 3.0
+    (axis,) = draw.accuracy(data, "Figure 3", 3, *ABOUT).axes
+    assert len(axis.collections) == data["line"].nunique() - 1
+    rows = {name: own for name, own in data.groupby("line", sort=False) if name != "Unpruned"}
+    ends = {
+        (round(own["accuracy"].min() - 3, 3), round(own["accuracy"].max() + 3, 3))
+        for own in rows.values()
+    }
+    found = [band.get_paths()[0].vertices[:, 1] for band in axis.collections]
+    assert {(round(v.min(), 3), round(v.max(), 3)) for v in found} == ends
+    (whole,) = axis.patches  # of the unpruned network
+    assert whole.get_extents().height == pytest.approx(
+        axis.transData.transform((1, 6))[1] - axis.transData.transform((1, 0))[1]
+    )
     data["std"] = 99.0
-    for axis in draw.accuracy(data, "Figure 3", 3, *ABOUT).axes:
-        for band in axis.collections:
-            heights = band.get_paths()[0].vertices[:, 1]
-            assert 0 <= heights.min() < heights.max() <= 100
+    for band in draw.accuracy(data, "Figure 3", 3, *ABOUT).axes[0].collections:
+        heights = band.get_paths()[0].vertices[:, 1]
+        assert heights.min() == 0
+        assert heights.max() == 100
+
+
+def test_the_lines_of_figure_6_stand_at_their_steps():
+    """A tenth of a point more a hundred iterations."""
+    last = settings.schedule(*ABOUT).iterations
+    runs = figure_runs(6, *ABOUT, 1)
+    steps = [last if r.prune_at == "end" else r.prune_at for r in runs]
+    table = pd.DataFrame(
+        [trained(r, 0.5 + 1e-5 * s).row() for r, s in zip(runs, steps, strict=True)]
+    )
+    numbers = curves.accuracy_data(6, table, *ABOUT, style.label)
+    (axis,) = draw.steps(numbers, "Figure 6", 6, *ABOUT, 1).axes
+    found = points(axis, "SNIP (")
+    where = [last if s == "end" else s for s in settings.steps(*ABOUT)]
+    assert found == pytest.approx(np.array([[s, 50 + 1e-3 * s] for s in where]))
+
+
+def test_figure_1_falls_at_the_step_of_pruning():
+    rows = [("SNIP", 80.0, step, left, 3, False) for step, left in ((0, 20.0), (40, 20.0))]
+    rows += [("Gradual Pruning", 80.0, s, left, 3, False) for s, left in ((0, 100.0), (20, 20.0))]
+    columns = ["line", "sparsity", "step", "remaining", "n", "retroactive"]
+    numbers = pd.DataFrame(rows, columns=columns)
+    looks = {look.label for look in style.METHODS.values()}
+    numbers = numbers[numbers["line"].isin(looks)]
+    (axis,) = draw.introduction(numbers, "Figure 1", 3).axes
+    (line,) = (x for x in axis.get_lines() if x.get_label().startswith("SNIP"))
+    assert line.get_drawstyle() == "steps-post"
+    assert points(axis, "SNIP").tolist() == [[0, 20], [40, 20]]
+
+
+def test_figures_of_masks_are_where_their_numbers_are():
+    """Neurons, layers and ratios, with whiskers of one standard deviation."""
+    rows = pd.DataFrame(
+        [("snip", "none", t, y, 2.0, 3) for t, y in ((0.0, 100.0), (50.0, 60.0), (100.0, 7.0))],
+        columns=["method", "ablation", "threshold", "share", "std", "n"],
+    )
+    axis, last = draw_masks.collapse(rows, "Figure 5", 3, "lenet_digits").axes
+    assert points(axis, "SNIP").tolist() == [[0, 100], [50, 60], [100, 7]]
+    assert [5, 9] in whiskers(last)
+    rows = pd.DataFrame(
+        [("snip", f"layers.{i}", y, 2.0, 3) for i, y in enumerate((90.0, 60.0, 30.0))],
+        columns=["method", "layer", "sparsity", "std", "n"],
+    )
+    (axis,) = draw_masks.layers(rows, "Figure 15", 3, "lenet_digits").axes
+    assert points(axis, "SNIP").tolist() == [[0, 90], [1, 60], [2, 30]]
+    assert whiskers(axis) == [[88, 92], [58, 62], [28, 32]]
+    levels = [settings.sparsity(k) for k in (1, 2)]
+    rows = pd.DataFrame(
+        [("snip", s, y, 0.01, 3) for s, y in zip(levels, (1.0, 1.02), strict=True)],
+        columns=["method", "sparsity", "ratio", "std", "n"],
+    )
+    (axis,) = draw_masks.ratio(rows, "Figure 16", 3, "lenet_digits").axes
+    found = points(axis, "SNIP")
+    expected = np.array([[80, 1.0], [64, 1.02]])
+    assert found[np.isfinite(found[:, 1])] == pytest.approx(expected)
+    ends = [pair for pair in whiskers(axis) if np.isfinite(pair).all()]
+    assert ends[:2] == [pytest.approx([0.99, 1.01]), pytest.approx([1.01, 1.03])]
 
 
 def test_the_legend_says_what_a_line_lacks(data):
@@ -161,9 +254,9 @@ def test_no_line_of_figure_15_runs_through_a_shortcut():
 def test_the_weights_figure_shows_chance_and_the_limit():
     data = pd.DataFrame(
         [
-            ("before training", 0.5, method, ablation, 0, ks, 0.0, 1.0)
+            ("before training", 0.5, method, ablation, 0, ks + more, 0.0, 1.0)
             for method, ks in (("snip", 0.3), ("random", 0.02))
-            for ablation in ("shuffle", "reinit")
+            for ablation, more in (("shuffle", 0.0), ("reinit", 0.1 * (method == "snip")))
         ],
         columns=["when", "sparsity", "method", "ablation", "replicate", "ks", "wasserstein", "std"],
     )
@@ -171,7 +264,7 @@ def test_the_weights_figure_shows_chance_and_the_limit():
     heights = {a.get_label(): a.get_ydata()[0] for a in axis.get_lines()}
     assert heights["Chance: random pruning (n = 1)"] == pytest.approx(0.02)
     assert heights["Limit of the claim: chance + 0.05"] == pytest.approx(0.07)
-    assert [bar.get_height() for bar in axis.patches] == [0.3, 0.3]
+    assert [bar.get_height() for bar in axis.patches] == pytest.approx([0.3, 0.4])
 
 
 def test_figures_of_masks_say_how_many_replicates_of_those_asked_for_are_there():

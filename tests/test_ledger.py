@@ -590,6 +590,26 @@ def test_what_a_claim_lacks_and_what_training_that_takes(tmp_path, values, runs,
 # ------------------------------------------------------------------------------ parts, by hand
 
 
+def test_what_claims_lack_is_named_for_each_setting_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("PRUNELIB_RESULTS", str(tmp_path))
+    found = ledger.lacking(["5.03", "5.03"], profile="quick")
+    (about,) = (c for c in claims.every() if c.id == "5.03")
+    assert [name for _, name, _ in found] == list(about.settings)
+    assert {run.profile for _, _, runs in found for run in runs} == {"quick"}
+    assert found == ledger.lacking(["5.03"], profile="quick")
+    (_, _, both) = ledger.lacking(["5.03", "5.04"], "resnet20_cifar10", "quick")[0]
+    (_, _, one) = ledger.lacking(["5.03"], "resnet20_cifar10", "quick")[0]
+    (_, _, other) = ledger.lacking(["5.04"], "resnet20_cifar10", "quick")[0]
+    assert set(both) == {*one, *other}
+    assert len(both) == len(set(both))
+
+
+def test_weights_are_compared_at_the_sparsities_that_a_setting_has():
+    row = claim(settings="resnet50_imagenet", measure="ks, before training", over="any")
+    points = kinds.points(row, "resnet50_imagenet", PROFILE)
+    assert points == [settings.sparsity(k) for k in (6, 12)]
+
+
 def test_the_other_grids_that_claims_speak_of():
     """Figure 7 has 1 - 0.5^k, the follow-up's weights three sparsities; masks have all of them
     whatever the profile."""

@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import hashlib
 import json
 import os
 import re
@@ -62,6 +63,15 @@ def test_every_committed_figure_is_one_that_a_notebook_shows():
     sources = _in_git("figures/*.json")
     assert sources
     assert [n for n, text in sources.items() if json.loads(text)["digest"] not in shown] == []
+
+
+@pytest.mark.skipif(not (project_root() / ".git").exists(), reason="needs the git repository")
+def test_the_numbers_beside_a_figure_are_those_that_it_was_drawn_from():
+    numbers = _in_git("figures/*.csv")
+    assert numbers
+    for name, text in numbers.items():
+        about = json.loads((project_root() / name).with_suffix(".json").read_text())
+        assert hashlib.sha256(text.encode()).hexdigest()[:16] == about["digest"], name
 
 
 def test_every_cell_ran_in_order_without_error(notebook):

@@ -101,7 +101,7 @@ def test_curves_that_guess_lend_no_spread():
     """A network that guesses has the same accuracy in every replicate."""
     stream = np.random.default_rng(5)
     steady = {curve: noisy(stream, 0.9) for curve in (SNIP, GRASP, *OTHERS[:4])}
-    guessing = {curve: {s: [0.1] * 3 for s in SPARSITIES} for curve in OTHERS[4:]}
+    guessing = {curve: noisy(stream, 0.1) for curve in OTHERS[4:]}
     assert between(steady | guessing).effect == between(steady).effect
 
 
