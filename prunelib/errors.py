@@ -1,5 +1,6 @@
 """Errors that a user can act on: one sentence that names the value and the way out."""
 
+import difflib
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,7 +20,11 @@ class UnknownNameError(PrunelibError, KeyError):
     """A name that is not in a table of names."""
 
     def __init__(self, kind: str, name: Any, allowed: Iterable):
-        super().__init__(f"unknown {kind} {name!r}; choose from {', '.join(map(str, allowed))}")
+        names = list(map(str, allowed))
+        like = {n.lower(): n for n in names}
+        near = difflib.get_close_matches(str(name).lower(), like, 1, 0.75)
+        meant = f"; did you mean {like[near[0]]!r}?" if near else ""
+        super().__init__(f"unknown {kind} {name!r}; choose from {', '.join(names)}{meant}")
 
     def __reduce__(self):  # an error raised in a worker process travels with its sentence
         return _rebuild, (type(self), str(self))
@@ -69,8 +74,10 @@ def check_name(kind: str, name: Any, allowed: Iterable) -> Any:
 def check_sparsity(sparsity: Any) -> float:
     """Return `sparsity` as a float in [0, 1); raise BadValueError otherwise."""
     if isinstance(sparsity, bool) or not isinstance(sparsity, int | float) or not 0 <= sparsity < 1:
+        percent = isinstance(sparsity, int | float) and 1 < sparsity < 100
+        example = f"{sparsity:g} % is {sparsity / 100:g}" if percent else "for example 0.9"
         raise BadValueError(
             f"sparsity {sparsity!r} is not a number in [0, 1): give the fraction of weights to "
-            "prune, for example 0.9"
+            f"prune, {example}"
         )
     return float(sparsity)

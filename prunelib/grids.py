@@ -228,6 +228,10 @@ def figure_runs(
         UnknownNameError, BadValueError: for a figure, setting, profile or number not allowed, a
             figure that nothing is trained for, or a setting that it is not about.
     """
+    if figure == 2:
+        raise BadValueError(
+            "figure 2 compares networks that other figures train, 3, 4 and 8: prunelib figures 01"
+        )
     if figure in READ_OFF:
         raise BadValueError(
             f"figure {figure} is read off masks, and takes no training: "

@@ -304,4 +304,7 @@ def check_tensors(method: Method, model: nn.Module, found: Any) -> None:
                 "absolute values, or their real parts"
             )
         if verb == "score" and not torch.isfinite(given).all():
-            raise BadValueError(f"{said} gave scores of {name} that are not finite")
+            raise BadValueError(
+                f"{said} gave scores of {name} that are not finite: look for divisions by zero, or "
+                "say what they are to count as, by torch.nan_to_num"
+            )

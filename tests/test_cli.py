@@ -12,6 +12,7 @@ from conftest import mask, trained, weights
 from filelock import FileLock, Timeout
 from typer.testing import CliRunner
 
+from prunelib import __version__ as prunelib_version
 from prunelib import cli, grids, runs, scores, settings
 from prunelib.results.records import END, KINDS, MASK, START, TRAINED
 from prunelib.results.store import Store
@@ -54,6 +55,15 @@ def prunelib(monkeypatch, capsys, tmp_path):
         (["run", "-f", "3", "-r", "0"], "0", "from 1"),
         (["run"], "say what to run", "--method"),
         (["run", "-c", "5.99"], "unknown claim '5.99'", "5.17"),
+        (["run", "-c", "9.99"], "unknown claim '9.99'", "those of sections 1, 3, 4"),
+        (["run", "-m", "SNIP", "--sparsity", "0.9"], "unknown method 'SNIP'", "mean 'snip'?"),
+        (["run", "-m", "mine", "--sparsity", "0.9"], "unknown method 'mine'", "as --file mine.py"),
+        (["run", "-m", "snip", "--sparsity", "73.8"], "73.8", "73.8 % is 0.738"),
+        (["run", "-m", "snip", "-f", "3"], "--method", "give one or the other"),
+        (["run", "--sparsity", "0.9"], "--sparsity", "go with --method"),
+        (["run", "-s", "", "-f", "3"], "unknown setting ''", "lenet_mnist"),
+        (["plan", "-f", "2"], "figure 2 compares", "prunelib figures 01"),
+        (["run", "-c", "5.17", "-s", "lenet_digits", "--compact"], "--compact", "leave them out"),
         (["run", "-c", "5.17", "-f", "3"], "--claim", "leave --figure"),
         (["plan", "-c", "5.17", "-r", "2"], "--claim", "--replicates"),
         (["plan", "-c", "5.17", "--ablation", "shuffle"], "--claim", "--ablation"),
@@ -123,7 +133,11 @@ def test_run_trains_what_is_missing_and_plan_says_so(prunelib, tmp_path):
     assert code == 0
     assert "1 runs are new" in said
     assert len(Store(tmp_path).table()) == 1
-    assert "0 runs are new" in prunelib(*one)[1]
+    again = prunelib(*one)[1]
+    assert "0 runs are new" in again
+    (record,) = Store(tmp_path).records("lenet_digits", "smoke").values()
+    accuracy = f"test accuracy {100 * record.test_accuracy:.1f} % (replicates: 1)"
+    assert f"snip at 50.0 % sparsity: {accuracy}" in again
     planned = prunelib("plan", "-f", "3", "-p", "smoke")[1]
     count = len(grids.figure_runs(3, "lenet_digits", "smoke"))
     assert f"{count} trained networks needed, 0 in the store, {count} to make" in planned
@@ -142,6 +156,19 @@ def test_run_makes_the_masks_that_a_claim_lacks(prunelib, tmp_path):
         assert len(table) == 90
         assert set(table["init"]) == {"fixed_variance"}
     assert "Nothing is missing" in prunelib(*claim)[1]
+
+
+def test_several_settings_and_methods_are_each_run(prunelib, tmp_path):
+    names = ("lenet_digits", "resnet8_digits")
+    where = [word for name in names for word in ("-s", name)]
+    how = ("-m", "snip", "-m", "random", "--sparsity", "0.5", "-p", "smoke", "--workers", "1")
+    assert prunelib("run", *where, *how)[0] == 0
+    for name in names:
+        assert set(Store(tmp_path).table(name)["method"]) == {"snip", "random"}
+
+
+def test_the_version_is_that_of_the_package(prunelib):
+    assert prunelib("--version")[:2] == (0, f"prunelib {prunelib_version}\n")
 
 
 def test_help_lists_what_can_be_chosen():

@@ -5,12 +5,15 @@ a mistyped option need none of it.
 """
 
 import inspect
+import re
 import sys
+from typing import Annotated
 
 import typer
 
+from prunelib import __version__
 from prunelib.cli import showing, training
-from prunelib.errors import PrunelibError, UserCodeError
+from prunelib.errors import PrunelibError, UnknownNameError, UserCodeError
 
 INTERRUPTED = 130  # the status after Ctrl-C
 
@@ -38,6 +41,21 @@ for _command in (
     app.command(help="\n\n".join(" ".join(part.split()) for part in _parts))(_command)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"prunelib {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="say which this is")
+    ] = False,
+) -> None:
+    """What stands before a command."""
+
+
 def main() -> None:
     """Run the command line; bad input ends with one sentence and status 2, below the traceback of
     the user's own code if that is what failed, never with one of this package."""
@@ -46,20 +64,22 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
+    except PrunelibError as error:
+        if isinstance(error, UserCodeError):
+            print(error.traceback, file=sys.stderr)
+        own = isinstance(error, UnknownNameError) and "--file" not in sys.argv
+        own = own and re.match("unknown (method|setting|network|dataset) ", str(error))
+        more = "; one of your own needs its file, as --file mine.py" if own else ""
+        print(f"prunelib: {error}{more}", file=sys.stderr)
+        sys.exit(2)
     except BrokenPipeError:  # of whoever has read enough
         raise
     except OSError as error:
         print(f"prunelib: {error}", file=sys.stderr)
         sys.exit(2)
-    except PrunelibError as error:
-        if isinstance(error, UserCodeError):
-            print(error.traceback, file=sys.stderr)
-        print(f"prunelib: {error}", file=sys.stderr)
-        sys.exit(2)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:  # Typer ends so on Ctrl-C, and says nothing
-            print(
-                "prunelib: interrupted; finished runs are kept, the same command goes on",
-                file=sys.stderr,
-            )
+            trains = {"run", "judge", "figures"} & set(sys.argv[1:2])
+            kept = "; finished runs are kept, the same command goes on" if trains else ""
+            print(f"prunelib: interrupted{kept}", file=sys.stderr)
         raise

@@ -33,8 +33,19 @@ Files = Annotated[
     ),
 ]
 # The names that help lists are written out where their modules import PyTorch; a test compares.
-_SETTING = typer.Option("--setting", "-s", help=", ".join(settings.SETTINGS))
-Setting, AnySetting = Annotated[str, _SETTING], Annotated[str | None, _SETTING]
+_NAMES = ", ".join(settings.SETTINGS)
+Setting = Annotated[
+    str, typer.Option("--setting", "-s", help=f"the network and its data: one of {_NAMES}")
+]
+SettingNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--setting",
+        "-s",
+        help="the networks and their data, repeat for several: lenet_digits by default, of --claim "
+        f"each setting that it speaks of; one of {_NAMES}",
+    ),
+]
 ProfileName = Annotated[
     str,
     typer.Option(
@@ -62,8 +73,8 @@ Claims = Annotated[
         "--claim",
         "-c",
         metavar="ID",
-        help="what a claim of the ledger lacks, on each setting that it speaks of or on --setting, "
-        "as 5.17; repeat for several",
+        help="what the verdict on a claim still lacks, by its id in prunelib claims, as 5.17; "
+        "repeat for several",
     ),
 ]
 Workers = Annotated[
@@ -75,23 +86,24 @@ Workers = Annotated[
     ),
 ]
 Device = Annotated[
-    str | None, typer.Option(help="cpu or cuda; a GPU if there is one, with --cluster the CPU")
+    str | None,
+    typer.Option(help="cpu or cuda: by default a GPU if there is one, with --cluster the CPU"),
 ]
 Precision = Annotated[
     str | None,
     typer.Option(
-        help="of the products: fp32, tf32 or bf16; by default bf16 on a CPU that is faster with it,"
-        " else, and with --cluster, fp32"
+        help="precision of matrix products: fp32, tf32 or bf16; by default bf16 on a CPU that is "
+        "faster with it, otherwise, and with --cluster, fp32"
     ),
 ]
-Method = Annotated[
-    str | None,
+Methods = Annotated[
+    list[str] | None,
     typer.Option(
         "--method",
         "-m",
-        help="one pruned network: random, magnitude, snip, iterative_snip, grasp, "
-        "grasp_magnitude, synflow, dense, gradual or, of later papers, erk, smart_ratios, "
-        "igq, synflow_l2, force, prospr, ntk_sap, phew",
+        help="networks pruned at initialisation to one --sparsity, repeat for several: random, "
+        "magnitude, snip, iterative_snip, grasp, grasp_magnitude, synflow, dense, gradual or, of "
+        "later papers, erk, smart_ratios, igq, synflow_l2, force, prospr, ntk_sap, phew",
     ),
 ]
 Sparsity = Annotated[
@@ -100,7 +112,7 @@ Sparsity = Annotated[
 Ablation = Annotated[str, typer.Option(help="with --method: none, shuffle, reinit, invert")]
 Minutes = Annotated[
     float | None,
-    number(float, "--minutes", help="a budget; the same command later goes on from there"),
+    number(float, "--minutes", help="stop after so many; the same command later goes on"),
 ]
 Cluster = Annotated[
     str | None,
@@ -117,7 +129,7 @@ Replicates = Annotated[
         int,
         "--replicates",
         "-r",
-        help="how many; of a figure the profile's number by default, of --method 1",
+        help="how many: by default the profile's number for figures and tables, 1 for --method",
     ),
 ]
 

@@ -111,7 +111,8 @@ def claims(
     section: Annotated[
         list[str] | None,
         typer.Option(
-            "--section", help='repeat for several: 1, 3 to 7, A to M but H, "S" (Singh and Liu)'
+            "--section",
+            help="repeat for several: 1, 3, 4, 5, 6, 7, A to G, I to M, S (Singh and Liu)",
         ),
     ] = None,
     setting: Annotated[
@@ -160,7 +161,7 @@ def judge(
     minutes: Minutes = None,
     cluster: Cluster = None,
     output: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="gets the page and its JSON")
+        Path, typer.Option(metavar="FOLDER", help="where to write the page and its JSON")
     ] = Path("out"),
 ) -> None:
     """Put a method of your own through the paper's sanity checks: one page, and its JSON. One of
@@ -169,12 +170,13 @@ def judge(
     What the checks need is trained first, the paper's methods included where the results have them
     not; stopped at any moment, the same command goes on.
     """
-    from prunelib import own
+    from prunelib import own, provenance
 
     found = [name for path in (*(file or ()), *(files or ())) for name in own.load(path).methods]
     if method is None and len(found) != 1:
         raise BadValueError(
-            f"the files register {len(found)} methods: say which one to judge, as --method mine"
+            f"the files register {len(found)} methods ({', '.join(map(provenance.label, found))}): "
+            "say which one to judge by --method"
             if found
             else "there is no method to judge: give a file that registers one, as mine.py, or a "
             "later one by its name, as --method erk"

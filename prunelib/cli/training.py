@@ -9,17 +9,17 @@ import typer
 
 from prunelib.cli.options import (
     Ablation,
-    AnySetting,
     Claims,
     Cluster,
     Device,
     Figures,
     Files,
-    Method,
+    Methods,
     Minutes,
     Precision,
     ProfileName,
     Replicates,
+    SettingNames,
     Sparsity,
     Tables,
     Workers,
@@ -30,29 +30,30 @@ from prunelib.errors import BadValueError
 
 if TYPE_CHECKING:
     from prunelib.results.records import Kind
+    from prunelib.results.store import Store
     from prunelib.runs import Run
 
 SETTING = "lenet_digits"  # where none is named
-NOTHING = "Nothing is missing: prunelib report reads the exact numbers that claims rest on."
+NOTHING = "Nothing is missing for that: prunelib claims shows the verdicts."
 
 
 def _wanted(
-    claims: list[str] | None, setting: str | None, profile: str, *about
+    claims: list[str] | None, names: list[str] | None, profile: str, *about
 ) -> list[tuple["Kind", str, list["Run"]]]:
     """The kind of record, setting and Runs that the options of `plan` and `run` ask for; `about` is
     what `_chosen` takes."""
     from prunelib.results.records import TRAINED
 
     if not claims:
-        return [(TRAINED, setting or SETTING, _chosen(setting or SETTING, profile, *about))]
+        return [(TRAINED, name, _chosen(name, profile, *about)) for name in names or [SETTING]]
     if any(value not in (None, "none") for value in about):
         raise BadValueError(
-            "--claim says by itself what to run: leave --figure, --table and --method out, with "
-            "--sparsity, --ablation and --replicates"
+            "--claim says by itself what to run: leave --figure, --table, --method, --sparsity, "
+            "--ablation and --replicates out"
         )
     from prunelib.findings import ledger
 
-    return ledger.lacking(claims, setting, profile)
+    return [found for name in names or [None] for found in ledger.lacking(claims, name, profile)]
 
 
 def _chosen(
@@ -60,32 +61,39 @@ def _chosen(
     profile: str,
     figures: list[str] | None,
     tables: list[int] | None,
-    method: str | None,
+    methods: list[str] | None,
     sparsity: float | None,
     ablation: str,
     replicates: int | None,
 ) -> list["Run"]:
     """The Runs that the options of `plan` and `run` ask for, one replicate after the other."""
-    if bool(figures or tables) == bool(method):
+    if (figures or tables) and methods:
         raise BadValueError(
-            "say what to run: --figure or --table (or both), or --method, or --claim"
+            "--method names single networks, --figure and --table have their own: give one or the "
+            "other"
         )
-    if not method and (sparsity is not None or ablation != "none"):
+    if not methods and (sparsity is not None or ablation != "none"):
         raise BadValueError(
             "--sparsity and --ablation go with --method, not with figures or tables"
         )
+    if not (figures or tables or methods):
+        raise BadValueError(
+            "say what to run: --figure or --table (or both), or --method, or --claim"
+        )
     from prunelib import grids, provenance, runs, scores
 
-    if method:
+    if methods:
         known = (*provenance.labels(scores.METHODS), *scores.METHODS, "gradual")
-        if sparsity is None and method in known:
-            raise BadValueError(f"--method {method}: say how much to prune, as --sparsity 0.9")
+        for method in methods:
+            if sparsity is None and method in known:
+                raise BadValueError(f"--method {method}: say how much to prune, as --sparsity 0.9")
         count = 1 if replicates is None else replicates
         if count < 1:
-            raise BadValueError(f"replicates {count!r} is not a whole number from 1")
+            raise BadValueError(f"--replicates {count}: give a whole number from 1")
         return [
             runs.Run(setting, profile, method, sparsity or 0.0, ablation, replicate=r)
             for r in range(count)
+            for method in methods
         ]
     numbers = [int(name) if name.isdecimal() else name for name in figures or ()]
     found = [r for f in numbers for r in grids.figure_runs(f, setting, profile, replicates)]
@@ -93,13 +101,29 @@ def _chosen(
     return sorted(dict.fromkeys(found), key=lambda run: run.replicate)
 
 
+def _show(store: "Store", chosen: list["Run"]) -> None:
+    """Print the mean test accuracy of each method that was named."""
+    from prunelib.runs import Curve
+
+    curves = {}
+    for run in chosen:
+        if record := store.records(run.setting, run.profile).get(run):
+            about = Curve(run.method, run.ablation), run.sparsity
+            curves.setdefault(about, []).append(record.test_accuracy)
+    for (curve, sparsity), found in curves.items():
+        print(
+            f"{curve} at {100 * sparsity:.1f} % sparsity: test accuracy "
+            f"{100 * sum(found) / len(found):.1f} % (replicates: {len(found)})"
+        )
+
+
 def plan(
-    setting: AnySetting = None,
+    setting: SettingNames = None,
     profile: ProfileName = "paper",
     figure: Figures = None,
     table: Tables = None,
     claim: Claims = None,
-    method: Method = None,
+    method: Methods = None,
     sparsity: Sparsity = None,
     ablation: Ablation = "none",
     replicates: Replicates = None,
@@ -121,12 +145,12 @@ def plan(
 
 
 def run(
-    setting: AnySetting = None,
+    setting: SettingNames = None,
     profile: ProfileName = "paper",
     figure: Figures = None,
     table: Tables = None,
     claim: Claims = None,
-    method: Method = None,
+    method: Methods = None,
     sparsity: Sparsity = None,
     ablation: Ablation = "none",
     replicates: Replicates = None,
@@ -136,7 +160,9 @@ def run(
     minutes: Minutes = None,
     records: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="gets the new records too, for merge elsewhere"),
+        typer.Option(
+            metavar="FOLDER", help="gets the new records too, for prunelib merge elsewhere"
+        ),
     ] = None,
     cluster: Cluster = None,
     file: Files = None,
@@ -144,19 +170,26 @@ def run(
         bool,
         typer.Option(
             "--compact",
-            help="train masked networks without their dead channels, but for small ones",
+            help="train masked networks without the channels that pruning has disconnected; small "
+            "networks, where that costs more than it saves, as they are",
         ),
     ] = False,
 ) -> None:
-    """Train what the store misses, or make the masks and weights that a claim lacks. Stopped at any
-    moment, the same command goes on."""
+    """Train the networks that results/ lacks, or make the masks and weights that a claim lacks.
+    Stopped at any moment, the same command goes on."""
     load(file)
     about = (figure, table, method, sparsity, ablation, replicates)
     wanted = _wanted(claim, setting, profile, *about)
     from prunelib import engine
-    from prunelib.results.records import TRAINED
+    from prunelib.results.records import END, TRAINED
     from prunelib.results.store import Store
 
+    early = wanted and all(kind not in (TRAINED, END) for kind, _, _ in wanted)
+    if early and (device or precision or compact):
+        raise BadValueError(
+            "--device, --precision and --compact are of training, and what these claims lack is "
+            "made before it, on the CPU: leave them out"
+        )
     began, budget = time.monotonic(), minutes
     for kind, name, chosen in wanted:
         store, verb, noun = Store(kind=kind), "made", kind.name
@@ -173,6 +206,8 @@ def run(
         print(f"{new} {noun} are new; results in {store.path(name, profile)}")
         if left := len(store.missing(chosen)):
             print(f"{left} {noun} are left: the same command goes on.")
+        if method:
+            _show(store, chosen)
         if minutes is not None:
             budget = max(minutes - (time.monotonic() - began) / 60, 0.01)
     if not wanted:
@@ -208,11 +243,22 @@ def bench(
     ] = None,
     count: Annotated[
         int | None,
-        number(int, "--count", help="networks a program; by default as many as run has in one"),
+        number(
+            int,
+            "--count",
+            help="networks trained as one program; by default as many as run has",
+        ),
     ] = None,
-    device: Device = None,
-    precision: Precision = None,
-    workers: Workers = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda: by default a GPU if there is one")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="of the engine: fp32, tf32 or bf16; by default as of run")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        number(int, "--workers", help="processes: by default one a core, or one a GPU"),
+    ] = None,
     repetitions: Annotated[
         int, number(int, "--repetitions", help="the median of so many is printed")
     ] = 7,

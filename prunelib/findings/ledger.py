@@ -14,7 +14,7 @@ from dataclasses import replace
 from pydantic import BaseModel, Field, TypeAdapter
 
 from prunelib import grids, settings
-from prunelib.errors import BadValueError, check_name
+from prunelib.errors import BadValueError, UnknownNameError
 from prunelib.findings import decisions, kinds
 from prunelib.findings.claims import FACT, KINDS, Claim, every
 from prunelib.findings.decisions import decide, with_margin
@@ -205,7 +205,10 @@ def lacking(
     """
     known, results, found = {claim.id: claim for claim in every()}, Results(), {}
     for name in ids:
-        claim = known[check_name("claim", name, known)]
+        if name not in known:
+            near = [i for i in known if i.partition(".")[0] == name.partition(".")[0]]
+            raise UnknownNameError("claim", name, near or [f"those of sections {_sections(known)}"])
+        claim = known[name]
         if setting and not claim.applies(settings.get(setting).name):
             raise BadValueError(
                 f"claim {name} does not make sense of {setting}: it speaks of "
@@ -217,6 +220,10 @@ def lacking(
             for kind, runs in missing(claim, results, each, profile).items():
                 found.setdefault((kind, each), {}).update(dict.fromkeys(runs))
     return [(kind, each, list(runs)) for (kind, each), runs in found.items()]
+
+
+def _sections(ids):
+    return ", ".join(dict.fromkeys(i.partition(".")[0] for i in ids))
 
 
 def _cost(absent):
