@@ -342,8 +342,7 @@ def apply(model: nn.Module, mask: Mask) -> nn.Module:
 
 def sparsity_of(mask: Mask) -> float:
     """The fraction of weights pruned, in [0, 1] (Section 3)."""
-    total = sum(m.numel() for m in mask.values())
-    return 1 - kept(mask) / total
+    return 1 - kept(mask) / sum(m.numel() for m in mask.values())
 
 
 def kept(mask: Mask) -> int:

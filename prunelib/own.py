@@ -98,6 +98,27 @@ def load(path: Path | str) -> Own:
     return Own(path, digest, names["method"], names["setting"])
 
 
+def method(files: Iterable[Path | str], name: str | None = None) -> str:
+    """The method to judge: the one named, or the only one that files of one's own register.
+
+    Args:
+        files: are run first, see `load`.
+
+    Raises:
+        BadValueError: none is named, and they register none or several.
+    """
+    found = [own for path in files for own in load(path).methods]
+    if not name and len(found) != 1:
+        raise BadValueError(
+            f"the files register {len(found)} methods ({', '.join(map(provenance.label, found))}): "
+            "say which one to judge, by its name"
+            if found
+            else "there is no method to judge: give a file that registers one, as mine.py, or a "
+            "later one by its name, as erk"
+        )
+    return name or found[0]
+
+
 def _run(file: File) -> list[tuple[str, str]]:
     """Run a file as a module; the kinds and names of what it registered."""
     module = types.ModuleType(f"prunelib_own_{file.digest}")

@@ -19,6 +19,7 @@ import prunelib
 from prunelib import cli, datasets, masks, networks
 from prunelib.errors import BadValueError
 from prunelib.pages import notebooks, report, site
+from prunelib.paths import project_root
 from prunelib.results.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -255,3 +256,9 @@ def test_modules_that_contributing_names_exist():
     assert len(paths) > 10
     for path in paths:
         assert (ROOT / path).exists(), path
+
+
+def test_no_module_is_longer_than_contributing_says():
+    lengths = {p: len(p.read_text().splitlines()) for p in project_root().glob("prunelib/**/*.py")}
+    assert len(lengths) > 90
+    assert not {str(path): count for path, count in lengths.items() if count > 350}

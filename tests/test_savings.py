@@ -34,7 +34,7 @@ def test_rows_replace_those_of_the_same_masks(files, monkeypatch):
     savings.record("lenet_digits")
     assert (files / "savings.csv").read_text() == first
     rows = pd.read_csv(files / "savings.csv").assign(dead=7)
-    savings.write(savings.path(), rows, ["setting"])
+    savings.write(savings.path(), rows, ["setting", "method", "sparsity"])
     assert set(pd.read_csv(files / "savings.csv")["dead"]) == {7}
     assert len(savings.table("lenet_digits")) == len(savings.METHODS)
     assert savings.table("vgg16_cifar10").empty

@@ -170,21 +170,13 @@ def judge(
     What the checks need is trained first, the paper's methods included where the results have them
     not; stopped at any moment, the same command goes on.
     """
-    from prunelib import own, provenance
+    from prunelib import own
 
-    found = [name for path in (*(file or ()), *(files or ())) for name in own.load(path).methods]
-    if method is None and len(found) != 1:
-        raise BadValueError(
-            f"the files register {len(found)} methods ({', '.join(map(provenance.label, found))}): "
-            "say which one to judge by --method"
-            if found
-            else "there is no method to judge: give a file that registers one, as mine.py, or a "
-            "later one by its name, as --method erk"
-        )
+    chosen = own.method((*(file or ()), *(files or ())), method)
     from prunelib.pages import judge
 
     made = judge.report(
-        method or found[0],
+        chosen,
         setting,
         profile,
         replicates,
