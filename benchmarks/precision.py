@@ -65,7 +65,7 @@ def main(setting, profile, precision, replicates, methods, levels, minutes):
             for run in pairs.index
         ]
         print(pairs.set_axis(names).round(2).to_string())
-    matching = settings.sparsity(settings.matching_level(setting)[0])
+    matching = settings.highest_matching(setting)
     bands = pairs.index.map(
         lambda r: "none" if not r.sparsity else "matching" if r.sparsity <= matching else "extreme"
     )

@@ -58,7 +58,7 @@ class Grid:
     def points(self, setting: str, profile: str) -> list[tuple[float, int | str]]:
         """The (sparsity, step) of the points along each curve."""
         if self.along == "step":
-            matching = settings.sparsity(settings.matching_level(setting)[0])
+            matching = settings.highest_matching(setting)
             return [(matching, step) for step in settings.steps(setting, profile)]
         if self.along == "halving":
             return [(s, 0) for s in settings.halvings(profile)]

@@ -237,6 +237,11 @@ def matching_level(setting: str) -> tuple[int, str]:
     return chosen.matching, f"the highest matching sparsity ({source})"
 
 
+def highest_matching(setting: str) -> float:
+    """The sparsity of `matching_level`, in [0, 1); raises what that does."""
+    return sparsity(matching_level(setting)[0])
+
+
 def replicates(setting: str, profile: str) -> int:
     """How many replicates a figure of this setting has at this profile; raises UnknownNameError for
     another setting or profile."""

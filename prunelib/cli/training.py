@@ -202,7 +202,7 @@ def run(
             how |= {"device": device, "precision": precision, "compact": compact}
             new = engine.train(chosen, store, **how)
         else:
-            new = engine.measure(chosen, store.root, kind=kind, **how)
+            new = engine.measure(chosen, store, **how)
         print(f"{new} {noun} are new; results in {store.path(name, profile)}")
         if left := len(store.missing(chosen)):
             print(f"{left} {noun} are left: the same command goes on.")

@@ -19,7 +19,7 @@ from pathlib import Path
 from prunelib.engine import beside, campaign, speed
 from prunelib.engine.executors import check_workers
 from prunelib.errors import BadValueError
-from prunelib.results.records import MASK, TRAINED, Kind
+from prunelib.results.records import MASK, TRAINED
 from prunelib.results.store import Store
 from prunelib.runs import Run
 
@@ -84,10 +84,9 @@ def train(
 
 def measure(
     runs: list[Run],
-    root: Path | None = None,
+    store: Store | None = None,
     workers: int | None = None,
     progress: bool = True,
-    kind: Kind = MASK,
     minutes: float | None = None,
     cluster: str | None = None,
     output: Path | None = None,
@@ -101,12 +100,13 @@ def measure(
 
     Args:
         runs: Runs as `grids.mask_runs` or `grids.weight_runs` lists them.
-        root: of the store; the default one if None.
-        kind: `records.MASK`; `records.START` or `records.END`, weights before or after training.
+        store: that holds, or is to hold, their records, of masks or of weights before or after
+            training; that of masks in results/ if None.
         workers, progress, minutes, cluster, output: as for `train`; all is made on the CPU.
     """
     how = {"minutes": minutes, "cluster": cluster, "output": output}
-    return campaign.run(runs, Store(root, kind), workers, "cpu", progress, **how)
+    store = store or Store(kind=MASK)
+    return campaign.run(runs, store, workers, "cpu", progress, **how)
 
 
 def plan(

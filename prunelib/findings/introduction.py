@@ -112,7 +112,7 @@ def comparisons(table: pd.DataFrame, setting: str, profile: str) -> pd.DataFrame
         have, ✗ for fewer than two) and a row "points": its mean accuracy less the other's, over
         the sparsities up to the highest matching one, in percentage points.
     """
-    limit = settings.sparsity(settings.matching_level(setting)[0])
+    limit = settings.highest_matching(setting)
     sparsities = [s for s in settings.sparsities(setting, profile) if s <= limit]
     accuracies = Accuracies(table, 1 / classes(setting))
     printed = statistics.published("frankle2021_comparisons").set_index("method")

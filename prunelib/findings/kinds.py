@@ -52,7 +52,7 @@ def points(claim: Claim, setting: str, profile: str) -> list[float]:
     if claim.along_steps:
         last = found[-1]
         return _between(found, over.removeprefix("steps").strip() or "…", lambda p: p / last)
-    matching = settings.sparsity(settings.matching_level(setting)[0])
+    matching = settings.highest_matching(setting)
     # Where none is known, 93.1 % stands in to read masks at, but no accuracy is known to match.
     if settings.get(setting).matching is None and measure(claim.measure).kind == TRAINED:
         matching = math.nan  # no sparsity is at most that, or above it

@@ -87,7 +87,7 @@ def _chosen(found, early, label):
 def _shuffled(results, setting, profile):
     """By how much shuffling changes them at the lower and at the higher sparsities: an average over
     all of them may come from networks that are nearly empty."""
-    point = settings.sparsity(settings.matching_level(setting)[0])
+    point = settings.highest_matching(setting)
     samples = results.samples("accuracy", setting, profile)
     grid = settings.sparsities(setting, profile)
 

@@ -179,7 +179,7 @@ def missing(claim: Claim, results: Results, setting: str, profile: str) -> dict[
     points = tuple((sparsity, 0) for sparsity in where)
     if claim.along_steps:
         last = settings.schedule(setting, profile).iterations
-        level = settings.sparsity(settings.matching_level(setting)[0])
+        level = settings.highest_matching(setting)
         points = tuple((level, "end" if step == last else step) for step in where)
     inits = dict.fromkeys(curve.init for _, curve in read)
     if claim.measure == "accuracy" and len(inits) > 1:

@@ -160,8 +160,7 @@ class Results:
 
     def table(self, kind: Kind, setting: str, profile: str) -> pd.DataFrame:
         """The same as a data frame, one row a record."""
-        rows = [record.row() for record in self.records(kind, setting, profile).values()]
-        return pd.DataFrame(rows, columns=list(kind.columns))
+        return kind.table(self.records(kind, setting, profile).values())
 
     def missing(
         self,
@@ -223,7 +222,7 @@ class Results:
 def _along_steps(values, setting, profile):
     """The same values with a column a step: curves of Figures 6 and 10, and, the same at every
     step, those that do not depend on it."""
-    sparsity = settings.sparsity(settings.matching_level(setting)[0])
+    sparsity = settings.highest_matching(setting)
     last = settings.schedule(setting, profile).iterations
     lines = [c for f in (6, 10) for panel in FIGURES[f].panels.values() for c in panel]
     lines += [DENSE, AFTER, REWOUND, RANDOM, *(Curve(m) for m in EARLY_METHODS)]

@@ -193,7 +193,7 @@ def gaps(records: pd.DataFrame, setting: str) -> pd.DataFrame:
         gap of means over the sparsities at which all methods were run, and a column for each
         setting of which the paper prints an upper bound.
     """
-    limit = settings.sparsity(settings.matching_level(setting)[0])
+    limit = settings.highest_matching(setting)
     means = pd.DataFrame(
         {m: statistics.over_replicates(records, Curve(m))["mean"] for m in EARLY_METHODS}
     ).dropna()

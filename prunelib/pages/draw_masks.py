@@ -83,7 +83,7 @@ def layers(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure:
     """
     names = style.layers(list(data["layer"].unique()))
     joined = [name[2].startswith("conv") for name in names]
-    overall = 100 * settings.sparsity(settings.matching_level(setting)[0])
+    overall = 100 * settings.highest_matching(setting)
     groups = dict(list(data.groupby("method", sort=False)))
     title = noted(title, "whiskers: one standard deviation")
     with panels(title, (WIDTH, 5.2)) as (fig, ((axis,),)):
@@ -134,7 +134,7 @@ def ratio(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure:
     std = data["std"].fillna(0)
     values = pd.concat([data["ratio"] - std, data["ratio"] + std, theirs["value"]])
     low, high = max(values.min() - 0.001, _ZOOM[0]), min(max(values.max(), most) + 0.001, _ZOOM[1])
-    level = settings.sparsity(settings.matching_level(setting)[0])
+    level = settings.highest_matching(setting)
     known = settings.get(setting).matching is not None
     where = "Highest matching sparsity" if known else f"{100 * level:.1f} % sparsity"
     matching = 100 * (1 - level)

@@ -28,7 +28,7 @@ def savings(data: pd.DataFrame, title: str) -> Figure:
             ticks = sorted((own["sparsity"] / 100).unique())
             for axis, kind in zip(column, ("compact", "kept"), strict=True):
                 axis.axhline(1, color="black", linewidth=1, label="Masked, as usual")
-                matching = 100 * (1 - settings.sparsity(settings.matching_level(name)[0]))
+                matching = 100 * (1 - settings.highest_matching(name))
                 axis.axvline(matching, color=GREY, linewidth=1, label="Highest matching sparsity")
                 for method in (m for m in METHODS if m in set(own["method"])):
                     rows = own[own["method"] == method].sort_values("sparsity")

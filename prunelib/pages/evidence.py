@@ -70,8 +70,7 @@ class Evidence:
     @property
     def table(self) -> pd.DataFrame:
         """One row a record, with the columns of its kind."""
-        rows = [record.row() for record in self.records.values()]
-        return pd.DataFrame(rows, columns=list(self.kind.columns))
+        return self.kind.table(self.records.values())
 
     def values(self, column: str) -> list[str]:
         """What the records have in a column, each value once, sorted; "none" left out."""

@@ -161,7 +161,7 @@ def report(
             print(engine.plan(left_out, store, *here), flush=True)
         shared = {n: v for n, v in how.items() if n in ("workers", "cluster", "progress")}
         engine.train(runs, store, minutes=left(), **how)
-        engine.measure(read, store.root, minutes=left(), **shared)
+        engine.measure(read, Store(kind=MASK), minutes=left(), **shared)
     found = _report(scores.get(method), setting, profile, replicates, runs, read)
     if folder is None:
         return found
@@ -217,7 +217,7 @@ def _report(method, setting, profile, replicates, runs, read):
 
 
 def _drawings(method, setting, profile, replicates, seen):
-    sparsity = settings.sparsity(settings.matching_level(setting)[0])
+    sparsity = settings.highest_matching(setting)
     title, at = style.title(setting), f" at {100 * sparsity:.1f} % sparsity"
 
     def accuracies(figure, drawing: Callable) -> Figure | None:

@@ -64,7 +64,7 @@ class Page:
         self.replicates, self.may_train = replicates or None, train
         self.name = style.NAMED.get(figure, f"Figure {figure}")
         self.stores = {kind: Store(kind=kind) for kind in self.form.kinds}
-        self.sparsity = settings.sparsity(settings.matching_level(setting)[0])
+        self.sparsity = settings.highest_matching(setting)
 
     @property
     def store(self) -> Store:
@@ -118,10 +118,8 @@ class Page:
             left = len(store.missing(self.runs))
             if left and self.may_train:
                 print(engine.plan(self.runs, store), flush=True)
-                if kind == TRAINED:
-                    made = engine.train(self.runs, store)
-                else:
-                    made = engine.measure(self.runs, store.root, kind=kind)
+                make = engine.train if kind == TRAINED else engine.measure
+                made = make(self.runs, store)
                 print(f"{made} {kind.name} are new.")
             elif not left:
                 print(f"No {kind.name} are missing.")

@@ -273,7 +273,7 @@ def text(store: Store) -> str:
         read_off=read_off(store.root).to_markdown(index=False),
         left=left.reset_index().to_markdown(index=False, floatfmt=",.1f"),
         tolerance=100 * statistics.TOLERANCE,
-        miniature=100 * settings.sparsity(settings.matching_level("resnet8_digits")[0]),
+        miniature=100 * settings.highest_matching("resnet8_digits"),
         matching=matching(store).to_markdown(index=False, disable_numparse=True),
         differences=_against(ledger.entries(Results(store.root))),
         diverged=diverged.to_markdown(index=False) if len(diverged) else finite,

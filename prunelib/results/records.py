@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
+import pandas as pd
 from annotated_types import Predicate
 from pydantic import BaseModel, BeforeValidator, Field, InstanceOf, ValidationError
 
@@ -164,6 +165,10 @@ class Kind:
     def columns(self) -> tuple[str, ...]:
         """The columns of a file: the fields of a Run, then the results."""
         return (*FIELDS, *self.record.results())
+
+    def table(self, records: Iterable[Record]) -> pd.DataFrame:
+        """A tidy data frame, one row a record, with these columns."""
+        return pd.DataFrame([record.row() for record in records], columns=list(self.columns))
 
 
 TRAINED = Kind("trained networks", Trained)

@@ -106,13 +106,12 @@ class Store:
                 version does not know among them.
         """
         setting = settings.recorded(setting)
-        rows = [
-            record.row()
+        return self.kind.table(
+            record
             for key in self.pairs()
             if setting in (None, key[0]) and profile in (None, key[1])
             for record in self.records(*key).values()
-        ]
-        return pd.DataFrame(rows, columns=list(self.kind.columns))
+        )
 
     def pairs(self) -> list[tuple[str, str]]:
         """Setting and profile of every file: in the order of their tables, after settings that

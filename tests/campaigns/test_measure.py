@@ -19,14 +19,14 @@ def digits(tmp_path_factory):
     root = tmp_path_factory.mktemp("store")
     runs = mask_runs("lenet_digits", levels=(6,), replicates=2)
     runs = [one for one in runs if not one.parent]
-    made = engine.measure(runs, root, workers=2, progress=False)
+    made = engine.measure(runs, Store(root, MASK), workers=2, progress=False)
     return root, runs, made
 
 
 def test_every_mask_is_made_once(digits):
     root, runs, made = digits
     assert made == len(runs) == 2 * 5 * 2
-    assert engine.measure(runs, root, progress=False) == 0
+    assert engine.measure(runs, Store(root, MASK), progress=False) == 0
     assert len(Store(root, MASK).table()) == made
     assert Store(root).table().empty  # records of trainings are another table
 
@@ -65,7 +65,7 @@ def test_masks_of_trained_networks_train_these_first_and_record_no_training(tmp_
             if how == "with a damaged one":
                 flip(path, "tensor")
         before = len(store.table())
-        assert engine.measure(late, store.root, 1, progress=False) == 2
+        assert engine.measure(late, Store(store.root, MASK), 1, progress=False) == 2
         assert len(store.table()) == before
         masks_found = Store(store.root, MASK).table().drop(columns="seconds")
         found.append(masks_found.to_csv())
@@ -83,9 +83,9 @@ def weights(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(campaign, "default_precision", {"cpu": "fp32"}.__getitem__)
         for kind, workers in ((START, 1), (END, 2)):
-            made = engine.measure(runs, root, workers, progress=False, kind=kind)
+            made = engine.measure(runs, Store(root, kind), workers, progress=False)
             assert made == len(runs) == 2 * 6 * 3
-            assert engine.measure(runs, root, workers, progress=False, kind=kind) == 0
+            assert engine.measure(runs, Store(root, kind), workers, progress=False) == 0
     assert Store(root).missing(runs) == runs  # trained for their weights, not for their accuracy
     return root
 
@@ -144,7 +144,7 @@ def test_groups_in_training_are_left_alone(tmp_path):
     """That their masks are recorded says nothing of whether they have been trained."""
     store = Store(tmp_path)
     go_on(store, 5)
-    assert engine.measure(GROUP[1:3], store.root, 1, progress=False) == 2
+    assert engine.measure(GROUP[1:3], Store(store.root, MASK), 1, progress=False) == 2
     assert len(unfinished(store)) == 1
     recorded, advances = go_on(store)
     assert (recorded, advances[0]) == (4, 5 * 4)

@@ -63,7 +63,7 @@ def test_figures_and_masks_of_a_setting_of_ones_own(store, gone):
     assert f"{len(runs)} trained networks needed, 0 in the store" in engine.plan(runs, store)
     assert train(runs, store, workers=2) == len(runs)
     masks = mask_runs("own_setting", ("snip", *METHODS), levels=(6,), replicates=2)
-    assert engine.measure(masks, store.root, 2, progress=False) == len(masks) == 20
+    assert engine.measure(masks, Store(store.root, MASK), 2, progress=False) == len(masks) == 20
     table = Store(store.root, MASK).table("own_setting")
     assert set(table["kept_weights"]) == {144 - round(0.737856 * 144)}
     for _, row in table.iterrows():

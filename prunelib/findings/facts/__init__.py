@@ -207,7 +207,7 @@ def weights_off_the_sparsity(setting: str) -> float:
 def rise_by_the_printed_formula(setting: str) -> float:
     """Section 3: "from sparsity s^((n-1)/N) to s^(n/N)"; the largest rise of the 100 iterations,
     in percentage points."""
-    s = settings.sparsity(settings.matching_level(setting)[0])
+    s = settings.highest_matching(setting)
     return 100 * max(s ** (n / 100) - s ** ((n - 1) / 100) for n in range(1, 101))
 
 

@@ -269,7 +269,7 @@ def proportions_from_variances(setting: str, sparsity: float, fan: str = "in") -
 def proportions_from_the_fan_out(setting: str) -> float:
     """D.4: that fan-in or fan-out "could make a substantial difference"; how far the layerwise
     sparsities of magnitude pruning move in the mean, in percentage points."""
-    sparsity = settings.sparsity(settings.matching_level(setting)[0])
+    sparsity = settings.highest_matching(setting)
     ins, outs = (proportions_from_variances(setting, sparsity, fan) for fan in ("in", "out"))
     return 100 * sum(abs(ins[name] - outs[name]) for name in ins) / len(ins)
 
