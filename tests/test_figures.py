@@ -16,7 +16,7 @@ from prunelib.errors import BadValueError, UnknownNameError
 from prunelib.findings import claims, curves, measures
 from prunelib.grids import figure_runs, mask_runs, weight_runs
 from prunelib.pages import draw, style, verdicts
-from prunelib.pages.evidence import Evidence
+from prunelib.pages.evidence import Evidence, basis
 from prunelib.pages.page import Page
 from prunelib.results.records import END, MASK, START
 from prunelib.results.store import Store
@@ -91,6 +91,19 @@ def test_evidence_is_what_is_wanted_and_what_is_there(results):
     )
     about = found.provenance
     assert (about["records"], about["missing"], about["precision"]) == (61, 13, ["bf16"])
+
+
+def test_a_figure_says_what_it_rests_on(results):
+    """Of two replicates one unpruned network is missing, and all twelve of GraSP."""
+    wanted = figure_runs(3, *ABOUT, 2)
+    store = Store()
+    store.add(trained(run) for run in wanted[1:] if run.method != "grasp")
+    found = Evidence.read(wanted, store)
+    assert basis([found], "quick") == (
+        "Profile quick; up to 2 replicates; 13 of 74 trained networks not run (GraSP)"
+    )
+    store.add(trained(run) for run in wanted)
+    assert basis([Evidence.read(wanted, store)], "quick") == "Profile quick; 2 replicates"
 
 
 def test_evidence_of_nothing(results):

@@ -1,6 +1,7 @@
 """A method of one's own is held against the paper's claims as the paper's methods are."""
 
 import base64
+import html
 import json
 import math
 import re
@@ -274,6 +275,16 @@ def test_a_report_from_nothing(results, halved, tmp_path):
     read = json.loads(made.path.with_suffix(".json").read_text())
     assert judge.Judgement.model_validate(read) == made.judgement
     assert [e["id"] for e in read["entries"]] == [e.id for e in made.judgement.entries]
+    # each check with its numbers, and what half and twice the margin would have said
+    shown = re.findall(r'<tr><td class="claim">.*?</tr>', text)
+    assert len(shown) == len(made.judgement.entries)
+    for row, e in zip(shown, made.judgement.entries, strict=True):
+        cells = [re.sub("<[^>]+>", "", cell) for cell in re.findall("<td.*?</td>", row)]
+        numbers = "" if e.effect is None else f"{e.effect:z.4g}"
+        numbers += "" if e.low is None else f" ({e.low:z.4g} … {e.high:z.4g})"
+        margins = f"{e.half}; {e.twice}" if e.half else ""
+        said = [html.unescape(cell) for cell in cells]
+        assert said == [e.claim, e.verdict, numbers, e.allowed, margins, e.id]
     # in words: what each figure is about, what it rests on and which lines it has
     said = dict(re.findall(r'<img alt="([^(]+) \(Figure \d+\)\. ([^"]+)"', text))
     assert len(said) == len(made.drawings)

@@ -132,11 +132,11 @@ ABOUT = ("lenet_digits", "paper")
 SPARSITY = 0.737856
 
 
-def filled(root, late_ks=0.3, late_change=-0.05):
+def filled(root, late_ks=0.3, late_change=-0.05, early_change=0.0):
     """Results: magnitude's weights move by 0.3 at initialisation, SNIP's by 0.1, magnitude's after
-    training by `late_ks`; shuffling costs SNIP 3 points, and `late_change` after training. Three
-    replicates, a tenth of a point apart."""
-    found = ((Curve("magnitude"), 0.3, 0.0), (Curve("snip"), 0.1, -0.03),
+    training by `late_ks`; shuffling costs SNIP 3 points, magnitude `early_change`, and after
+    training `late_change`. Three replicates, a tenth of a point apart."""
+    found = ((Curve("magnitude"), 0.3, early_change), (Curve("snip"), 0.1, -0.03),
              (AFTER, late_ks, late_change))  # fmt: skip
     for replicate in range(3):
         for curve, ks, change in found:
@@ -165,6 +165,7 @@ def test_what_moves_and_what_it_costs_are_means_of_the_records(tmp_path):
         ({}, "**A distribution that moves need not mean harm**: in 1 of 1"),
         ({"late_ks": 0.36}, "No counterexample: in 0 of 1"),  # further than 0.3 by more than 0.05
         ({"late_change": 0.0}, "No counterexample: in 0 of 1"),
+        ({"early_change": -0.04}, "No counterexample: in 0 of 1"),  # harmed at initialisation too
     ],
 )
 def test_the_insight_is_what_the_results_say(tmp_path, late, said):

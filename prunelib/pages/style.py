@@ -39,6 +39,7 @@ TEMPLATES = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+TEMPLATES.filters["number"] = "{:z.4g}".format  # never "-0"
 
 UNPRUNED = Look("Unpruned", "#000000", "", "-")
 METHODS = {
