@@ -660,13 +660,14 @@ def test_a_sparsity_tells_something_where_only_one_of_two_references_guesses():
         ("at least", 1, {0: 0.5}, "not run"),
         ("at least", 1, dict.fromkeys(range(5), 0.5), "not supported"),
         ("at most", 1, {0: 1.0}, "not run"),
+        ("at most", 1, {0: 1.0, 1: 0.0}, "supported"),
         ("at most", 1, {0: 1.5}, "not supported"),
         ("at most", 1, dict.fromkeys(range(5), 1.0), "supported"),
         ("same", 1, {0: -2.0}, "not run"),
         ("same", 1, {0: 2.0}, "not supported"),
     ],
 )
-def test_a_count_is_decided_by_what_no_further_network_can_change(region, bound, values, verdict):
+def test_how_many_networks_it_takes_to_say_what_the_largest_is(region, bound, values, verdict):
     row = claim(kind="count", over="93.1", reference="", region=region, bound=bound)
     samples = Samples({"snip": pd.DataFrame({settings.sparsity(12): values})}, pooled=False)
     point = [settings.sparsity(12)]

@@ -195,13 +195,18 @@ def _compared(claim, samples: Samples, subject, reference, where, at) -> Part:
 
 
 def _largest(claim, samples, subject, where, at) -> Effect:
-    """The largest value of any replicate. Before all were run, it says only what no further one
-    could change, as these can but add to it: that it is as large as is claimed, or too large."""
+    """The largest value of any replicate. One network tells that some have so much, or that some
+    have too much; that none has takes two replicates, as an interval does, and that none has enough
+    all of them."""
     found = samples.largest(subject, where)
     low, high = claim.region.ends
     inside = p_value(found, claim.region) == 0
-    final = inside if math.isinf(high) else not inside and found.mean >= low
-    return found if final or found.n >= replicates(claim, *at) else replace(found, error=math.nan)
+    needed = replicates(claim, *at)  # below what is claimed, which another one may reach
+    if inside:
+        needed = 1 if math.isinf(high) else 2
+    elif math.isfinite(high) and found.mean >= low:
+        needed = 1
+    return found if found.n >= needed else replace(found, error=math.nan)
 
 
 def _from_printed(claim, effect: Effect, at) -> Effect:
