@@ -16,6 +16,7 @@ import pytest
 from campaigns.common import results
 from prunelib import engine, own
 from prunelib.engine import cluster
+from prunelib.engine.checkpoints import undump
 from prunelib.errors import PrunelibError
 from prunelib.grids import figure_runs
 from prunelib.results.store import Store
@@ -145,17 +146,21 @@ def test_a_campaign_on_a_cluster_survives_a_worker_and_gives_the_local_table(tmp
 @pytest.mark.timeout(300)
 def test_where_workers_see_the_folder_a_lost_workers_group_goes_on(tmp_path):
     """One worker is killed in the middle of a long group; the next begins where it was."""
-    run = Run("lenet_digits", "paper", "magnitude", 0.5)
+    run = Run("resnet8_digits", "paper", "magnitude", 0.5)
     store = Store(tmp_path / "results")
     (tmp_path / "dask").mkdir()
     progress = []
     with dask(tmp_path / "dask", 1) as started:
         address = started.wait(1)
-        unfinished = store.root / ".checkpoints" / "lenet_digits" / "paper" / "unfinished"
+        unfinished = store.root / ".checkpoints" / "resnet8_digits" / "paper" / "unfinished"
         place_moved = cluster.Cluster.counted
 
+        def is_begun():
+            found = [undump(p.read_bytes()) for p in unfinished.glob("[0-9a-f]*.safetensors")]
+            return any(group and int(group[1]["done"]) > 0 for group in found)
+
         def counted(self):
-            if not progress and any(unfinished.glob("[0-9a-f]*.safetensors")):
+            if not progress and is_begun():
                 started.workers[0].kill()
                 progress.append(place_moved(self))
                 started.join()
