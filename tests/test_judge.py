@@ -69,7 +69,7 @@ def test_checks_are_the_papers_own_claims_with_the_method_in_them(halved):
             assert (check.region, check.measure, check.over) == (
                 theirs.region, theirs.measure, theirs.over,
             )  # fmt: skip
-            (instead,) = {c.method for c in theirs.subject}
+            (instead,) = (c.instead_of for c in judge.CHECKS if c.id == check.id)
             swapped = [halved if c.method == instead else c.method for c in theirs.reference]
             assert [c.method for c in check.reference] == swapped
 
