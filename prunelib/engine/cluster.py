@@ -174,7 +174,8 @@ def _slurm(jobs: int):
 
         with dask.config.set({"distributed.scheduler.allowed-failures": FAILURES}):
             # The dashboard is for who runs this alone; the scheduler must be open to the jobs.
-            cluster = SLURMCluster(scheduler_options={"dashboard_address": "127.0.0.1:0"})
+            said = dask.config.get("jobqueue.slurm.scheduler-options", None) or {}
+            cluster = SLURMCluster(scheduler_options={"dashboard_address": "127.0.0.1:0"} | said)
     except ImportError:
         raise PrunelibError(
             "Slurm needs the packages of the extra 'cluster': run pip install 'prunelib[cluster]'"

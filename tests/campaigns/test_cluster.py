@@ -301,14 +301,17 @@ def test_jobs_of_slurm_may_end_often(monkeypatch):
 
     seen = []
 
-    def made():
+    def made(scheduler_options):
         seen.append(dask.config.get("distributed.scheduler.allowed-failures"))
+        seen.append(scheduler_options)
         return mock.MagicMock()
 
     monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/sbatch")
     monkeypatch.setattr(dask_jobqueue, "SLURMCluster", made)
-    cluster._slurm(2)
-    assert seen == [cluster.FAILURES]
+    with dask.config.set({"jobqueue.slurm.scheduler-options": {"interface": "ib0"}}):
+        cluster._slurm(2)
+    local = {"dashboard_address": "127.0.0.1:0"}
+    assert seen == [cluster.FAILURES, local | {"interface": "ib0"}]
 
 
 def test_without_slurm_or_the_extra_a_sentence_says_what_is_missing(tmp_path, monkeypatch):

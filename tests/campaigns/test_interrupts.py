@@ -17,6 +17,7 @@ from campaigns.common import (
 )
 from prunelib import engine, scores
 from prunelib.errors import StoreError
+from prunelib.results.records import MASK
 from prunelib.results.store import Store
 
 SENTENCE = "stopping: what is in training is checkpointed first; Ctrl-C again does not wait\n"
@@ -95,6 +96,6 @@ def test_signals_are_what_they_were_after_an_error(store, monkeypatch, measuring
     late = [run(prune_at="end", weights_from="end")]
     call = engine.measure if measuring else train
     with pytest.raises(StoreError) as error:
-        call(late, store.root if measuring else store, workers=1, progress=False)
+        call(late, Store(store.root, MASK) if measuring else store, workers=1, progress=False)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     assert str(error.value) == "the disk is full"
