@@ -143,7 +143,7 @@ class Folder:
 
     def read_group(self, path: Path) -> tuple[Tensors, dict[str, str], list[Run]] | None:
         """Tensors, what was written of them and the runs of a group; None where it cannot go on as
-        it began. Another commit may train otherwise, so that under it a group begins again."""
+        it began. Other code may train otherwise, so that under it a group begins again."""
         try:
             group = _group(path)
         except OSError:
