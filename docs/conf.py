@@ -128,13 +128,13 @@ def link_claims(app, doctree):
     """Lead the numbers of claims in what a notebook answers to their rows in the ledger."""
     texts = [text for text in doctree.findall(nodes.Text) if type(text.parent) is nodes.paragraph]
     for text in texts:
-        parts = re.split(r"\(([0-9A-Z]+\.\d\d)\)", text)
+        parts = re.split(r"\(([0-9A-Z]+\.\d\d)(?=[:)])", text)
         if len(parts) > 1 and next(_above(text, "cell_code_output"), None):
             found = [nodes.Text(parts[0])]
             for claim, rest in zip(parts[1::2], parts[2::2], strict=True):
                 place = f"../claims.html#claim-{claim}"
                 link = nodes.reference("", claim, refuri=place, internal=True)
-                found += [nodes.Text("("), link, nodes.Text(")" + rest)]
+                found += [nodes.Text("("), link, nodes.Text(rest)]
             text.parent.replace(text, found)
 
 

@@ -49,6 +49,46 @@ def test_p_values_say_what_the_interval_says():
                 assert beyond < 0.05 + stats.t.sf(far, found.freedom) + 1e-9
 
 
+def lies(ends, region):
+    """Where an interval lies, of a region: inside, outside, or neither."""
+    (low, high), (bottom, top) = ends, region.ends
+    if bottom <= low and high <= top:
+        return "inside"
+    return "outside" if high < bottom or top < low else "neither"
+
+
+def test_the_interval_that_decides_lies_where_the_verdict_says():
+    """Of one part, and where one of several is enough, which takes a longer interval."""
+    stream = np.random.default_rng(1)
+    regions = [Region(w, 1) for w in ("higher", "lower", "same", "not higher", "at least")]
+    wanted = {"supported": "inside", "not supported": "outside", "undecided": "neither"}
+    for region in (*regions, Region("between", -1, 2)):
+        for how, count in (("all", 1), ("all", 4), ("some", 4), ("most", 4)):
+            for _ in range(50):
+                parts = tuple(
+                    Part("", Effect(m, stream.uniform(0.1, 1), 5, 3), region)
+                    for m in stream.normal(scale=3) + stream.normal(scale=0.5, size=count)
+                )
+                found = decide(Parts(how, parts))
+                assert lies(found.interval, region) == wanted[found.verdict]
+
+
+def test_the_interval_that_decides_by_hand():
+    """Mean 3, error 1, 4 degrees of freedom. A tenth of the level, where one of ten refutes; and
+    outside of a point, which can be missed on both sides, 95 % in place of 90 %."""
+    found = Effect(3, 1, 4, 5)
+    reach = stats.t.isf(0.05 / 2 / 10, 4)
+    said = decide(Parts("all", (Part("one", found, Region("lower", 0)),) * 10))
+    assert said.interval == pytest.approx((3 - reach, 3 + reach))
+    assert decisions.interval(found, SAME) == pytest.approx(found.interval(0.9))
+    point = decisions.interval(found, Region("same", 0), inside=False)
+    assert point == pytest.approx(found.interval(0.95))
+    wide = decisions.interval(found, Region("same", 100), inside=False)
+    assert wide == pytest.approx(found.interval(0.9))
+    assert decisions.interval(exact(2), SAME) == (2, 2)
+    assert all(map(math.isnan, decide(Parts("all", (MISSING,))).interval))
+
+
 def test_p_values_by_hand():
     """Mean 3, error 1, 4 degrees of freedom: 2 above the bound of 1, twice the tail of t."""
     found = Effect(3, 1, 4, 5)

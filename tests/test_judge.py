@@ -21,6 +21,7 @@ from prunelib.findings.measures import Results
 from prunelib.grids import FIGURES
 from prunelib.pages import judge as pages
 from prunelib.pages import later as page_of_later
+from prunelib.pages import verdicts
 from prunelib.pages.page import Page
 from prunelib.results.records import MASK
 from prunelib.results.store import Store
@@ -280,8 +281,8 @@ def test_a_report_from_nothing(results, halved, tmp_path):
     assert len(shown) == len(made.judgement.entries)
     for row, e in zip(shown, made.judgement.entries, strict=True):
         cells = [re.sub("<[^>]+>", "", cell) for cell in re.findall("<td.*?</td>", row)]
-        numbers = "" if e.effect is None else f"{e.effect:z.4g}"
-        numbers += "" if e.low is None else f" ({e.low:z.4g} … {e.high:z.4g})"
+        numbers = verdicts.effect(e)
+        numbers += "" if e.low is None else f" ({verdicts.interval(e)})"
         margins = f"{e.half}; {e.twice}" if e.half else ""
         said = [html.unescape(cell) for cell in cells]
         assert said == [e.claim, e.verdict, numbers, e.allowed, margins, e.id]

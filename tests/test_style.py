@@ -144,3 +144,23 @@ def test_layers_without_blocks_are_numbered():
     assert [name for _, _, name in found] == ["conv 1", "conv 2", "output"]
     found = style.layers(["layers.0", "layers.1", "layers.2"])
     assert [name for _, _, name in found] == ["layer 1", "layer 2", "output"]
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("snip+shuffle against snip at 93.1 %", "shuffled SNIP against SNIP at 93.1 %"),
+        ("magnitude@end/21", "magnitude after training rewound to iteration 21"),
+        ("magnitude@end against unpruned", "magnitude after training against unpruned"),
+        ("iterative_snip+reinit@k", "reinitialised iterative SNIP at iteration k"),
+        ("random~fixed_variance", "random with fixed-variance init"),
+        (
+            "lenet_mnist minus resnet20_cifar10",
+            "LeNet-300-100 on MNIST minus ResNet-20 on CIFAR-10",
+        ),
+        ("trend of grasp, where a network guesses", "trend of GraSP, where a network guesses"),
+        ("", ""),
+    ],
+)
+def test_parts_of_claims_in_words(part, words):
+    assert style.in_words(part) == words

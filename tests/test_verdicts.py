@@ -11,10 +11,10 @@ from prunelib.pages import verdicts
 ENTRY = Entry(
     id="5.03", section="5", place="Shuffling", claim="SNIP loses nothing", kind="equivalence",
     measure="accuracy", rests_on="trained networks", setting="lenet_mnist", profile="paper",
-    data="", precision="fp32", named=True, spoken=True, replicates=3, effect=-0.25, low=-0.5,
-    high=0.125, ends="-1.0 at 98.2 % … 0.5 at 20.0 %", allowed="not lower (0.3)", reason="one",
-    part="snip+shuffle against snip", verdict="undecided", half="not supported", twice="supported",
-    p=0.2, missing=0, pflop=0.0, figure="4",
+    data="", precision="fp32", named=True, spoken=True, replicates=3, unit="points", effect=-0.25,
+    low=-0.5, high=0.125, ends="-1.0 at 98.2 % … 0.5 at 20.0 %", allowed="not lower (0.3)",
+    reason="one", part="snip+shuffle against snip", verdict="undecided", half="not supported",
+    twice="supported", p=0.2, missing=0, pflop=0.0, figure="4",
 )  # fmt: skip
 
 
@@ -31,15 +31,40 @@ def test_a_row_says_what_an_entry_has():
         "setting": "lenet_mnist",
         "profile": "paper",
         "n": 3,
-        "effect": "-0.25",
+        "effect": "-0.25 points",
         "interval": "-0.5 … 0.125",
         "smallest, largest": "-1.0 at 98.2 % … 0.5 at 20.0 %",
         "allowed": "not lower (0.3)",
-        "decided by": "snip+shuffle against snip",
+        "decided by": "shuffled SNIP against SNIP",
         "at half, twice the margin": "not supported; supported",
     }
     empty = ["effect", "interval", "at half, twice the margin"]
     assert found.loc[1, empty].tolist() == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("changes", "effect", "interval"),
+    [
+        ({"effect": 0.25}, "+0.25 points", "-0.5 … 0.125"),
+        ({"effect": -0.0001, "high": -0.0004}, "0 points", "-0.5 … 0"),  # never minus zero
+        ({"kind": "value", "effect": 0.25}, "0.25 points", "-0.5 … 0.125"),  # no difference
+        (
+            {"unit": "%", "kind": "count", "effect": 100, "low": 100, "high": 100},
+            "100 %",
+            "100 … 100",
+        ),
+        (
+            {"unit": "", "effect": 1.00257, "low": 1.002, "high": 1.00314},
+            "1.0026",
+            "1.002 … 1.0031",
+        ),
+        ({"unit": "layers", "effect": 2, "low": None}, "2 layers", ""),
+        ({"effect": None, "low": None}, "", ""),
+    ],
+)
+def test_effects_have_units_and_differences_signs(changes, effect, interval):
+    found = entry(**changes)
+    assert (verdicts.effect(found), verdicts.interval(found)) == (effect, interval)
 
 
 GROUPED = (
@@ -108,8 +133,8 @@ def test_the_ledger_to_choose_from():
     assert f"border-left:6px solid {verdicts.LOOKS['not run'][0]}" in rows[1]
     cells = re.findall(r"<td>(.*?)</td>", rows[2])
     assert cells[5:12] == [
-        "3", "-0.25", "-0.5 … 0.125 (-1.0 at 98.2 % … 0.5 at 20.0 %)", "not lower (0.3)",
-        "snip+shuffle against snip", "not supported", "supported",
+        "3", "-0.25 points", "-0.5 … 0.125 (-1.0 at 98.2 % … 0.5 at 20.0 %)", "not lower (0.3)",
+        "shuffled SNIP against SNIP", "not supported", "supported",
     ]  # fmt: skip
     assert "7 missing, 1.5 PFLOP" in rows[1]
     assert '<a href="notebooks/F_ablations_after.ipynb">Figure 9</a>' in rows[2]

@@ -7,14 +7,16 @@ inside, or outside, is that a p value is at most 0.05; what can be missed on two
 region narrower than the interval, takes a longer one to be missed, of up to 95 %.
 
 A claim about all methods, or at every sparsity, is a conjunction of its parts; one about some of
-them a disjunction. Both are decided from the parts' p values.
+them a disjunction. Both are decided from the parts' p values: where one of several parts is enough,
+its interval is longer by as much as the level is divided.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 from prunelib.findings.statistics import DIGITS, Effect, Region
 
@@ -50,12 +52,27 @@ class Decision:
     """A verdict, the p value behind it and the part that decided it.
 
     `p` is the one of being supported or of being not supported, whichever is smaller: the smaller
-    it is, the surer the verdict. NaN where the claim was not run.
+    it is, the surer the verdict. NaN where the claim was not run. `interval` is the one of the
+    part's effect that decides: it lies inside of the region, or outside, just where the verdict
+    says so. Both ends are NaN where there is no part.
     """
 
     verdict: str
     p: float
     part: Part | None
+    interval: tuple[float, float] = (math.nan, math.nan)
+
+
+class _Test(NamedTuple):
+    """Of a claim being true, or false: its p value, the part that decides it, and at what level."""
+
+    p: float
+    part: Part | None
+    level: float
+
+    def decision(self, verdict: str, true: bool, p: float | None = None) -> Decision:
+        ends = interval(self.part.effect, self.part.region, self.part.holds == true, self.level)
+        return Decision(verdict, self.p if p is None else p, self.part, ends)
 
 
 def decide(claim: Part | Parts) -> Decision:
@@ -67,14 +84,17 @@ def decide(claim: Part | Parts) -> Decision:
     that k of n parts hold has the p value (n - k + 1) times the k-th smallest of theirs (Benjamini
     and Heller, 2008). It is "not run" where parts are missing that could still decide it.
     """
-    (p_for, part_for), (p_against, part_against) = _p(claim, True), _p(claim, False)
-    if p_for <= LEVEL:
-        return Decision("supported", p_for, part_for)
-    if p_against <= LEVEL:
-        return Decision("not supported", p_against, part_against)
-    if any(math.isnan(part.effect.error) for part in _leaves(claim)) or part_for is None:
+    true, false = _test(claim, True), _test(claim, False)
+    if true.p <= LEVEL:
+        return true.decision("supported", True)
+    if false.p <= LEVEL:
+        return false.decision("not supported", False)
+    if any(math.isnan(part.effect.error) for part in _leaves(claim)) or true.part is None:
         return Decision("not run", math.nan, None)
-    return Decision("undecided", min(p_for, p_against), part_for)
+    low, high = true.part.region.ends
+    speaks_for = (low <= true.part.effect.mean <= high) == true.part.holds
+    nearer = true if speaks_for else false
+    return nearer.decision("undecided", speaks_for, min(true.p, false.p))
 
 
 def p_value(effect: Effect, region: Region, inside: bool = True) -> float:
@@ -104,23 +124,45 @@ def p_value(effect: Effect, region: Region, inside: bool = True) -> float:
     return min(1.0, sides * float(found))
 
 
+def interval(
+    effect: Effect, region: Region, inside: bool = True, level: float = LEVEL
+) -> tuple[float, float]:
+    """The interval of an effect that lies inside of a region, or outside of it, just where
+    `p_value` is at most `level`. Both ends are NaN where there are too few results."""
+    if effect.error == 0 or not math.isfinite(effect.error):
+        return effect.interval()
+    low, high = region.ends
+    sides = 2 if region.confidence == 0.95 else 1
+    reach = stats.t.isf(level / sides, effect.freedom)
+    if not inside and math.isfinite(low) and math.isfinite(high):
+        width, most = (high - low) / effect.error, stats.t.isf(level / 2, effect.freedom)
+
+        def excess(t):  # the p value of an effect as far beyond the nearer end, above the level
+            return _tail(t, effect.freedom) + _tail(t + width, effect.freedom) - level
+
+        reach = optimize.brentq(excess, 0, most) if excess(most) < 0 else most
+    half = float(reach) * effect.error
+    return effect.mean - half, effect.mean + half
+
+
 def _tail(t, freedom):
     """The share of Student's distribution above t, without what `stats.t.sf` checks first."""
     return special.ndtr(-t) if math.isinf(freedom) else special.stdtr(freedom, -t)
 
 
-def _p(claim, for_it):
-    """(p value, deciding part) of a claim being true, or false."""
+def _test(claim, true):
+    """Of a claim being true, or not."""
     if isinstance(claim, Part):
-        return p_value(claim.effect, claim.region, claim.holds == for_it), claim
+        return _Test(p_value(claim.effect, claim.region, claim.holds == true), claim, LEVEL)
     if not claim.parts:
-        return 1.0, None
-    found = sorted((_p(part, for_it) for part in claim.parts), key=lambda pair: pair[0])
+        return _Test(1.0, None, LEVEL)
+    found = sorted((_test(part, true) for part in claim.parts), key=lambda test: test.p)
     count = len(found)
-    true = {"all": count, "some": 1, "most": count // 2 + 1}[claim.how]
-    needed = true if for_it else count - true + 1  # so many true, or false, parts decide
-    p, part = found[needed - 1]
-    return min(1.0, (count - needed + 1) * p), part
+    enough = {"all": count, "some": 1, "most": count // 2 + 1}[claim.how]
+    needed = enough if true else count - enough + 1  # so many true, or false, parts decide
+    p, part, level = found[needed - 1]
+    tests = count - needed + 1
+    return _Test(min(1.0, tests * p), part, level / tests)
 
 
 def _leaves(claim) -> Iterator[Part]:

@@ -265,7 +265,7 @@ def _crossing(claim, samples, name, where, at):
 
 
 def _spelled(point, claim):
-    return f"step {point}" if claim.along_steps else f"{100 * point:.1f} %"
+    return f"iteration {point}" if claim.along_steps else f"{100 * point:.1f} %"
 
 
 def margin_matters(region: Region) -> bool:

@@ -47,7 +47,11 @@ class Entry(BaseModel, frozen=True):
         description="whether it speaks of these results: by the paper's recipe, on its data"
     )
     replicates: int = Field(description="of the deciding part; the fewest of any if none")
-    effect: float | None = Field(description="of the part that decides, in the measure's unit")
+    unit: str = Field(
+        description='of effect, low, high and ends: "%", "points" (percentage points), "layers", '
+        '"std" (standard deviations of weights); empty for ratios, distances in [0, 1] and facts'
+    )
+    effect: float | None = Field(description="of the part that decides")
     low: float | None = Field(description="lower end of the interval that decides")
     high: float | None = Field(description="upper end of that interval")
     ends: str = Field(description="the smallest and the largest of what the effect is the mean of")
@@ -84,8 +88,7 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
     named = set(names) <= set(claim.settings)
     theirs = all(settings.get(name).of_paper for name in names)  # no claim of a user's makes it so
     spoken = named and recipe and not data and theirs
-    part = found.part
-    ends = part.effect.interval(part.region.confidence) if part else (math.nan,) * 2
+    part, ends = found.part, found.interval
     shift = claim.printed if claim.printed is not None and claim.kind in ("value", "count") else 0.0
     half = twice = ""
     if kinds.margin_matters(claim.region) and found.verdict != "not run":
@@ -105,6 +108,7 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
         named=named,
         spoken=spoken,
         replicates=part.effect.n if part else decisions.replicates(tree),
+        unit="" if fact else _unit(claim),
         effect=_finite(part.effect.mean + shift if part else math.nan),
         low=_finite(ends[0] + shift),
         high=_finite(ends[1] + shift),
@@ -122,6 +126,13 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
     )
 
 
+def _unit(claim):
+    """That of the measure; of what is compared, percentage points."""
+    unit = measure(claim.measure).unit
+    compares = claim.reference or claim.across == "minus" or claim.kind in ("trend", "order")
+    return "points" if unit == "%" and compares else unit
+
+
 def _ends(each):
     """Accuracies in percent, or their differences: a tenth of a point is what they are good for."""
     if len(each) < 2:
@@ -136,10 +147,12 @@ def _finite(value):
 
 def allowed(claim: Claim) -> str:
     """What an effect of a claim may be, in words."""
-    region = claim.region
-    if claim.kind in ("value", "count") and claim.printed is not None and region.word == "same":
-        near = f" ± {region.bound:g}" if region.bound else ""
-        return f"{claim.printed:g}{near}"
+    region, printed = claim.region, claim.printed
+    if claim.kind in ("value", "count") and printed is not None:
+        if region.word == "same":
+            return f"{printed:g} ± {region.bound:g}" if region.bound else f"{printed:g}"
+        if region.word == "not higher":
+            return f"at most {printed:g} + {region.bound:g}"
     if region.word == "between":
         return f"{region.bound:g} to {region.upper:g}"
     if region.word in ("at most", "at least"):

@@ -1,7 +1,7 @@
 """Measures: what the papers speak of, as numbers read off the records of a store.
 
-A measure turns each record of one kind into a value, in percent or percentage points where it has a
-unit. `Results` gives the samples of a measure for a setting and profile, each computed once.
+A measure turns each record of one kind into a value. `Results` gives the samples of a measure for a
+setting and profile, each computed once.
 """
 
 import functools
@@ -29,40 +29,52 @@ Values = Callable[[pd.DataFrame, str, pd.DataFrame], pd.Series]
 
 @dataclass(frozen=True)
 class Measure:
-    """What is measured: `values` of the records of a kind, by the name in claims.csv."""
+    """What is measured: `values` of the records of a kind, by the name in claims.csv.
+
+    `unit` is "%", "points" (percentage points), "layers" or "std" (standard deviations of the
+    unmodified network's weights); empty for ratios and for distances in [0, 1].
+    """
 
     name: str
     kind: Kind
+    unit: str
     values: Values
 
 
-_PLAIN: dict[str, tuple[Kind, Values]] = {
-    "accuracy": (TRAINED, lambda t, s, m: 100 * t["test_accuracy"]),
-    "diverged": (TRAINED, lambda t, s, m: 100.0 * ~np.isfinite(t["train_loss"].astype(float))),
-    "deviation": (TRAINED, lambda t, s, m: quantities.deviation(t)),
-    "neurons": (MASK, lambda t, s, m: quantities.neurons(t, s)),
+_PLAIN: dict[str, tuple[Kind, str, Values]] = {
+    "accuracy": (TRAINED, "%", lambda t, s, m: 100 * t["test_accuracy"]),
+    "diverged": (TRAINED, "%", lambda t, s, m: 100.0 * ~np.isfinite(t["train_loss"].astype(float))),
+    "deviation": (TRAINED, "points", lambda t, s, m: quantities.deviation(t)),
+    "neurons": (MASK, "%", lambda t, s, m: quantities.neurons(t, s)),
     "neurons in emptied layers": (
         MASK,
+        "%",
         lambda t, s, m: quantities.neurons_in_emptied_layers(t, s),
     ),
-    "reconnected": (MASK, lambda t, s, m: quantities.reconnected(t, s)),
-    "disconnected": (MASK, lambda t, s, m: quantities.disconnected(t, s)),
-    "rounds differently": (MASK, lambda t, s, m: quantities.rounds_differently(t, s)),
-    "cut": (MASK, lambda t, s, m: 100.0 * (t["effective_weights"] == 0)),
-    "unevenness": (MASK, lambda t, s, m: quantities.pruned(t, s).std(axis=1)),
-    "distance to variances": (MASK, lambda t, s, m: quantities.distance_to_variances(t, s)),
+    "reconnected": (MASK, "", lambda t, s, m: quantities.reconnected(t, s)),
+    "disconnected": (MASK, "points", lambda t, s, m: quantities.disconnected(t, s)),
+    "rounds differently": (MASK, "%", lambda t, s, m: quantities.rounds_differently(t, s)),
+    "cut": (MASK, "%", lambda t, s, m: 100.0 * (t["effective_weights"] == 0)),
+    "unevenness": (MASK, "points", lambda t, s, m: quantities.pruned(t, s).std(axis=1)),
+    "distance to variances": (
+        MASK,
+        "points",
+        lambda t, s, m: quantities.distance_to_variances(t, s),
+    ),
 }
 # Of names that say which layers, ablation or curve they are about: a pattern, the kind of records,
-# and the values as a function of the pattern's groups.
-_PATTERNS: tuple[tuple[str, Kind, Callable[..., Values]], ...] = (
+# the unit, and the values as a function of the pattern's groups.
+_PATTERNS: tuple[tuple[str, Kind, str, Callable[..., Values]], ...] = (
     (
         r"(?:(highest|lowest) )?sparsity of (\w+)",
         MASK,
+        "%",
         lambda how, name: lambda t, s, m: quantities.sparsity_of(t, s, name, how or "all"),
     ),
     (
         r"sparsity of (\w+) less (\w+)",
         MASK,
+        "points",
         lambda name, other: (
             lambda t, s, m: quantities.sparsity_of(t, s, name) - quantities.sparsity_of(t, s, other)
         ),
@@ -70,28 +82,32 @@ _PATTERNS: tuple[tuple[str, Kind, Callable[..., Values]], ...] = (
     (
         r"kept of (\w+) over (\w+)",
         MASK,
+        "",
         lambda name, other: lambda t, s, m: quantities.kept_over(t, s, name, other),
     ),
     (
         r"emptied (\w+)",
         MASK,
+        "layers",
         lambda name: lambda t, s, m: quantities.emptied(t, s, name),
     ),
     (
         r"distance to (\S+)",
         MASK,
+        "points",
         lambda curve: lambda t, s, m: quantities.distance_to(t, s, curve),
     ),
     (
         r"effect of (\w+)",
         TRAINED,
+        "points",
         lambda ablation: lambda t, s, m: quantities.ablated(t, s, ablation),
     ),
     *(
         (
-            rf"(excess )?(ks|wasserstein|std), {when} training(, zeros counted)?"
-            "(, each layer|, mean layer)?",
+            rf"(excess )?({name}), {when} training(, zeros counted)?(, each layer|, mean layer)?",
             kind,
+            unit,
             lambda excess, quantity, zeros, layer: (
                 lambda t, s, m: quantities.moved(
                     t, s, m, quantity, (layer or "").lstrip(", "), bool(zeros), bool(excess)
@@ -99,6 +115,7 @@ _PATTERNS: tuple[tuple[str, Kind, Callable[..., Values]], ...] = (
             ),
         )
         for when, kind in (("before", START), ("after", END))
+        for name, unit in (("ks", ""), ("wasserstein", "std"), ("std", ""))
     ),
 )
 
@@ -112,9 +129,9 @@ def measure(name: str) -> Measure:
     """
     if name in _PLAIN:
         return Measure(name, *_PLAIN[name])
-    for pattern, kind, values in _PATTERNS:
+    for pattern, kind, unit, values in _PATTERNS:
         if found := re.fullmatch(pattern, name):
-            return Measure(name, kind, values(*found.groups()))
+            return Measure(name, kind, unit, values(*found.groups()))
     raise BadValueError(f"measure {name!r} is none of findings/measures.py")
 
 

@@ -281,6 +281,8 @@ def page(found: Report) -> str:
         j=found.judgement,
         answers=[_bold(answer) for answer in found.judgement.answers],
         counted=verdicts.counted(found.judgement.entries),
+        effect=verdicts.effect,
+        interval=verdicts.interval,
         looks={name: colour for name, (colour, _) in verdicts.LOOKS.items()},
         setting=style.title(found.judgement.setting),
         meaning=settings.get_profile(found.judgement.profile).meaning,

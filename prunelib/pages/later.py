@@ -89,8 +89,8 @@ def _cell(entry):
     if entry is None:
         return "<td>no ranking to invert</td>"
     colour = verdicts.LOOKS[entry.verdict][0]
-    value = "" if entry.effect is None else f"{entry.effect:+z.3g}<br>"
-    ends = "" if entry.low is None else f"{entry.low:+z.3g} to {entry.high:+z.3g}, "
+    value = verdicts.effect(entry, 2) + "<br>" * (entry.effect is not None)
+    ends = verdicts.interval(entry, " to ", 2) + ", " * (entry.low is not None)
     return (
         f'<td style="border-left:6px solid {colour}" title="{ends}n = {entry.replicates}">'
         f"{value}<small>{entry.verdict}</small></td>"

@@ -39,7 +39,6 @@ TEMPLATES = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-TEMPLATES.filters["number"] = "{:z.4g}".format  # never "-0"
 
 UNPRUNED = Look("Unpruned", "#000000", "", "-")
 METHODS = {
@@ -224,6 +223,41 @@ def panel_title(figure: int, panel: str) -> str:
     title = method(panel).label
     late = FIGURES[figure].panels[panel][0].prune_at == "end" and "after training" not in title
     return f"{title} after training" if late else title
+
+
+def curve_in_words(curve: Curve) -> str:
+    """A curve as people say it: "shuffled SNIP", "magnitude after training rewound to iteration
+    21"."""
+    words = [] if curve.ablation == "none" else [VARIANTS[curve.ablation].label.lower()]
+    label = UNPRUNED.label if curve.method == "dense" else method(curve.method).label
+    plain = label[1:].partition(" ")[0].islower()  # "Magnitude", and not "SNIP" or "SynFlow"
+    words.append(label[0].lower() + label[1:] if plain else label)
+    if curve.prune_at == "end":
+        words.append("after training")
+    elif curve.prune_at != 0:
+        words.append(f"at iteration {curve.prune_at}")
+    if curve.weights_from != curve.prune_at:
+        words.append(f"rewound to iteration {curve.weights_from}")
+    if curve.init != "he":
+        words.append(f"with {VARIANTS[curve.init].label.lower()}")
+    return " ".join(words)
+
+
+def in_words(part: str) -> str:
+    """The label of a claim's part with its curves and settings as people say them.
+
+    Args:
+        part: as the ledger has it, "snip+shuffle against snip at 93.1 %".
+    """
+
+    def word(found):
+        token = found[0]
+        if token in settings.SETTINGS:
+            return title(token)
+        known = re.match(r"\w+", token)[0] in {"unpruned", *scores.UNSCORED, *scores.METHODS}
+        return curve_in_words(Curve.parse(token)) if known else token
+
+    return re.sub(r"\b\w[\w+@/~]*", word, part)
 
 
 def percentages(values: Collection[float]) -> str:

@@ -82,9 +82,9 @@ def table(entries: Iterable[Entry]) -> pd.DataFrame:
 
     Returns:
         data frame of text, a row an entry: id, verdict, claim, setting, profile, n (replicates),
-        effect of the part that decides, its interval, the smallest and the largest of what it is
-        the mean of, what is allowed, which part decides, and the verdicts at half and at twice the
-        margin where there is one.
+        effect of the part that decides with its unit, its interval, the smallest and the largest of
+        what it is the mean of, what is allowed, which part decides, and the verdicts at half and at
+        twice the margin where there is one.
     """
     rows = [
         {
@@ -94,11 +94,11 @@ def table(entries: Iterable[Entry]) -> pd.DataFrame:
             "setting": e.setting,
             "profile": e.profile,
             "n": e.replicates,
-            "effect": _number(e.effect),
-            "interval": f"{_number(e.low)} … {_number(e.high)}" if e.low is not None else "",
+            "effect": effect(e),
+            "interval": interval(e),
             "smallest, largest": e.ends,
             "allowed": e.allowed,
-            "decided by": e.part,
+            "decided by": style.in_words(e.part),
             "at half, twice the margin": f"{e.half}; {e.twice}" if e.half else "",
         }
         for e in entries
@@ -106,8 +106,34 @@ def table(entries: Iterable[Entry]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _number(value):
-    return "" if value is None else f"{value:z.4g}"
+def effect(entry: Entry, decimals: int = 3) -> str:
+    """The effect of an entry with its unit, and with its sign where it is a difference; "" where
+    there is none.
+
+    Args:
+        decimals: of percentages and points; ratios and other numbers have five digits.
+    """
+    if entry.effect is None:
+        return ""
+    differs = entry.unit == "points" and entry.kind not in ("value", "count")
+    number = _number(entry.effect, entry.unit, decimals)
+    return f"{'+' if differs and entry.effect > 0 else ''}{number} {entry.unit}".rstrip()
+
+
+def interval(entry: Entry, to: str = " … ", decimals: int = 3) -> str:
+    """The ends of the interval that decides an entry, written as `effect`; "" where there is none.
+
+    Args:
+        to: what stands between them.
+    """
+    if entry.low is None:
+        return ""
+    return to.join(_number(end, entry.unit, decimals) for end in (entry.low, entry.high))
+
+
+def _number(value, unit, decimals):
+    """So many decimals of percentages and points; five digits of ratios and other numbers."""
+    return f"{round(value, decimals):zg}" if unit in ("%", "points") else f"{value:z.5g}"
 
 
 def counted(entries: Iterable[Entry]) -> str:
@@ -179,7 +205,7 @@ def answer(entries: Sequence[Entry], setting: str, profile: str) -> Markdown:
         parts = [f"**What was found**: {said}."]
     for verdict in LOOKS:
         named = own or [e for e in entries if e.verdict in AGAINST]
-        said = dict.fromkeys(f"{e.claim} ({e.id})" for e in named if e.verdict == verdict)
+        said = dict.fromkeys(_found(e) for e in named if e.verdict == verdict)
         if said and verdict != "not run":
             parts += [f"*{verdict.capitalize()}*:", _listed(said)]
     others: dict[tuple[str, str], list[Entry]] = {}
@@ -190,6 +216,13 @@ def answer(entries: Sequence[Entry], setting: str, profile: str) -> Markdown:
         elsewhere = [f"{_about(*where)}: {counted(found)}" for where, found in others.items()]
         parts += [f"{'Elsewhere' if own else 'By network'}:", _listed(elsewhere)]
     return Markdown("\n\n".join(parts))
+
+
+def _found(entry):
+    """A claim with its number and, of what was measured, its effect and interval."""
+    if entry.rests_on == EXACT or not interval(entry):
+        return f"{entry.claim} ({entry.id})"
+    return f"{entry.claim} ({entry.id}: {effect(entry, 2)}, {interval(entry, ' to ', 2)})"
 
 
 def _about(names, profile):
@@ -290,11 +323,11 @@ def filterable(entries: Sequence[Entry], notebooks: str = "") -> HTML:
             chosen[name][value] = None
         figure = e.figure if not e.figure.isdecimal() else f"Figure {e.figure}"
         link = f'<a href="{notebooks}{home(e)}.ipynb">{figure or home(e)}</a>'
-        interval = f"{_number(e.low)} … {_number(e.high)}" if e.low is not None else ""
-        interval += f" ({e.ends})" if e.ends else ""
+        ends = interval(e) + (f" ({e.ends})" if e.ends else "")
         cost = f"{e.missing} missing, {e.pflop:,.4g} PFLOP" if e.verdict == "not run" else ""
         cells = [e.id, e.verdict, e.claim, e.setting, e.profile, str(e.replicates)]
-        cells += [_number(e.effect), interval, e.allowed, e.part or cost, e.half, e.twice, e.place]
+        part = style.in_words(e.part)
+        cells += [effect(e), ends, e.allowed, part or cost, e.half, e.twice, e.place]
         marks = " ".join(f'data-{name}="{html.escape(value)}"' for name, value in about.items())
         texts = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
         colour = LOOKS[e.verdict][0]
