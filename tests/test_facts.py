@@ -76,9 +76,6 @@ def test_every_fact_says_what_it_is_about():
         ("passes before the last drop", "resnet50_imagenet", 80 * 1251 * 1024 / 1_281_167),
         ("highest learning rate over the last", "lenet_mnist", 1),
         ("highest learning rate over the last", "resnet50_imagenet", 1000),
-        ("replicates", "vgg16_cifar10", 5),
-        ("replicates", "resnet50_imagenet", 3),
-        ("replicates of table 5", "resnet50_imagenet", 5),
         ("early methods without data", "lenet_mnist", 2),
         ("rounds of iterative_snip", "lenet_mnist", 100),
         ("rounds of random", "lenet_mnist", 0),  # it looks at no example
@@ -206,14 +203,14 @@ def test_proportions_from_the_fan_out_are_those_of_the_network_turned_around():
 def test_sizes_and_augmentation_are_those_of_the_datasets():
     for name in ("digits", "shifted_digits"):
         data = datasets.load(name)
-        assert facts.TRAINING_IMAGES[name] == data.train_size
+        assert datasets.SIZES[name] == (data.train_size, data.test_size)
         assert facts.AUGMENTATION[name] == data.augmentation
     tiny = inspect.signature(loaders.LOADERS["tinyimagenet"]).parameters["augmentation"].default
     assert facts.AUGMENTATION["tinyimagenet"] == tiny
     modified = loaders.LOADERS["modified_tinyimagenet"].keywords["augmentation"]
     assert facts.AUGMENTATION["modified_tinyimagenet"] == modified
     assert facts.AUGMENTATION["imagenet"] == FolderDataset.augmentation
-    assert set(facts.AUGMENTATION) == set(facts.TRAINING_IMAGES) == set(loaders.LOADERS)
+    assert set(facts.AUGMENTATION) == set(datasets.SIZES) == set(loaders.LOADERS)
 
 
 def test_as_many_examples_as_are_really_scored():

@@ -11,7 +11,7 @@ from conftest import mask, trained
 from prunelib.errors import UnknownNameError
 from prunelib.findings.measures import Results
 from prunelib.grids import FIGURES, TABLES
-from prunelib.pages import draw, explorer, gallery, style, verdicts
+from prunelib.pages import draw, explorer, gallery, homes, style, verdicts
 from prunelib.results.records import MASK
 from prunelib.results.store import Store
 from prunelib.runs import DENSE, Curve, Run
@@ -49,7 +49,7 @@ def results(tmp_path):
 
 def test_every_figure_and_table_has_a_tile():
     assert {int(key) for key in style.SUBJECTS if key.isdecimal()} == set(range(1, 17))
-    assert set(style.SUBJECTS) == set(verdicts.HOMES)
+    assert set(style.SUBJECTS) == set(homes.HOMES)
     assert {f"Table {n}" for n in TABLES} <= set(style.SUBJECTS)
 
 
@@ -63,13 +63,13 @@ def test_a_finding_counts_what_the_claims_speak_of_and_names_the_clearest():
         entry("not run", "resnet50_imagenet", spoken=True, p=None, id="4.06"),
     ]
     said = gallery.finding(entries)
-    assert said.startswith("2 supported, 1 undecided, 1 not supported. ")
+    assert said.startswith("Of the paper's networks: 2 supported, 1 undecided, 1 not supported. ")
     assert said.endswith("ResNet-20 on CIFAR-10: claim 4.03 (4.03): supported.")
 
 
 def test_a_finding_says_when_none_of_it_is_of_the_papers_networks():
     assert gallery.finding([entry("agrees"), entry("not run", spoken=True)]).startswith(
-        "Beside the paper's networks, recipe and data: 1 agrees."
+        "Of ResNet-8 on digits (the miniature): 1 agrees."
     )
     assert gallery.finding([entry("not run")]) == "Nothing of it can be said from what was run."
     assert gallery.finding([]) == "It makes no claim of its own."
@@ -78,9 +78,11 @@ def test_a_finding_says_when_none_of_it_is_of_the_papers_networks():
 def test_a_finding_says_when_nothing_that_was_trained_is_behind_it():
     exact = entry("supported", spoken=True, rests_on=verdicts.EXACT)
     said = gallery.finding([exact, entry("not run", spoken=True)])
-    assert said.startswith("1 supported, of printed and exact numbers alone. ")
+    assert said.startswith(
+        "Of ResNet-8 on digits (the miniature): 1 supported, by printed and exact numbers alone. "
+    )
     said = gallery.finding([exact, entry("supported", spoken=True)])
-    assert said.startswith("2 supported. ")
+    assert said.startswith("Of ResNet-8 on digits (the miniature): 2 supported. ")
 
 
 def test_tiles_count_the_records_and_say_what_was_not_run(results):

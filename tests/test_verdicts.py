@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from prunelib.findings.ledger import Entry
-from prunelib.pages import verdicts
+from prunelib.pages import draw_ledger, homes, verdicts
 
 ENTRY = Entry(
     id="5.03", section="5", place="Shuffling", claim="SNIP loses nothing", kind="equivalence",
@@ -115,7 +115,7 @@ def test_the_summary_counts_by_group_and_by_records():
     ],
 )
 def test_an_entry_is_at_home_with_its_figure_or_else_its_section(figure, section, home):
-    assert verdicts.home(entry(figure=figure, section=section)) == home
+    assert homes.home(entry(figure=figure, section=section)) == home
 
 
 def test_the_ledger_to_choose_from():
@@ -144,7 +144,7 @@ def test_the_ledger_to_choose_from():
 
 def test_the_picture_has_a_mark_for_each_entry():
     entries = [ENTRY, entry(verdict="supported", section="6"), entry(setting="vgg16_cifar10")]
-    panels = dict(zip(verdicts.GROUPS, verdicts.field(entries).axes, strict=True))
+    panels = dict(zip(verdicts.GROUPS, draw_ledger.field(entries).axes, strict=True))
     marks = {
         name: sorted((to_hex(line.get_color()), line.get_ydata()[0]) for line in axis.lines)
         for name, axis in panels.items()

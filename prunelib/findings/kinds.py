@@ -115,8 +115,9 @@ def together(claim: Claim, built: Sequence[Part | Parts]) -> Part | Parts:
     """One claim about several settings, of its parts for each of them."""
     if len(built) == 1:
         return built[0]
-    if claim.across != "minus":
-        return Parts(claim.across, tuple(built))
+    if claim.across != "minus":  # most of the methods on most networks are most of both together
+        parts = [b.parts if isinstance(b, Parts) and b.how == claim.across else (b,) for b in built]
+        return Parts(claim.across, tuple(itertools.chain(*parts)))
     ours, theirs = (part.effect for part in built)
     squares = [e.error**2 for e in (ours, theirs)]
     freedom = [q**2 / e.freedom for q, e in zip(squares, (ours, theirs), strict=True) if e.freedom]
@@ -237,8 +238,10 @@ def _trend(claim, samples, name, where, at):
 def _crossing(claim, samples, name, where, at):
     """That the region holds up to the printed point, one point of the grid either way.
 
-    It holds at every point before the printed one, and at the first if that is the printed one; and
-    it does not at the printed one or at one of the two after it, unless the grid ends before.
+    It holds in the mean over the three points before the printed one, or at the first if that is
+    the printed one; and it does not at the printed one or at one of the two after it, unless the
+    grid ends before. (To ask it of each point before, by an interval of its own, would leave
+    undecided what is true: five replicates do not tell a quarter of a point at ten places at once.)
     """
     unit: Callable[[float], float] = (lambda p: p) if claim.along_steps else (lambda p: 100 * p)
     if not where:
@@ -249,16 +252,17 @@ def _crossing(claim, samples, name, where, at):
         for reference in claim.reference:
             pair = name(subject), name(reference)
 
-            def part(p, holds, pair=pair):
-                effect = samples.difference(*pair, [p]).effect
-                label = f"{pair[0]} against {pair[1]} at {_spelled(p, claim)}"
+            def part(points, holds, pair=pair):
+                effect = samples.difference(*pair, points).effect
+                ends = " to ".join(_spelled(p, claim) for p in sorted({points[0], points[-1]}))
+                label = f"{pair[0]} against {pair[1]} at {ends}"
                 return Part(label, effect, claim.region, holds)
 
             first = abs(unit(where[0]) - claim.printed) < NEAREST
-            before = tuple(part(p, True) for p in where[: max(place, int(first))])
-            after = tuple(part(p, False) for p in where[place : place + 3])
-            both = [Parts("all", before)] if before else []
+            before = where[:1] if first else where[max(place - 3, 0) : place]
+            both = [part(before, True)] if before else []
             if place + 2 < len(where):
+                after = tuple(part([p], False) for p in where[place : place + 3])
                 both.append(Parts("some", after))
             made.append(Parts("all", tuple(both)))
     return _one(claim.parts, made)

@@ -167,20 +167,21 @@ def _kind(claim):
 def _rests_on(claim) -> list[tuple[Kind, Curve]]:
     """The curves that a claim's measure reads, and the kind of their records: its subjects and
     references, and what the measure compares these with."""
-    kind, name = _kind(claim), claim.measure
+    found = measure(claim.measure)
+    kind, about = found.kind, found.about
     lines = [*claim.subject, *claim.reference]
-    if name == "reconnected":
+    if found.name == "reconnected":
         lines += [replace(c, ablation="shuffle") for c in lines]
-    elif name.startswith("effect of "):
-        lines += [replace(c, ablation=name.removeprefix("effect of ")) for c in lines]
-    elif name.startswith("distance to ") and name != "distance to variances":
-        lines.append(Curve.parse(name.removeprefix("distance to ")))
-    if name.startswith("excess "):  # over what random pruning moves by the same ablation
+    if "ablation" in about:
+        lines += [replace(c, ablation=about["ablation"]) for c in lines]
+    if "curve" in about:
+        lines.append(Curve.parse(about["curve"]))
+    if "excess" in about:  # over what random pruning moves by the same ablation
         lines += [replace(RANDOM, ablation=c.ablation) for c in lines]
     if kind not in (START, END):
         return [(kind, c) for c in dict.fromkeys(lines)]
     plain = [replace(c, ablation="none") for c in lines]
-    counted = "zeros counted" in name or name.endswith("mean layer")  # by the masks' own numbers
+    counted = "zeros" in about or about.get("layer") == "mean layer"  # by the masks' own numbers
     read = [*((kind, c) for c in (*lines, *plain)), *((MASK, c) for c in plain if counted)]
     return list(dict.fromkeys(read))
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from prunelib import settings
@@ -23,100 +22,64 @@ from prunelib.results.records import END, MASK, START, TRAINED, Kind, Record
 from prunelib.results.store import Store
 from prunelib.runs import AFTER, DENSE, EARLY_METHODS, RANDOM, REWOUND, Curve, Run
 
-# Of records, the setting's name and the records of its masks: one value a record.
-Values = Callable[[pd.DataFrame, str, pd.DataFrame], pd.Series]
-
 
 @dataclass(frozen=True)
 class Measure:
-    """What is measured: `values` of the records of a kind, by the name in claims.csv.
+    """What is measured: a function of `quantities`, by a name in claims.csv.
 
     `unit` is "%", "points" (percentage points), "layers" or "std" (standard deviations of the
-    unmodified network's weights); empty for ratios and for distances in [0, 1].
+    unmodified network's weights); empty for ratios and for distances in [0, 1]. `about` is what the
+    name says beside the measure: of which layers, ablation or curve.
     """
 
     name: str
     kind: Kind
     unit: str
-    values: Values
+    function: Callable[..., pd.Series]
+    about: dict[str, str]
+
+    def values(self, table: pd.DataFrame, setting: str, masks: pd.DataFrame) -> pd.Series:
+        """One value a record of a table.
+
+        Args:
+            table: records of `kind`. masks: those of the setting's masks, which only measures of
+                weights read.
+        """
+        weights = {"masks": masks} if self.kind in (START, END) else {}
+        return self.function(table, setting, **weights, **self.about)
 
 
-_PLAIN: dict[str, tuple[Kind, str, Values]] = {
-    "accuracy": (TRAINED, "%", lambda t, s, m: 100 * t["test_accuracy"]),
-    "diverged": (TRAINED, "%", lambda t, s, m: 100.0 * ~np.isfinite(t["train_loss"].astype(float))),
-    "deviation": (TRAINED, "points", lambda t, s, m: quantities.deviation(t)),
-    "neurons": (MASK, "%", lambda t, s, m: quantities.neurons(t, s)),
-    "neurons in emptied layers": (
-        MASK,
-        "%",
-        lambda t, s, m: quantities.neurons_in_emptied_layers(t, s),
-    ),
-    "reconnected": (MASK, "", lambda t, s, m: quantities.reconnected(t, s)),
-    "disconnected": (MASK, "points", lambda t, s, m: quantities.disconnected(t, s)),
-    "rounds differently": (MASK, "%", lambda t, s, m: quantities.rounds_differently(t, s)),
-    "cut": (MASK, "%", lambda t, s, m: 100.0 * (t["effective_weights"] == 0)),
-    "unevenness": (MASK, "points", lambda t, s, m: quantities.pruned(t, s).std(axis=1)),
-    "distance to variances": (
-        MASK,
-        "points",
-        lambda t, s, m: quantities.distance_to_variances(t, s),
-    ),
-}
-# Of names that say which layers, ablation or curve they are about: a pattern, the kind of records,
-# the unit, and the values as a function of the pattern's groups.
-_PATTERNS: tuple[tuple[str, Kind, str, Callable[..., Values]], ...] = (
-    (
-        r"(?:(highest|lowest) )?sparsity of (\w+)",
-        MASK,
-        "%",
-        lambda how, name: lambda t, s, m: quantities.sparsity_of(t, s, name, how or "all"),
-    ),
-    (
-        r"sparsity of (\w+) less (\w+)",
-        MASK,
-        "points",
-        lambda name, other: (
-            lambda t, s, m: quantities.sparsity_of(t, s, name) - quantities.sparsity_of(t, s, other)
-        ),
-    ),
-    (
-        r"kept of (\w+) over (\w+)",
-        MASK,
-        "",
-        lambda name, other: lambda t, s, m: quantities.kept_over(t, s, name, other),
-    ),
-    (
-        r"emptied (\w+)",
-        MASK,
-        "layers",
-        lambda name: lambda t, s, m: quantities.emptied(t, s, name),
-    ),
-    (
-        r"distance to (\S+)",
-        MASK,
-        "points",
-        lambda curve: lambda t, s, m: quantities.distance_to(t, s, curve),
-    ),
-    (
-        r"effect of (\w+)",
-        TRAINED,
-        "points",
-        lambda ablation: lambda t, s, m: quantities.ablated(t, s, ablation),
-    ),
-    *(
-        (
-            rf"(excess )?({name}), {when} training(, zeros counted)?(, each layer|, mean layer)?",
-            kind,
-            unit,
-            lambda excess, quantity, zeros, layer: (
-                lambda t, s, m: quantities.moved(
-                    t, s, m, quantity, (layer or "").lstrip(", "), bool(zeros), bool(excess)
-                )
-            ),
-        )
-        for when, kind in (("before", START), ("after", END))
-        for name, unit in (("ks", ""), ("wasserstein", "std"), ("std", ""))
-    ),
+def _moved(quantity, when):
+    return (
+        rf"(?P<excess>excess )?(?P<quantity>{quantity}), {when} training"
+        "(?P<zeros>, zeros counted)?(, (?P<layer>each layer|mean layer))?"
+    )
+
+
+# Of each measure its name in claims.csv, a pattern whose groups are arguments of the function; what
+# it reads; its unit. The first that fits.
+MEASURES: tuple[tuple[str, Kind, str, Callable[..., pd.Series]], ...] = (
+    ("accuracy", TRAINED, "%", quantities.accuracy),
+    ("diverged", TRAINED, "%", quantities.diverged),
+    ("deviation", TRAINED, "points", quantities.deviation),
+    (r"effect of (?P<ablation>\w+)", TRAINED, "points", quantities.ablated),
+    ("neurons", MASK, "%", quantities.neurons),
+    ("neurons in emptied layers", MASK, "%", quantities.neurons_in_emptied_layers),
+    ("reconnected", MASK, "", quantities.reconnected),
+    ("disconnected", MASK, "points", quantities.disconnected),
+    ("rounds differently", MASK, "%", quantities.rounds_differently),
+    ("cut", MASK, "%", quantities.cut),
+    ("unevenness", MASK, "points", quantities.unevenness),
+    ("distance to variances", MASK, "points", quantities.distance_to_variances),
+    (r"distance to (?P<curve>\S+)", MASK, "points", quantities.distance_to),
+    (r"sparsity of (?P<name>\w+)", MASK, "%", quantities.sparsity_of),
+    (r"sparsity of (?P<name>\w+) less (?P<other>\w+)", MASK, "points", quantities.sparsity_less),
+    (r"kept of (?P<name>\w+) over (?P<other>\w+)", MASK, "", quantities.kept_over),
+    (r"emptied (?P<name>\w+)", MASK, "layers", quantities.emptied),
+    (_moved("ks|std", "before"), START, "", quantities.moved),
+    (_moved("wasserstein", "before"), START, "std", quantities.moved),
+    (_moved("ks|std", "after"), END, "", quantities.moved),
+    (_moved("wasserstein", "after"), END, "std", quantities.moved),
 )
 
 
@@ -127,11 +90,10 @@ def measure(name: str) -> Measure:
     Raises:
         BadValueError: there is none.
     """
-    if name in _PLAIN:
-        return Measure(name, *_PLAIN[name])
-    for pattern, kind, unit, values in _PATTERNS:
+    for pattern, kind, unit, function in MEASURES:
         if found := re.fullmatch(pattern, name):
-            return Measure(name, kind, unit, values(*found.groups()))
+            about = {key: value for key, value in found.groupdict().items() if value}
+            return Measure(name, kind, unit, function, about)
     raise BadValueError(f"measure {name!r} is none of findings/measures.py")
 
 

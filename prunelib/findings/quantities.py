@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pandas as pd
 
+from prunelib import networks, settings
 from prunelib.errors import BadValueError
 from prunelib.findings import samples
 from prunelib.findings.facts import architectures
@@ -26,8 +27,7 @@ def layers(setting: str) -> dict[str, tuple[int, int]]:
 
 def classes(setting: str) -> int:
     """How many classes the network of a setting tells apart."""
-    *_, (_, outputs) = layers(setting).values()
-    return outputs
+    return networks.classes(settings.get(setting).network)
 
 
 def group(setting: str, name: str) -> list[int]:
@@ -68,6 +68,28 @@ def cells(column: pd.Series) -> pd.DataFrame:
     return pd.DataFrame(list(column), index=column.index, dtype=float)
 
 
+def beside(
+    values: pd.DataFrame | pd.Series,
+    table: pd.DataFrame,
+    chosen: pd.Series,
+    keys: list[str],
+    to: pd.DataFrame | None = None,
+) -> np.ndarray:
+    """For each record the values of the chosen one that is the same in some columns.
+
+    Args:
+        values: a row a record of `table`. chosen: which of these may stand beside others, one at
+            the most for each combination of `keys`.
+        to: the records beside which they stand; those of `table` by default.
+
+    Returns:
+        array, a row a record of `to`; NaN where there is none.
+    """
+    index = pd.MultiIndex.from_frame(table[chosen][keys])
+    wanted = pd.MultiIndex.from_frame((table if to is None else to)[keys])
+    return values[chosen].set_axis(index).reindex(wanted).to_numpy()
+
+
 def pruned(table: pd.DataFrame, setting: str) -> pd.DataFrame:
     """The sparsity of each layer in percent: a row a record, a column a layer."""
     weights = [count for count, _ in layers(setting).values()]
@@ -75,13 +97,11 @@ def pruned(table: pd.DataFrame, setting: str) -> pd.DataFrame:
     return 100 * (1 - kept / weights)
 
 
-def sparsity_of(table: pd.DataFrame, setting: str, name: str, how: str = "all") -> pd.Series:
-    """The sparsity of a group of layers in percent: of all their weights, or the "lowest" or
-    "highest" of any layer; NaN where a network has none."""
+def sparsity_of(table: pd.DataFrame, setting: str, name: str) -> pd.Series:
+    """The sparsity of a group of layers in percent, of all their weights; NaN where a network has
+    none."""
     places = group(setting, name)
     own = pruned(table, setting)[places]
-    if how in ("lowest", "highest"):
-        return own.min(axis=1) if how == "lowest" else own.max(axis=1)
     weights = np.array([count for count, _ in layers(setting).values()])[places]
     return (own * weights).sum(axis=1) / (weights.sum() if places else math.nan)
 
@@ -95,6 +115,34 @@ def kept_over(table: pd.DataFrame, setting: str, name: str, other: str) -> pd.Se
 def emptied(table: pd.DataFrame, setting: str, name: str) -> pd.Series:
     """How many layers of a group are pruned entirely."""
     return (cells(table["layers"])[group(setting, name)] == 0).sum(axis=1).astype(float)
+
+
+def accuracy(table: pd.DataFrame, setting: str) -> pd.Series:
+    """Test accuracy in percent."""
+    return 100 * table["test_accuracy"]
+
+
+def diverged(table: pd.DataFrame, setting: str) -> pd.Series:
+    """100 where training ended with a loss that is not finite, or with a network that guesses, else
+    0."""
+    finite = np.isfinite(table["train_loss"].astype(float))
+    guess = samples.guessing(1 / classes(setting))
+    return 100.0 * (~finite | (table["test_accuracy"].astype(float) <= guess))
+
+
+def cut(table: pd.DataFrame, setting: str) -> pd.Series:
+    """100 where no weight lies on a path from input to output, else 0 (Section 3)."""
+    return 100.0 * (table["effective_weights"] == 0)
+
+
+def unevenness(table: pd.DataFrame, setting: str) -> pd.Series:
+    """The standard deviation of the layers' sparsities, in percentage points."""
+    return pruned(table, setting).std(axis=1)
+
+
+def sparsity_less(table: pd.DataFrame, setting: str, name: str, other: str) -> pd.Series:
+    """The sparsity of a group of layers less that of another, in percentage points."""
+    return sparsity_of(table, setting, name) - sparsity_of(table, setting, other)
 
 
 def neurons(table: pd.DataFrame, setting: str) -> pd.Series:
@@ -129,11 +177,9 @@ def rounds_differently(table: pd.DataFrame, setting: str) -> pd.Series:
 def reconnected(table: pd.DataFrame, setting: str) -> pd.Series:
     """Effective weights of the shuffled mask over those of the unmodified one, at the unmodified
     one; NaN for all others, and where that has none (Appendix M)."""
-    effective = table.set_index([*_PARTNER, "ablation"])["effective_weights"].unstack("ablation")
-    effective = effective.reindex(columns=["none", "shuffle"])
-    ratio = effective["shuffle"] / effective["none"].where(effective["none"] > 0)
-    found = table[_PARTNER].join(ratio.rename("ratio"), on=_PARTNER)["ratio"]
-    return found.where(table["ablation"] == "none")
+    effective = table["effective_weights"].astype(float)
+    shuffled = beside(effective, table, table["ablation"] == "shuffle", _PARTNER)
+    return (shuffled / effective.where(effective > 0)).where(table["ablation"] == "none")
 
 
 def distance_to(table: pd.DataFrame, setting: str, curve: str) -> pd.Series:
@@ -142,10 +188,8 @@ def distance_to(table: pd.DataFrame, setting: str, curve: str) -> pd.Series:
     own, target = pruned(table, setting), Curve.parse(curve)
     about = ("method", "ablation", "prune_at", "init")
     chosen = np.logical_and.reduce([table[n] == getattr(target, n) for n in about])
-    keys = ["sparsity", "replicate"]
-    theirs = own[chosen].set_axis(pd.MultiIndex.from_frame(table[chosen][keys]))
-    wanted = theirs.reindex(pd.MultiIndex.from_frame(table[keys])).to_numpy()
-    return (own - wanted).abs().mean(axis=1, skipna=False)
+    theirs = beside(own, table, chosen, ["sparsity", "replicate"])
+    return (own - theirs).abs().mean(axis=1, skipna=False)
 
 
 def distance_to_variances(table: pd.DataFrame, setting: str) -> pd.Series:
@@ -163,16 +207,13 @@ def ablated(table: pd.DataFrame, setting: str, ablation: str) -> pd.Series:
     """By how many percentage points an ablation changes accuracy, at the unmodified network of the
     same replicate; NaN for all others, and where either network guesses (`samples.guessing`)."""
     keys = ["method", "prune_at", "weights_from", "init", "sparsity", "replicate"]
-    chosen = table["ablation"] == ablation
-    index = pd.MultiIndex.from_frame(table[chosen][keys])
-    theirs = pd.Series(table[chosen]["test_accuracy"].to_numpy(float), index)
-    found = theirs.reindex(pd.MultiIndex.from_frame(table[keys])).to_numpy()
     own, guess = table["test_accuracy"].astype(float), samples.guessing(1 / classes(setting))
-    tells = (table["ablation"] == "none") & (np.minimum(found, own) > guess)
-    return (100 * (found - own)).where(tells)
+    changed = beside(own, table, table["ablation"] == ablation, keys)
+    tells = (table["ablation"] == "none") & (np.minimum(changed, own) > guess)
+    return (100 * (changed - own)).where(tells)
 
 
-def deviation(table: pd.DataFrame) -> pd.Series:
+def deviation(table: pd.DataFrame, setting: str) -> pd.Series:
     """How far a network's accuracy lies from the mean over its replicates, in percentage points
     (Levene's measure of spread)."""
     keys = ["method", "ablation", "prune_at", "weights_from", "init", "sparsity"]
@@ -186,8 +227,8 @@ def moved(
     masks: pd.DataFrame,
     quantity: str,
     layer: str = "",
-    zeros: bool = False,
-    excess: bool = False,
+    zeros: bool | str = False,
+    excess: bool | str = False,
 ) -> pd.Series:
     """How far the unpruned weights move under the ablation of a record (Singh and Liu); NaN for
     unmodified networks.
@@ -204,26 +245,21 @@ def moved(
             unpruned weights are drawn from one distribution whatever the ablation. In a small
             layer that is much, so that it is taken off layer by layer.
     """
-    values, wanted = cells(table[quantity]), pd.MultiIndex.from_frame(table[_PARTNER])
+    values, unmodified = cells(table[quantity]), masks["ablation"] == "none"
     if quantity != "ks":
-        plain = table["ablation"] == "none"
-        own = cells(table["std"])[plain].set_axis(pd.MultiIndex.from_frame(table[plain][_PARTNER]))
-        values = values / own.reindex(wanted).to_numpy() - (quantity == "std")
-    plain = masks[masks["ablation"] == "none"]
-    index = pd.MultiIndex.from_frame(plain[_PARTNER])
+        std = beside(cells(table["std"]), table, table["ablation"] == "none", _PARTNER)
+        values = values / std - (quantity == "std")
     if zeros:
-        kept = 100 - pruned(plain, setting)
-        kept.insert(0, "all layers", 100 * (1 - plain["sparsity"]))
-        values = values * kept.set_axis(index).reindex(wanted).to_numpy() / 100
+        kept = 100 - pruned(masks, setting)
+        kept.insert(0, "all layers", 100 * (1 - masks["sparsity"]))
+        values = values * beside(kept, masks, unmodified, _PARTNER, table) / 100
     if excess:
-        keys = ["ablation", "sparsity", "replicate"]
         random = table["method"] == "random"
-        chance = values[random].set_axis(pd.MultiIndex.from_frame(table[random][keys]))
-        values = values - chance.reindex(pd.MultiIndex.from_frame(table[keys])).to_numpy()
+        values = values - beside(values, table, random, ["ablation", "sparsity", "replicate"])
     found, each = values[0], values.iloc[:, 1:]
     if layer == "each layer":
         found = each.abs().max(axis=1)
     elif layer == "mean layer":
-        counts = cells(plain["layers"]).set_axis(index).reindex(wanted).to_numpy()
+        counts = beside(cells(masks["layers"]), masks, unmodified, _PARTNER, table)
         found = (each * counts).sum(axis=1) / (each.notna() * counts).sum(axis=1)
     return found.where(table["ablation"] != "none")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from prunelib import grids, settings
 from prunelib.findings.ledger import Entry
 from prunelib.findings.measures import Results
-from prunelib.pages import style, verdicts
+from prunelib.pages import homes, style, verdicts
 from prunelib.pages.forms import FORMS
 from prunelib.pages.page import Page
 from prunelib.paths import figures_root
@@ -52,9 +52,9 @@ def tiles(results: Results, entries: Sequence[Entry]) -> list[Tile]:
     """
     found = []
     for key, subject in style.SUBJECTS.items():
-        own = [e for e in entries if e.figure.split(",")[0] == key]
+        own = [e for e in entries if e.figure == key]
         name = f"Figure {key}" if key.isdecimal() else key
-        tile = Tile(key, name, subject, verdicts.HOMES[key], finding(own))
+        tile = Tile(key, name, subject, homes.HOMES[key], finding(own))
         found.append(tile)
         tile.states = list(_states(key, results))
     return found
@@ -70,17 +70,18 @@ def finding(entries: Iterable[Entry]) -> str:
     own = [e for e in known if e.spoken] or known
     if not own:
         return "Nothing of it can be said from what was run."
-    said = f"{verdicts.counted(own)}."
+    about = {name for e in own for name in e.setting.split(", ")}
+    where = "the paper's networks" if own[0].spoken else "other networks, recipes or data"
+    where = style.title(*about) if len(about) == 1 else where
+    said = f"Of {where}: {verdicts.counted(own)}."
     if all(e.rests_on == verdicts.EXACT for e in own):
-        said = f"{said[:-1]}, of printed and exact numbers alone."
-    if not own[0].spoken:
-        said = f"Beside the paper's networks, recipe and data: {said}"
+        said = f"{said[:-1]}, by printed and exact numbers alone."
     decided = [e for e in known if e.verdict != "undecided"]
     clearest = min(decided, default=None, key=_rank)
     if clearest:
         names = clearest.setting.split(", ")
         where = style.title(names[0]) if len(names) == 1 else f"{len(names)} networks"
-        said += f" Clearest, {where}: {clearest.claim} ({clearest.id}): {clearest.verdict}."
+        said += f" The clearest, of {where}: {clearest.claim} ({clearest.id}): {clearest.verdict}."
     return said
 
 

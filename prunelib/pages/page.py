@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from prunelib import engine, grids, settings
 from prunelib.errors import BadValueError, check_name
-from prunelib.findings import claims, curves, ledger, statistics
+from prunelib.findings import ablations, claims, curves, ledger, statistics
 from prunelib.findings.measures import Results
 from prunelib.pages import draw, shown, style, verdicts
 from prunelib.pages.evidence import Evidence, basis
@@ -154,14 +154,28 @@ class Page:
 
     def _not_run(self) -> bool:
         """Whether the store has too little to show anything but unpruned networks; says so."""
-        found = [self.evidence(kind) for kind in self.form.kinds]
-        pruned = any(run.method != "dense" for evidence in found for run in evidence.records)
-        if pruned and not self.data().empty:
+        if self._has_pruned() and not self.data().empty:
             return False
         name = f"{self.name} of {self.setting}, profile {self.runs[0].profile}"
-        costs = " and ".join(evidence.price for evidence in found)
+        costs = " and ".join(self.evidence(kind).price for kind in self.form.kinds)
         print(f"{name}, not run: {costs}; with train=True this notebook makes them.")
         return True
+
+    def _has_pruned(self) -> bool:
+        """Whether the store has any record of the figure but those of unpruned networks."""
+        return any(r.method != "dense" for k in self.form.kinds for r in self.evidence(k).records)
+
+    def changes(self) -> pd.DataFrame | None:
+        """What each ablation of the figure changes in mean test accuracy, up to the highest
+        matching sparsity and beyond it, as `ablations.changes` has it; None where nothing was run,
+        which is then printed."""
+        if self._not_run():
+            return None
+        panels = grids.FIGURES[self.figure].panels
+        found = {style.panel_title(self.figure, name): own for name, own in panels.items()}
+        samples = self.results.samples("accuracy", self.setting, self.profile)
+        table = ablations.changes(samples, self.setting, self.profile, found)
+        return table.rename(columns={a: style.VARIANTS[a].label for a in style.VARIANTS}, level=0)
 
     def matching(self) -> pd.DataFrame | None:
         """The highest sparsity in percent at which each line of the figure matches the unpruned
@@ -226,9 +240,7 @@ class Page:
     def _entries(self, sections):
         figures = {str(number) for number in sections if isinstance(number, int)}
         chosen = [
-            c
-            for c in claims.every()
-            if {c.section, c.id} & set(sections) or c.figure.split(",")[0] in figures
+            c for c in claims.every() if {c.section, c.id} & set(sections) or c.figure in figures
         ]
         return ledger.entries(self.results, chosen, [(self.setting, self.profile)])
 
@@ -266,13 +278,15 @@ class Page:
         return f" at {about}{100 * self.sparsity:.1f} %"
 
     def others(self) -> list["Page"]:
-        """Pages of the same figure for the other settings of which the store holds records."""
+        """Pages of the same figure for the other settings of which the store holds records of
+        it."""
         profile = self.runs[0].profile
-        return [
+        pages = [
             Page(name, profile, train=False, figure=self.figure)
             for name in settings.SETTINGS
             if name != self.setting and self.store.path(name, profile).exists()
         ]
+        return [page for page in pages if page._has_pruned()]
 
 
 def enter_notebook(names: Sequence[str] = PARAMETERS) -> None:

@@ -16,7 +16,7 @@ from prunelib.errors import StoreError
 from prunelib.findings import claims, curves, ledger, statistics
 from prunelib.findings.ledger import Entry
 from prunelib.findings.measures import Results
-from prunelib.pages import verdicts
+from prunelib.pages import homes, verdicts
 from prunelib.pages.evidence import Evidence
 from prunelib.pages.style import label, percentages, title
 from prunelib.results.records import END, MASK, START
@@ -234,7 +234,7 @@ def highlights(found: list[Entry], notebooks: str = "notebooks/") -> str:
                         for n, e in zip(names, at, strict=True)
                     ]
                 said.append(f"**{verdict}**: {', '.join(names)}")
-        home = verdicts.HOMES.get(own[0].figure.split(",")[0]) or verdicts.SECTIONS[own[0].section]
+        home = homes.home(own[0])
         link = f"[{home}]({notebooks}{home}.ipynb)"
         rows.append((own[0].claim, "; ".join(said) or "not run", link))
     head = ("The papers say", "Found here, on (replicates)", "Shown in")

@@ -1,14 +1,11 @@
-"""The ledger in front of people: as a table, as an answer in words, and as one picture."""
+"""The ledger in front of people: as a table, as an answer in words, and to choose from."""
 
 import html
 import json
 from collections.abc import Iterable, Sequence
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import HTML, Markdown
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from tabulate import tabulate
 
 from prunelib import settings
@@ -16,7 +13,7 @@ from prunelib.errors import check_name
 from prunelib.findings import claims, ledger
 from prunelib.findings.ledger import Entry
 from prunelib.findings.measures import Results
-from prunelib.pages import style
+from prunelib.pages import homes, style
 
 # Each verdict, its colour and the marker that tells it from others in grey.
 LOOKS = {
@@ -40,40 +37,10 @@ GROUPS = {
     "the miniature": lambda e: e.setting == "resnet8_digits" and e.profile == "paper",
 }
 FORMS = ("table", "json", "csv", "schema")
-# The notebook that shows each figure and table of the paper, or, where there is none, each section.
-HOMES = {
-    **dict.fromkeys(("1", "2"), "01_introduction"),
-    "3": "04_at_initialization",
-    **dict.fromkeys(("4", "5"), "05_ablations"),
-    "6": "06_after_initialization",
-    "7": "D_synflow",
-    "8": "E_baselines",
-    **dict.fromkeys(("9", "10"), "F_ablations_after"),
-    **dict.fromkeys(("11", "12"), "G_iterative_snip"),
-    "13": "H_grasp_variants",
-    "14": "I_improved",
-    "15": "J_layerwise",
-    "16": "M_effective_sparsity",
-    **dict.fromkeys(("Table 1", "Table 2", "Table 3"), "B_snip"),
-    **dict.fromkeys(("Table 4", "Table 5"), "C_grasp"),
-    **dict.fromkeys(("Table 6", "Table 7"), "D_synflow"),
-}
-SECTIONS = {
-    "1": "01_introduction",
-    "3": "03_methods",
-    "4": "04_at_initialization",
-    "5": "05_ablations",
-    **dict.fromkeys(("6", "7"), "06_after_initialization"),
-    "A": "A_settings", "B": "B_snip", "C": "C_grasp", "D": "D_synflow", "E": "E_baselines",
-    "F": "F_ablations_after", "G": "G_iterative_snip", "H": "H_grasp_variants", "I": "I_improved",
-    "J": "J_layerwise", "K": "K_lenet", "L": "L_modified_resnet18", "M": "M_effective_sparsity",
-    "S": "S_weight_distributions",
-}  # fmt: skip
 COLUMNS = (
     "id", "verdict", "claim", "setting", "profile", "n", "effect", "interval", "smallest, largest",
     "allowed", "decided by", "at half, twice the margin",
 )  # fmt: skip
-WRAP = 18  # marks in a line of the picture
 SHOWN = 3  # lines of a list in an answer that are not folded
 
 
@@ -258,53 +225,6 @@ def summary(entries: Sequence[Entry]) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()), index)
 
 
-def field(entries: Sequence[Entry]) -> Figure:
-    """The whole ledger as one picture: a mark an entry, a row a section, a panel for each of
-    `GROUPS`."""
-    lines, places = 0.0, {}
-    for section in dict.fromkeys(e.section for e in entries):
-        counts = [
-            sum(e.section == section and belongs(e) for e in entries) for belongs in GROUPS.values()
-        ]
-        places[section] = lines
-        lines += max(1, *(-(-count // WRAP) for count in counts)) + 0.6
-    fig, axes = plt.subplots(1, len(GROUPS), figsize=(12, 1.2 + 0.19 * lines), sharey=True)
-    for ax, (name, belongs) in zip(axes, GROUPS.items(), strict=True):
-        own = [e for e in entries if belongs(e)]
-        for section, top in places.items():
-            found = sorted(
-                (e for e in own if e.section == section), key=lambda e: list(LOOKS).index(e.verdict)
-            )
-            for i, e in enumerate(found):
-                colour, marker = LOOKS[e.verdict]
-                ax.plot(i % WRAP, top + i // WRAP, marker, color=colour, markersize=6)
-        ax.set_title(f"{name[0].upper()}{name[1:]}\n{len(own)} verdicts")
-        ax.set_xlim(-1, WRAP)
-        ax.set_xticks([])
-        ax.grid(False)
-        ax.spines[:].set_visible(False)
-        ax.tick_params(length=0)
-    axes[0].set_yticks(list(places.values()), [_section(s) for s in places])
-    axes[0].set_ylim(lines, -1)
-    handles = [
-        Line2D([], [], color=colour, marker=marker, linestyle="", label=verdict)
-        for verdict, (colour, marker) in LOOKS.items()
-    ]
-    fig.legend(handles=handles, loc="lower center", ncols=len(LOOKS))
-    fig.tight_layout(rect=(0, 0.6 / fig.get_figheight(), 1, 1))
-    plt.close(fig)  # or a notebook would show it twice
-    return fig
-
-
-def _section(name):
-    return "Singh & Liu" if name == "S" else f"{'Section' if name.isdecimal() else 'App.'} {name}"
-
-
-def home(entry: Entry) -> str:
-    """The name of the notebook that shows what an entry is about."""
-    return HOMES.get(entry.figure, SECTIONS[entry.section])
-
-
 def filterable(entries: Sequence[Entry], notebooks: str = "") -> HTML:
     """The ledger as a table whose rows can be chosen by section, figure, setting and verdict, which
     the address may say (`?figure=3`), or by a word.
@@ -318,11 +238,10 @@ def filterable(entries: Sequence[Entry], notebooks: str = "") -> HTML:
     rows = []
     for e in entries:
         about = {name: getattr(e, name) for name in chosen}
-        about["figure"] = e.figure.split(",")[0]
         for name, value in about.items():
             chosen[name][value] = None
         figure = e.figure if not e.figure.isdecimal() else f"Figure {e.figure}"
-        link = f'<a href="{notebooks}{home(e)}.ipynb">{figure or home(e)}</a>'
+        link = f'<a href="{notebooks}{homes.home(e)}.ipynb">{figure or homes.home(e)}</a>'
         ends = interval(e) + (f" ({e.ends})" if e.ends else "")
         cost = f"{e.missing} missing, {e.pflop:,.4g} PFLOP" if e.verdict == "not run" else ""
         cells = [e.id, e.verdict, e.claim, e.setting, e.profile, str(e.replicates)]

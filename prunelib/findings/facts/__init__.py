@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from prunelib import analysis, datasets, grids, masks, scores, settings
+from prunelib import analysis, datasets, masks, scores, settings
 from prunelib.datasets import augment
 from prunelib.errors import BadValueError
 from prunelib.findings.facts import agreement, architectures, flow, identities
@@ -23,12 +23,7 @@ from prunelib.findings.facts.architectures import classes, drawn
 from prunelib.findings.facts.identities import named
 from prunelib.runs import EARLY_METHODS
 
-# What the datasets' publications say, so that no file is needed: training images, and how this
-# project augments them (Appendix A.2).
-TRAINING_IMAGES = {
-    "mnist": 60_000, "cifar10": 50_000, "tinyimagenet": 100_000, "modified_tinyimagenet": 100_000,
-    "imagenet": 1_281_167, "digits": 1297, "shifted_digits": 1297,
-}  # fmt: skip
+# How this project augments the datasets (Appendix A.2), so that no file is needed.
 AUGMENTATION = {
     "mnist": "none", "cifar10": "crop", "tinyimagenet": "resized_crop",
     "modified_tinyimagenet": "crop", "imagenet": "resized_crop", "digits": "none",
@@ -103,7 +98,7 @@ def largest_patch(setting: str) -> float:
 def _passes(setting, steps):
     """How often that many iterations pass over the training images."""
     batch = settings.schedule(setting, "paper").batch_size
-    return steps * batch / TRAINING_IMAGES[settings.get(setting).dataset]
+    return steps * batch / datasets.SIZES[settings.get(setting).dataset][0]
 
 
 def batches_in_an_epoch(setting: str) -> float:
@@ -139,16 +134,6 @@ def highest_learning_rate_over_the_last(setting: str) -> float:
     plan = settings.schedule(setting, "paper")
     last = plan.learning_rate_at(plan.iterations - 1)
     return plan.learning_rate_at(math.ceil(plan.warmup)) / last
-
-
-def replicates(setting: str) -> float:
-    """Section 3: "five (CIFAR-10) or three (TinyImageNet and ImageNet) times"; counted."""
-    return float(len({run.replicate for run in grids.figure_runs(3, setting, "paper")}))
-
-
-def _replicates_of(table, setting):
-    """B.4, C.4: "the average across five replicates"; counted among what a table trains."""
-    return float(len({run.replicate for run in grids.table_runs(table, setting, "paper")}))
 
 
 def _unevenness_of_figure_7(setting):
@@ -253,14 +238,12 @@ OWN = named(
     passes_before_the_first_drop,
     passes_before_the_last_drop,
     highest_learning_rate_over_the_last,
-    replicates,
     early_methods_without_data,
     weights_off_the_sparsity,
     rise_by_the_printed_formula,
     unevenness_of_iterations,
     random_layers_beyond_chance,
 )
-TABLES = {f"replicates of table {t}": functools.partial(_replicates_of, t) for t in (2, 3, 5)}
 ROUNDS = {
     f"rounds of {method}": functools.partial(_rounds, method)
     for method in (*EARLY_METHODS, "random", "iterative_snip")
@@ -271,5 +254,5 @@ FIGURE_7 = {
 }
 FACTS: dict[str, Callable[[str], float]] = (
     architectures.FACTS | identities.FACTS | flow.FACTS | agreement.FACTS
-    | OWN | TABLES | ROUNDS | FIGURE_7
+    | OWN | ROUNDS | FIGURE_7
 )  # fmt: skip

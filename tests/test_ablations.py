@@ -1,0 +1,50 @@
+"""What ablations change, of accuracies that are written down."""
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from prunelib import settings
+from prunelib.findings.ablations import changes
+from prunelib.findings.samples import Samples
+from prunelib.runs import Curve
+
+SETTING = "resnet8_digits"  # whose highest matching sparsity is 86.6 %, the seventh of the grid
+GRID = settings.sparsities(SETTING, "paper")
+
+
+def test_changes_up_to_the_highest_matching_sparsity_and_beyond_by_hand():
+    """Two replicates, 1 above and below: a mean over sparsities has the variance 2, and the
+    difference of two means of two 2. Shuffling costs nothing below, and 3 points beyond but for
+    the last sparsity, where it leaves a network that guesses."""
+    low = [s <= settings.highest_matching(SETTING) for s in GRID]
+
+    def curve(*means):
+        return pd.DataFrame([[m - 1 for m in means], [m + 1 for m in means]], columns=GRID)
+
+    shuffled = [*[90.0 if own else 87.0 for own in low[:-1]], 10.0]
+    samples = Samples({"snip": curve(*[90.0] * 18), "snip+shuffle": curve(*shuffled)}, guess=20)
+    fixed = Curve("snip", init="fixed_variance")
+    panels = {"SNIP": [Curve("snip"), Curve("snip", "shuffle"), fixed]}
+    table = changes(samples, SETTING, "paper", panels)
+    assert table.columns.tolist() == [("shuffle", "up to 86.6 %"), ("shuffle", "beyond")]
+    half = stats.t.isf(0.025, 2) * 2**0.5
+    assert table.loc["SNIP"].tolist() == [
+        f"+0.0 ({-half:+.1f} to {half:+.1f})",
+        f"-3.0 ({-3 - half:+.1f} to {-3 + half:+.1f})",
+    ]
+    empty = changes(Samples({}), SETTING, "paper", panels)
+    assert empty.loc["SNIP"].tolist() == ["", ""]
+
+
+@pytest.mark.parametrize("profile", ["paper", "coarse"])
+def test_steps_of_curves_are_those_of_the_setting(profile):
+    """Lottery ticket rewinding is named by its iteration."""
+    panels = {"": [Curve("magnitude", prune_at="end", weights_from="rewind")]}
+    panels[""] += [Curve("magnitude", "reinit", "end", "rewind")]
+    grid = settings.sparsities(SETTING, profile)
+    values = pd.DataFrame([[90.0] * len(grid), [91.0] * len(grid)], columns=list(grid))
+    line = panels[""][0].at(SETTING, profile)
+    samples = Samples({str(line): values, str(panels[""][1].at(SETTING, profile)): values - 1})
+    found = changes(samples, SETTING, profile, panels)
+    assert all(text.startswith("-1.0") for text in found.loc[""])
