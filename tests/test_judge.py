@@ -383,3 +383,20 @@ def test_a_file_may_be_the_first_to_need_the_later_methods(tmp_path):
     mine, erk = done.stdout.split()
     assert mine.startswith("mine_")
     assert erk == "erk"
+
+
+@pytest.mark.parametrize(
+    ("shuffled", "reinitialised", "said"),
+    [
+        ("differs", "undecided", "weights, and whether their values matter cannot be told"),
+        ("supported", "undecided", "layers, and whether their initial values matter cannot be"),
+        ("undecided", "agrees", "new weights do not change it, and whether shuffling does cannot"),
+        ("undecided", "undecided", "it cannot be told"),
+        ("differs", "differs", judge.WEIGHTS),
+    ],
+)
+def test_what_is_known_of_one_ablation_is_said_where_the_other_is_undecided(
+    shuffled, reinitialised, said
+):
+    pairs = ((judge.SHUFFLED, shuffled), (judge.REINITIALISED, reinitialised))
+    assert later._choice([SimpleNamespace(id=i, verdict=v) for i, v in pairs]).startswith(said)

@@ -21,6 +21,13 @@ _MEANS = {
     INITIAL: "layers and their initial values, so that only new weights matter",
     LAYERS: "layers, so that neither matters",
 }
+# Where only one of the two can be told.
+_HALF = {
+    (False, None): "weights, and whether their values matter cannot be told",
+    (True, None): "layers, and whether their initial values matter cannot be told",
+    (None, False): "new weights change it, and whether shuffling does cannot be told",
+    (None, True): "new weights do not change it, and whether shuffling does cannot be told",
+}
 Label = Callable[[str], str]
 
 
@@ -65,22 +72,28 @@ def _effects(found, check):
     return {name: f"{e:+z.1f}" for name, e in own.items() if e is not None}
 
 
+def _choice(entries):
+    """What a method chooses, as far as that can be told."""
+    known = tuple(judge.holds(_entry(entries, c)) for c in (judge.SHUFFLED, judge.REINITIALISED))
+    return judge.choice(entries) or _HALF.get(known, UNSURE)
+
+
 def _chosen(found, early, label):
     shuffled, anew = _effects(found, judge.SHUFFLED), _effects(found, judge.REINITIALISED)
     said = {n: f"{shuffled[n]} shuffled, {anew[n]} reinitialised" for n in shuffled if n in anew}
-    kinds = {n: judge.choice(found[n]) or UNSURE for n in said}
+    kinds = {n: _choice(found[n]) for n in said}
     choosing = [n for n in kinds if kinds[n] == WEIGHTS]
     parts = ["**None is shown to choose weights**, so that both shuffling and new weights matter"]
     if not kinds:
         parts = [YET]
     elif choosing:
         parts = [f"**Weights, so that both matter: {_listed(choosing, label, said)}**"]
-    for word, meaning in (_MEANS | {UNSURE: UNSURE}).items():
+    for word, meaning in (_MEANS | {word: word for word in (*_HALF.values(), UNSURE)}).items():
         own = [n for n in kinds if kinds[n] == word]
         parts += [f"{meaning}: {_listed(own, label, said)}"] if own else []
     parts += _not_run([n for n in found if n not in said], label)
     ran = _effects(early, judge.SHUFFLED).keys() & _effects(early, judge.REINITIALISED).keys()
-    theirs = {n: judge.choice(early[n]) or UNSURE for n in early if n in ran}
+    theirs = {n: _choice(early[n]) for n in early if n in ran}
     return _with_early(parts, theirs, label)
 
 
