@@ -121,10 +121,12 @@ def comparisons(table: pd.DataFrame, setting: str, profile: str) -> pd.DataFrame
         own, here, points = Curve(method), {}, {}
         for name, other in COMPARED.items():
             against = other(method).at(setting, profile)
-            found = accuracies.difference(str(own), str(against), sparsities)
-            there = found.effect.n > 1 and bool(found.each)
-            here[name] = "—" if against == own else str(found.effect.n) if there else "✗"
-            points[name] = f"{100 * found.effect.mean:+z.1f}" if there and against != own else ""
+            difference = accuracies.difference(str(own), str(against), sparsities)
+            there = difference.effect.n > 1 and bool(difference.each)
+            here[name] = "—" if against == own else str(difference.effect.n) if there else "✗"
+            points[name] = (
+                f"{100 * difference.effect.mean:+z.1f}" if there and against != own else ""
+            )
         label = next(n for n, other in COMPARED.items() if other(method) == own)
         rows |= {(label, "its paper"): said, (label, "here"): here, (label, "points"): points}
     return pd.DataFrame.from_dict(rows, orient="index")[list(COMPARED)]

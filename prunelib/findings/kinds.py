@@ -185,13 +185,13 @@ def _compared(claim, samples: Samples, subject, reference, where, at) -> Part:
     less = None
     if claim.measure == "accuracy" and len(set(inits)) > 1:
         less = tuple(str(replace(DENSE, init=init)) for init in inits)
-    found = samples.difference(subject, reference, where, less)
-    if found.left_out:
-        left = ", ".join(_spelled(point, claim) for point in found.left_out)
-        label += f", without {left}" if found.each else ""
+    difference = samples.difference(subject, reference, where, less)
+    if difference.left_out:
+        left = ", ".join(_spelled(point, claim) for point in difference.left_out)
+        label += f", without {left}" if difference.each else ""
         label += ", where a network guesses"
-    each = {_spelled(point, claim): value for point, value in found.each.items()}
-    effect = _from_printed(claim, found.effect, at)
+    each = {_spelled(point, claim): value for point, value in difference.each.items()}
+    effect = _from_printed(claim, difference.effect, at)
     return Part(label, effect, claim.region, each=each)
 
 
@@ -199,15 +199,15 @@ def _largest(claim, samples, subject, where, at) -> Effect:
     """The largest value of any replicate. One network tells that some have so much, or that some
     have too much; that none has takes two replicates, as an interval does, and that none has enough
     all of them."""
-    found = samples.largest(subject, where)
+    largest = samples.largest(subject, where)
     low, high = claim.region.ends
-    inside = p_value(found, claim.region) == 0
+    inside = p_value(largest, claim.region) == 0
     needed = replicates(claim, *at)  # below what is claimed, which another one may reach
     if inside:
         needed = 1 if math.isinf(high) else 2
-    elif math.isfinite(high) and found.mean >= low:
+    elif math.isfinite(high) and largest.mean >= low:
         needed = 1
-    return found if found.n >= needed else replace(found, error=math.nan)
+    return largest if largest.n >= needed else replace(largest, error=math.nan)
 
 
 def _from_printed(claim, effect: Effect, at) -> Effect:

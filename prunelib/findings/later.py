@@ -105,8 +105,10 @@ def _shuffled(results, setting, profile):
     grid = settings.sparsities(setting, profile)
 
     def ends(points):
-        found = [samples.difference(str(Curve(n, "shuffle")), n, points).effect.mean for n in LATER]
-        known = [mean for mean in found if math.isfinite(mean)]
+        effects = [
+            samples.difference(str(Curve(n, "shuffle")), n, points).effect.mean for n in LATER
+        ]
+        known = [mean for mean in effects if math.isfinite(mean)]
         return f"{min(known):+z.1f} to {max(known):+z.1f}" if known else ""
 
     below, above = (ends([s for s in grid if (s <= point) == low]) for low in (True, False))
@@ -158,8 +160,8 @@ def _nearest(results, setting, profile, label):
     samples = results.samples("accuracy", setting, profile)
 
     def effects(names: Sequence[str], against: str | None) -> dict[str, Effect]:
-        own = {n: samples.difference(str(Curve(n)), against, [point]).effect for n in names}
-        return {n: e for n, e in own.items() if math.isfinite(e.mean)}
+        compared = {n: samples.difference(str(Curve(n)), against, [point]).effect for n in names}
+        return {n: e for n, e in compared.items() if math.isfinite(e.mean)}
 
     ours, theirs = (effects(names, str(AFTER)) for names in (LATER, EARLY_METHODS))
     if not ours:

@@ -81,17 +81,17 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
     """
     built = [kinds.build(claim, results, name, profile) for name in names]
     tree = kinds.together(claim, built)
-    found, fact = decide(tree), claim.measure.startswith(FACT)
-    absent = [] if fact else [missing(claim, results, name, profile) for name in names]
-    data, precision = ("", "") if fact else _origin(claim, results, names, profile)
-    recipe = profile == "paper" or fact
+    decision, is_fact = decide(tree), claim.measure.startswith(FACT)
+    absent = [] if is_fact else [missing(claim, results, name, profile) for name in names]
+    data, precision = ("", "") if is_fact else _origin(claim, results, names, profile)
+    recipe = profile == "paper" or is_fact
     named = set(names) <= set(claim.settings)
     theirs = all(settings.get(name).of_paper for name in names)  # no claim of a user's makes it so
     spoken = named and recipe and not data and theirs
-    part, ends = found.part, found.interval
+    part, ends = decision.part, decision.interval
     shift = claim.printed if claim.printed is not None and claim.kind in ("value", "count") else 0.0
     half = twice = ""
-    if kinds.margin_matters(claim.region) and found.verdict != "not run":
+    if kinds.margin_matters(claim.region) and decision.verdict != "not run":
         half, twice = (worded(decide(with_margin(tree, f)).verdict, spoken) for f in (0.5, 2))
     return Entry(
         id=claim.id,
@@ -100,7 +100,7 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
         claim=claim.text,
         kind=claim.kind,
         measure=claim.measure,
-        rests_on="exact numbers" if fact else _kind(claim).name,
+        rests_on="exact numbers" if is_fact else _kind(claim).name,
         setting=", ".join(names),
         profile=profile,
         data=data,
@@ -108,7 +108,7 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
         named=named,
         spoken=spoken,
         replicates=part.effect.n if part else decisions.replicates(tree),
-        unit="" if fact else _unit(claim),
+        unit="" if is_fact else _unit(claim),
         effect=_finite(part.effect.mean + shift if part else math.nan),
         low=_finite(ends[0] + shift),
         high=_finite(ends[1] + shift),
@@ -116,10 +116,10 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
         allowed=allowed(claim),
         reason=claim.reason,
         part=part.label if part else "",
-        verdict=worded(found.verdict, spoken),
+        verdict=worded(decision.verdict, spoken),
         half=half,
         twice=twice,
-        p=_finite(found.p),
+        p=_finite(decision.p),
         missing=sum(len(runs) for each in absent for runs in each.values()),
         pflop=round(sum(map(_cost, absent)), 4),
         figure=claim.figure,
@@ -217,7 +217,7 @@ def lacking(
     Raises:
         UnknownNameError: no claim of that id. BadValueError: it cannot be held against the setting.
     """
-    known, results, found = {claim.id: claim for claim in every()}, Results(), {}
+    known, results, lacks = {claim.id: claim for claim in every()}, Results(), {}
     for name in ids:
         if name not in known:
             near = [i for i in known if i.partition(".")[0] == name.partition(".")[0]]
@@ -232,8 +232,8 @@ def lacking(
             continue
         for each in [settings.get(setting).name] if setting else claim.settings:
             for kind, runs in missing(claim, results, each, profile).items():
-                found.setdefault((kind, each), {}).update(dict.fromkeys(runs))
-    return [(kind, each, list(runs)) for (kind, each), runs in found.items()]
+                lacks.setdefault((kind, each), {}).update(dict.fromkeys(runs))
+    return [(kind, each, list(runs)) for (kind, each), runs in lacks.items()]
 
 
 def _sections(ids):

@@ -184,15 +184,15 @@ class Results:
             steps: whether the points are the steps of Figures 6 and 10, at the highest matching
                 sparsity, in place of sparsities.
         """
-        setting, found = settings.recorded(setting), measure(name)
-        table = self.table(found.kind, setting, profile)
+        setting, measured = settings.recorded(setting), measure(name)
+        table = self.table(measured.kind, setting, profile)
         if steps:
             plain = self.samples(name, setting, profile)
             values = _along_steps(plain.values, setting, profile)
         else:
             masks = self.table(MASK, setting, profile)
-            own = found.values(table, setting, masks) if len(table) else None
-            values = {} if own is None else by_curve(table, own)
+            computed = measured.values(table, setting, masks) if len(table) else None
+            values = {} if computed is None else by_curve(table, computed)
         accuracy = name == "accuracy"
         guess = 100 * guessing(1 / quantities.classes(setting)) if accuracy else -math.inf
         return Samples(values, guess, pooled=accuracy)

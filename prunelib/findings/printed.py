@@ -48,20 +48,20 @@ def comparison(table: int, store: Store, profile: str = "paper") -> pd.DataFrame
         ["setting", "method", "sparsity"], sort=False
     ):
         records = store.table(setting, profile)
-        found = {row.source: row for row in group.itertuples()}
+        by_source = {row.source: row for row in group.itertuples()}
         wanted = TABLES[table].count(setting, profile)
-        own = values(records, method, sparsity)
+        accuracies = values(records, method, sparsity)
         rows.append(
             {
                 "setting": setting,
                 "method": "unpruned" if method == "dense" else method,
                 "sparsity": f"{100 * sparsity:.0f}" if sparsity else "",
-                "reported": _spelled(found.get("reported")),
-                "paper": _spelled(found["paper"]),
+                "reported": _spelled(by_source.get("reported")),
+                "paper": _spelled(by_source["paper"]),
                 "ours": ours(records, method, sparsity),
-                "replicates": f"{min(len(own), wanted)} of {wanted}",
+                "replicates": f"{min(len(accuracies), wanted)} of {wanted}",
                 "profile": profile + variant(setting, records),
-                "missing (PFLOP)": grids.cost(setting, profile, max(0, wanted - len(own))),
+                "missing (PFLOP)": grids.cost(setting, profile, max(0, wanted - len(accuracies))),
             }
         )
     return pd.DataFrame(rows).round({"missing (PFLOP)": 1})

@@ -64,14 +64,16 @@ def changes(
     if setting not in set(rows["setting"]):
         nearest = runs(tables, setting, profile)
         points |= {(setting, r.method, r.sparsity): None for r in nearest if r.sparsity}
-    found = []
+    shown = []
     for name, method, sparsity in points:
         records = store.table(name, profile)
-        own = values(records, method, sparsity) - values(records, DENSE.method, 0.0)
-        if own.notna().any():
+        differences = values(records, method, sparsity) - values(records, DENSE.method, 0.0)
+        if differences.notna().any():
             about = {"setting": name, "method": method, "sparsity": sparsity, "source": "ours"}
-            found.append(about | {"change": 100 * own.mean(), "std": 100 * own.std()})
-    rows = pd.concat([rows, pd.DataFrame(found, columns=rows.columns)]) if found else rows
+            shown.append(
+                about | {"change": 100 * differences.mean(), "std": 100 * differences.std()}
+            )
+    rows = pd.concat([rows, pd.DataFrame(shown, columns=rows.columns)]) if shown else rows
     rows["name"] = rows["setting"].map(names).fillna(rows["setting"])
     rows["sparsity"] = (100 * rows["sparsity"]).round(ROUNDED)
     shown = ["name", "method", "sparsity", "source", "change", "std"]

@@ -210,7 +210,9 @@ class Samples:
                         steady[curve] = spreads[curve]
             foreign = {curve: steady.pop(curve) for curve in list(steady) if _is_foreign(curve)}
             pool = _belonging(steady)
-            like = {curve for curve, own in foreign.items() if pool and not _outlies(own, pool)}
+            like = {
+                curve for curve, spread in foreign.items() if pool and not _outlies(spread, pool)
+            }
             self._known[key] = spreads, pool, pool.keys() | like
         return self._known[key]
 

@@ -178,7 +178,7 @@ def introduction(data: pd.DataFrame, title: str, asked: int) -> Figure:
             label = f"{line}: {pruned} ({count(points, asked)})"
             axis.step(points["step"], points["remaining"], where="post", label=label, **drawn)
             axis.plot(*points[["step", "remaining"]].iloc[-1], look.marker, color=look.colour)
-        axis.set(xlabel="Step of training (iterations)", ylim=(0, 104), xlim=(0, None))
+        axis.set(xlabel="Iteration of training", ylim=(0, 104), xlim=(0, None))
         axis.set_ylabel("Weights remaining (%)")
         legend(fig)
     return fig

@@ -275,22 +275,22 @@ def _drawings(method, setting, profile, replicates, seen):
     )
 
 
-def page(found: Report) -> str:
+def page(report: Report) -> str:
     """A judgement as one HTML page that reads without kernel, network or other files."""
     return style.TEMPLATES.get_template("judge.html").render(
-        j=found.judgement,
-        answers=[_bold(answer) for answer in found.judgement.answers],
-        counted=verdicts.counted(found.judgement.entries),
+        j=report.judgement,
+        answers=[_bold(answer) for answer in report.judgement.answers],
+        counted=verdicts.counted(report.judgement.entries),
         effect=verdicts.effect,
         interval=verdicts.interval,
         looks={name: colour for name, (colour, _) in verdicts.LOOKS.items()},
-        setting=style.title(found.judgement.setting),
-        meaning=settings.get_profile(found.judgement.profile).meaning,
+        setting=style.title(report.judgement.setting),
+        meaning=settings.get_profile(report.judgement.profile).meaning,
         drawings=[
-            (d, d.figure and draw.described(d.figure), _image(d.figure)) for d in found.drawings
+            (d, d.figure and draw.described(d.figure), _image(d.figure)) for d in report.drawings
         ],
-        evidence=found.evidence,
-        code=found.code,
+        evidence=report.evidence,
+        code=report.code,
     )
 
 

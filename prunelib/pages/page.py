@@ -147,9 +147,9 @@ class Page:
         print("Unpruned:", f"{unpruned.iloc[0]:.1f} %" if len(unpruned) else "not run")
         lines = data[data["line"] != "Unpruned"]
         keys = ["panel", "line"] if lines["panel"].any() else ["line"]
-        along, unit = ("step", "iterations") if "step" in lines else ("sparsity", "%")
+        along, named = ("step", "iteration") if "step" in lines else ("sparsity", "sparsity (%)")
         table = lines.pivot(index=keys, columns=along, values="accuracy").round(1)
-        table = table.rename_axis(columns=f"{along} ({unit})")
+        table = table.rename_axis(columns=named)
         return table.loc[lines.set_index(keys).index.unique()].astype(object).fillna("")
 
     def _not_run(self) -> bool:
@@ -255,16 +255,16 @@ class Page:
         if self._not_run():
             return None
         data = self.data()
-        found = [self.evidence(kind) for kind in self.form.kinds]
+        evidence = [self.evidence(kind) for kind in self.form.kinds]
         profile = "" if MASK in self.form.kinds else self.profile  # masks do not depend on it
         title = f"{self.name}: {style.title(self.setting)}{self._at}"
         subject = style.SUBJECTS.get(str(self.figure), "")
-        said = f"{subject}. {basis(found, profile)}" if subject else basis(found, profile)
+        said = f"{subject}. {basis(evidence, profile)}" if subject else basis(evidence, profile)
         fig = self.form.draw(self, data, f"{title}\n{said}")
         number = f"{self.figure:02d}" if isinstance(self.figure, int) else self.figure
         name = number if number == "weights" else f"figure-{number}"
         name = "-".join(filter(None, (name, self.setting, profile)))
-        draw.save(fig, name, data, {each.kind.name: each.provenance for each in found})
+        draw.save(fig, name, data, {each.kind.name: each.provenance for each in evidence})
         return shown.in_words(fig)
 
     @property
