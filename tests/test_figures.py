@@ -183,7 +183,7 @@ def test_of_a_long_answer_three_lines_a_verdict_are_shown_and_the_rest_is_folded
 
     def entry(verdict, claim, setting="resnet20_cifar10"):
         about = {"id": "4.01", "verdict": verdict, "setting": setting, "profile": "paper"}
-        return SimpleNamespace(claim=claim, **about)
+        return SimpleNamespace(claim=claim, rests_on=verdicts.EXACT, **about)
 
     own = [entry("differs", f"claim {k}") for k in range(5)] + [entry("agrees", "another")]
     names = [name for name in settings.SETTINGS if name != "resnet20_cifar10"][:5]

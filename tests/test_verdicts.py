@@ -67,6 +67,13 @@ def test_effects_have_units_and_differences_signs(changes, effect, interval):
     assert (verdicts.effect(found), verdicts.interval(found)) == (effect, interval)
 
 
+def test_an_answer_says_how_much():
+    exact = entry(id="A.01", claim="It has 3", rests_on="exact numbers")
+    said = verdicts.answer([ENTRY, exact], "lenet_mnist", "paper").data
+    assert "- SNIP loses nothing (5.03: -0.25 points, -0.5 to 0.12)\n" in said
+    assert said.endswith("- It has 3 (A.01)")
+
+
 GROUPED = (
     ("exact numbers", {"rests_on": "exact numbers"}),
     ("exact numbers", {"rests_on": "exact numbers", "setting": "vgg16_cifar10"}),
