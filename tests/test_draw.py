@@ -352,6 +352,15 @@ def test_the_weights_figure_says_which_bars_lack_replicates():
         assert labels in ([], ["SNIP", "GraSP"])
 
 
+def test_a_panel_of_weights_that_were_not_read_says_so():
+    columns = ["when", "sparsity", "method", "ablation", "replicate", "ks", "wasserstein", "std"]
+    read = (("before training", 0.5), ("before training", 0.9), ("after training", 0.5))
+    made = [(*place, "snip", "shuffle", 0, 0.1, 0.0, 1.0) for place in read]
+    fig = draw_masks.weights(pd.DataFrame(made, columns=columns), "Unpruned weights", 1)
+    texts = [[text.get_text() for text in axis.texts] for axis in fig.axes]
+    assert texts == [[], [], [], ["not run"]]
+
+
 def test_figure_1_says_how_many_replicates_are_there():
     rows = [("Random", step, 80.0, 20.0, 1, False) for step in (0, 10)]
     columns = ["line", "step", "remaining", "sparsity", "n", "retroactive"]

@@ -229,6 +229,8 @@ def _bars(
         lines[f"Limit of the claim: chance + {most}"] = (chance + most, "--")
     for label, (value, dash) in lines.items():
         axis.axhline(value, color="black", linewidth=1.2, linestyle=dash, label=label)
+    if rows.empty:
+        axis.text(0.5, 0.5, "not run", ha="center", va="center", transform=axis.transAxes)
     names = [style.method(method).label.replace(" ", "\n") for method in methods]
     axis.set_xticks(range(len(methods)), names, fontsize=6.5)
 

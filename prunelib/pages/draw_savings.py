@@ -37,8 +37,8 @@ def savings(data: pd.DataFrame, title: str) -> Figure:
                 axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
                 sparsity_axis(axis, ticks, width(axis))
             column[0].set(title=style.NETWORKS[settings.get(name).network], xlabel="")
-        axes[0, 0].set_ylabel("Channel by channel")
-        axes[1, 0].set_ylabel("Weight by weight")
+        axes[0, 0].set_ylabel("Share left, whole channels")
+        axes[1, 0].set_ylabel("Share left, single weights")
         legend(fig)
     return fig
 
