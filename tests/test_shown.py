@@ -179,3 +179,11 @@ def test_without_records_the_insight_is_not_run(tmp_path):
     assert moved.insight({"LeNet": moved.table(Results(tmp_path), *ABOUT)}, str).endswith(
         "not run."
     )
+
+
+def test_layers_are_named_as_in_figures():
+    names = ["conv.weight", "blocks.0.conv1.weight", "blocks.1.shortcut.0.weight", "fc.weight"]
+    table = shown.by_layer(pd.DataFrame({"SNIP": range(4)}, index=names))
+    labels = ["input", "stage 1 block 1 conv 1", "stage 2 block 1 shortcut", "output"]
+    assert table.index.tolist() == labels
+    assert table["SNIP"].tolist() == [0, 1, 2, 3]

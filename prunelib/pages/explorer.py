@@ -89,8 +89,7 @@ def read_off(results: Results, setting: str) -> list[dict[str, Any]]:
 
 def layer_names(setting: str) -> list[str]:
     """What the layers of a setting's network are called, from input to output."""
-    places = style.layers(list(curves.layers_of(setting)))
-    return [" ".join(filter(None, place)) for place in places]
+    return style.layer_labels(list(curves.layers_of(setting)))
 
 
 def price(setting: str, profile: str) -> str:

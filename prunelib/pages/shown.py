@@ -36,6 +36,18 @@ def _variant(ablation):
     return style.VARIANTS[ablation].label
 
 
+def by_layer(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with the layers of its rows named as in figures: "stage 1 block 1 conv 1".
+
+    Args:
+        table: a row each prunable layer of a network, indexed by their names in its state dict,
+            with or without ".weight", from input to output.
+    """
+    return table.set_axis(
+        style.layer_labels([name.removesuffix(".weight") for name in table.index])
+    )
+
+
 def rounded(table: pd.DataFrame, digits: int) -> pd.DataFrame:
     """A table whose numbers have so many decimals, and of which none reads minus zero."""
     numbers = table.select_dtypes("float").round(digits) + 0.0

@@ -175,6 +175,11 @@ def layers(names: Sequence[str]) -> list[tuple[str, str, str]]:
     return places
 
 
+def layer_labels(names: Sequence[str]) -> list[str]:
+    """The names of `layers`, each in one: "stage 2 block 1 shortcut"."""
+    return [" ".join(filter(None, place)) for place in layers(names)]
+
+
 def compares_methods(figure: int) -> bool:
     """Whether the lines of a figure are methods; otherwise its panels are, and lines variants."""
     return list(FIGURES[figure].panels) == [""]
