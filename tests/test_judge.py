@@ -241,7 +241,7 @@ def test_a_table_has_a_row_for_each_check_of_which_anything_was_run(results):
     assert "6.05" not in dict(checks)  # Figure 6, of which nothing was run
     cells = re.search(r"<tr><td>5.03.*?</tr>", shown)[0]
     assert cells.count("<small>not run</small>") == 6
-    assert cells.count(">-2<br><small>differs</small>") == 1
+    assert cells.count(">-2 points<br><small>differs</small>") == 1
     other = Page("resnet8_digits", "paper", train=False, figure="Y")
     folded = page_of_later.elsewhere(other).data
     assert folded.count("<details>") == 1

@@ -17,7 +17,6 @@ from prunelib.findings import claims, ledger
 from prunelib.findings.claims import Claim
 from prunelib.findings.ledger import Entry
 from prunelib.findings.measures import Results
-from prunelib.findings.statistics import ELSEWHERE
 from prunelib.runs import Curve
 
 
@@ -71,6 +70,7 @@ CHOICES = {
     (False, True): WHATEVER,
     (False, False): WEIGHTS,
 }
+HOLDS = {"supported": True, "agrees": True, "not supported": False, "differs": False}
 
 
 class Judgement(BaseModel, frozen=True):
@@ -184,8 +184,7 @@ def answers(found: Sequence[Entry], label: str) -> list[str]:
 
 def holds(entry: Entry) -> bool | None:
     """Whether a check is true; None where that is not decided."""
-    said = {"supported": True, "not supported": False}
-    return (said | {ELSEWHERE[word]: true for word, true in said.items()}).get(entry.verdict)
+    return HOLDS.get(entry.verdict)
 
 
 def _said(entry):

@@ -2,6 +2,7 @@
 
 Figures, notebooks and the page of results say what they rest on through this one class."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ class Evidence:
         takes = f"take {takes} {unit} of training" if runs else "take no training"
         return f"{len(self.missing)} {self.kind.name}, which {takes}"
 
-    @property
+    @functools.cached_property
     def table(self) -> pd.DataFrame:
         """One row a record, with the columns of its kind."""
         return self.kind.table(self.records.values())
