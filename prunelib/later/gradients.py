@@ -89,9 +89,10 @@ def ntk_sap(model: nn.Module, batch: None, mask: Mask, seed: int) -> Scores:
     times a normal draw (Wang et al., 2023).
 
     The inputs are normal draws too, ten a class, and the weights are drawn anew, by He
-    initialisation whatever that of `model` is; batch norm has the statistics of these inputs in
-    both networks. Summed over five draws in each of 20 iterations, as in their script for
-    ResNet-20; other numbers are possible in their code.
+    initialisation whatever that of `model` is, gammas of batch norm uniform in [0, 1] as everywhere
+    here (their code has 1); batch norm has the statistics of these inputs in both networks. Summed
+    over five draws in each of 20 iterations, as in their script for ResNet-20; other numbers are
+    possible in their code.
     """
     # Every iteration must draw others: they are told apart by the weights that are left.
     torch.manual_seed(derive_seed(seed, "ntk_sap", masks.kept(mask)))
