@@ -18,10 +18,8 @@ MISSING = Part("missing", effect([2.0]), HIGHER)
 
 def by_interval(found, region):
     """The one rule, as it is said: the interval lies inside of the region, outside, or neither."""
-    (low, high), (bottom, top) = found.interval(region.confidence), region.ends
-    if bottom <= low and high <= top:
-        return "supported"
-    return "not supported" if high < bottom or top < low else "undecided"
+    said = {"inside": "supported", "outside": "not supported", "neither": "undecided"}
+    return said[lies(found.interval(region.confidence), region)]
 
 
 def test_p_values_say_what_the_interval_says():
