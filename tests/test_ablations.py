@@ -23,9 +23,10 @@ def test_changes_up_to_the_highest_matching_sparsity_and_beyond_by_hand():
         return pd.DataFrame([[m - 1 for m in means], [m + 1 for m in means]], columns=GRID)
 
     shuffled = [*[90.0 if own else 87.0 for own in low[:-1]], 10.0]
-    samples = Samples({"snip": curve(*[90.0] * 18), "snip+shuffle": curve(*shuffled)}, guess=20)
-    fixed = Curve("snip", init="fixed_variance")
-    panels = {"SNIP": [Curve("snip"), Curve("snip", "shuffle"), fixed]}
+    lines = [Curve("snip"), Curve("snip", "shuffle")]
+    values = dict(zip(lines, (curve(*[90.0] * 18), curve(*shuffled)), strict=True))
+    samples = Samples(values, guess=20)
+    panels = {"SNIP": [*lines, Curve("snip", init="fixed_variance")]}
     table = changes(samples, SETTING, "paper", panels)
     assert table.columns.tolist() == [("shuffle", "up to 86.6 %"), ("shuffle", "beyond")]
     half = stats.t.isf(0.025, 2) * 2**0.5
@@ -44,7 +45,7 @@ def test_steps_of_curves_are_those_of_the_setting(profile):
     panels[""] += [Curve("magnitude", "reinit", "end", "rewind")]
     grid = settings.sparsities(SETTING, profile)
     values = pd.DataFrame([[90.0] * len(grid), [91.0] * len(grid)], columns=list(grid))
-    line = panels[""][0].at(SETTING, profile)
-    samples = Samples({str(line): values, str(panels[""][1].at(SETTING, profile)): values - 1})
+    plain, ablated = (curve.at(SETTING, profile) for curve in panels[""])
+    samples = Samples({plain: values, ablated: values - 1})
     found = changes(samples, SETTING, profile, panels)
     assert all(text.startswith("-1.0") for text in found.loc[""])

@@ -16,7 +16,7 @@ from prunelib.findings.measures import Results
 from prunelib.findings.samples import Samples
 from prunelib.results.records import MASK
 from prunelib.results.store import Store
-from prunelib.runs import Curve
+from prunelib.runs import DENSE, Curve
 
 SETTING, PROFILE = "resnet8_digits", "paper"
 LEVELS = settings.sparsities(SETTING, PROFILE)
@@ -42,9 +42,9 @@ class MadeUp:
         for curve in CURVES:
             means = np.broadcast_to(truth.get(curve, 90.0), len(LEVELS))[places]
             drawn = means + spread * stream.normal(size=(replicates, len(levels)))
-            values[curve] = pd.DataFrame(drawn, columns=list(levels))
+            values[Curve.parse(curve)] = pd.DataFrame(drawn, columns=list(levels))
         level = 90 + spread * stream.normal(size=(replicates, 1))
-        values["unpruned"] = pd.DataFrame(level.repeat(len(levels), 1), columns=list(levels))
+        values[DENSE] = pd.DataFrame(level.repeat(len(levels), 1), columns=list(levels))
         self._samples = Samples(values, guess)
 
     def samples(self, *_):
@@ -140,18 +140,19 @@ def test_noise_is_undecided_and_one_replicate_not_run(kind):
 def test_one_network_refutes_what_is_said_of_all():
     """No network may have above 95; at one sparsity of eighteen one of five has, or none."""
     row = claim(kind="count", reference="", each="all", region="at most", bound=95)
-    values = {"snip": pd.DataFrame(90.0, range(5), LEVELS)}
+    snip = Curve("snip")
+    values = {snip: pd.DataFrame(90.0, range(5), LEVELS)}
     results = MadeUp(np.random.default_rng(0), {})
     results._samples = Samples(values, pooled=False)
     assert decide(kinds.build(row, results, SETTING, PROFILE)).verdict == "supported"
-    values["snip"].iloc[3, 7] = 96
+    values[snip].iloc[3, 7] = 96
     results._samples = Samples(values, pooled=False)
     found = decide(kinds.build(row, results, SETTING, PROFILE))
     assert (found.verdict, found.part.effect.mean) == ("not supported", 96)
-    values["snip"] = values["snip"].drop(columns=[LEVELS[0]])  # what is missing changes nothing
+    values[snip] = values[snip].drop(columns=[LEVELS[0]])  # what is missing changes nothing
     results._samples = Samples(values, pooled=False)
     assert decide(kinds.build(row, results, SETTING, PROFILE)).verdict == "not supported"
-    values["snip"].iloc[3, 6] = 90
+    values[snip].iloc[3, 6] = 90
     results._samples = Samples(values, pooled=False)
     assert decide(kinds.build(row, results, SETTING, PROFILE)).verdict == "not run"
 
@@ -695,9 +696,10 @@ def test_a_sparsity_tells_something_where_only_one_of_two_references_guesses():
 )
 def test_how_many_networks_it_takes_to_say_what_the_largest_is(region, bound, values, verdict):
     row = claim(kind="count", over="93.1", reference="", region=region, bound=bound)
-    samples = Samples({"snip": pd.DataFrame({settings.sparsity(12): values})}, pooled=False)
+    snip = Curve("snip")
+    samples = Samples({snip: pd.DataFrame({settings.sparsity(12): values})}, pooled=False)
     point = [settings.sparsity(12)]
-    built = kinds._compared(row, samples, "snip", None, point, (SETTING, PROFILE))
+    built = kinds._compared(row, samples, snip, None, point, (SETTING, PROFILE))
     assert decide(built).verdict == verdict
 
 

@@ -12,7 +12,7 @@ from prunelib.findings import claims, measures, quantities
 from prunelib.findings.measures import Results
 from prunelib.results.records import END, MASK, START, TRAINED
 from prunelib.results.store import Store
-from prunelib.runs import REWOUND, Curve, Run
+from prunelib.runs import DENSE, REWOUND, Curve, Run
 
 LENET, RESNET = "lenet_mnist", "resnet20_cifar10"
 SPARSITY = settings.sparsity(6)
@@ -232,11 +232,13 @@ def test_results_of_a_folder(tmp_path):
     results = Results(tmp_path)
     assert results.pairs() == [about]
     along = results.samples("accuracy", *about).values
-    assert along["snip"].loc[1, matching] == pytest.approx(90)
-    assert along["unpruned"].loc[0, matching] == pytest.approx(98)  # to be compared with
+    assert along[Curve("snip")].loc[1, matching] == pytest.approx(90)
+    assert along[DENSE].loc[0, matching] == pytest.approx(98)  # to be compared with
     steps = results.samples("accuracy", *about, steps=True).values
-    assert steps["snip@k"].loc[0].to_dict() == pytest.approx({0: 90, 420: 95})
-    assert steps["magnitude@end/21"].loc[0].eq(97).all()
+    assert steps[Curve("snip", "none", "k", "k")].loc[0].to_dict() == pytest.approx(
+        {0: 90, 420: 95}
+    )
+    assert steps[Curve("magnitude", "none", "end", 21)].loc[0].eq(97).all()
     points = ((matching, 0), (settings.sparsity(3), 0))
     missing = results.missing(TRAINED, *about, Curve("snip"), points, 2)
     assert [(run.sparsity, run.replicate) for run in missing] == [
@@ -260,7 +262,11 @@ def test_guessing_is_up_to_twice_the_chance_of_the_classes(tmp_path, lowest, lef
         for (method, r), value in made.items()
         for level in levels
     )
-    found = Results(tmp_path).samples("accuracy", *about).difference("snip", "grasp", levels)
+    found = (
+        Results(tmp_path)
+        .samples("accuracy", *about)
+        .difference(Curve("snip"), Curve("grasp"), levels)
+    )
     assert found.left_out == (levels[1:] if left_out else ())
 
 
@@ -281,10 +287,11 @@ def test_accuracies_share_their_spread_and_masks_do_not(tmp_path):
                     records.append(trained(run, round(0.9 + 0.001 * sign * width, 6)))
         Store(tmp_path, kind).add(records)
     results = Results(tmp_path)
-    pooled = results.samples("accuracy", *about).difference("snip", "grasp", [level]).effect
+    snip, grasp = Curve("snip"), Curve("grasp")
+    pooled = results.samples("accuracy", *about).difference(snip, grasp, [level]).effect
     assert pooled.error == pytest.approx(0.1 * (5 * 2 / 3) ** 0.5, rel=1e-3)
     assert pooled.freedom == pytest.approx(6)
-    own = results.samples("neurons", *about).difference("snip", "grasp", [level]).effect
+    own = results.samples("neurons", *about).difference(snip, grasp, [level]).effect
     assert own.error == pytest.approx(((1 + 4) / 3) ** 0.5, rel=1e-3)
     assert own.freedom == pytest.approx(5**2 / (1 / 2 + 16 / 2), rel=1e-3)
 

@@ -38,7 +38,7 @@ def verdict(found, region):
 
 
 def between(curves, sparsities=SPARSITIES, pair=(SNIP, GRASP), less=None):
-    return Accuracies(table(curves), 0.1).difference(*map(str, pair), sparsities, less)
+    return Accuracies(table(curves), 0.1).difference(*pair, sparsities, less)
 
 
 def noisy(stream, truth, spread=0.001, replicates=3):
@@ -171,7 +171,7 @@ def test_too_few_replicates():
         assert verdict(found.effect, Region("same", 0.005)) == "not run"
         assert found.each == {}
     assert between({SNIP: two, GRASP: two}, sparsities=(0.36,)).effect.n == 0
-    empty = Accuracies(table({SNIP: two})[:0], 0.1).difference("snip", "grasp", SPARSITIES)
+    empty = Accuracies(table({SNIP: two})[:0], 0.1).difference(SNIP, GRASP, SPARSITIES)
     assert math.isnan(empty.effect.error)
 
 
@@ -220,8 +220,8 @@ def test_what_two_other_curves_differ_by_is_taken_off():
         Curve("dense"): {0.0: [0.94, 0.96]},
         Curve("dense", init="fixed_variance"): {0.0: [0.92, 0.94]},
     }
-    unpruned = ("unpruned~fixed_variance", "unpruned")
-    found = between(made, (0.2, 0.36), (fixed, "magnitude"), unpruned)
+    unpruned = (Curve("dense", init="fixed_variance"), Curve("dense"))
+    found = between(made, (0.2, 0.36), (fixed, Curve("magnitude")), unpruned)
     assert found.effect.mean == pytest.approx(-0.10 + 0.02)
     assert found.each == {0.2: pytest.approx(-0.08), 0.36: pytest.approx(-0.08)}
     assert found.effect.error == pytest.approx((4 * 0.0002 / 2) ** 0.5)
@@ -238,7 +238,7 @@ def test_a_network_that_is_the_same_at_all_points_is_one_network():
         SNIP: {0.2: [0.90, 0.92], 0.36: [0.91, 0.91]},
         GRASP: {0.2: [0.90, 0.92], 0.36: [0.91, 0.93]},
     }
-    found = between(made, (0.2, 0.36), ("unpruned", "snip"))
+    found = between(made, (0.2, 0.36), (Curve("dense"), SNIP))
     assert found.effect.mean == pytest.approx(0.95 - 0.91)
     assert found.effect.error == pytest.approx((0.0002 / 2 + 0.000125 / 2) ** 0.5)
     # Satterthwaite's: three degrees of freedom at 20 %, two of the means
@@ -253,8 +253,8 @@ def test_what_does_not_move_lends_no_spread_to_a_trend():
         SNIP: {0.2: [0.90, 0.92], 0.36: [0.93, 0.99]},
     }
     samples = Accuracies(table(made), 0.1)
-    for against in (None, "unpruned"):
-        found = samples.contrast("snip", against, {0.2: -1.0, 0.36: 1.0}).effect
+    for against in (None, Curve("dense")):
+        found = samples.contrast(SNIP, against, {0.2: -1.0, 0.36: 1.0}).effect
         assert found.mean == pytest.approx(0.05)
         assert found.error == pytest.approx((0.0008 / 2) ** 0.5)
         assert found.freedom == pytest.approx(1)
@@ -263,9 +263,9 @@ def test_what_does_not_move_lends_no_spread_to_a_trend():
 def test_the_largest_of_any_network():
     made = {SNIP: {0.2: [0.90, 0.92], 0.36: [0.95]}}
     samples = Accuracies(table(made), 0.1)
-    found = samples.largest("snip", [0.2, 0.36])
+    found = samples.largest(SNIP, [0.2, 0.36])
     assert (found.mean, found.error, found.n) == (0.95, 0, 1)
-    assert math.isnan(samples.largest("snip", [0.2, 0.488]).error)
+    assert math.isnan(samples.largest(SNIP, [0.2, 0.488]).error)
 
 
 def test_paired_replicates_would_not_change_the_mean():
@@ -279,13 +279,13 @@ def test_paired_replicates_would_not_change_the_mean():
 def test_a_method_of_ones_own_is_compared_by_its_plain_name(registry):
     """Its records have the name with a digest."""
     scores.register("mine", needs_data=False)(lambda model, batch: {})
-    found = Accuracies(
-        table({Curve("mine"): {0.2: [0.90, 0.92]}, SNIP: {0.2: [0.80, 0.84]}}), chance=0.1
-    )
-    assert found.difference("mine", "snip", [0.2]).effect.mean == pytest.approx(0.09)
-    assert found.contrast("mine", None, {0.2: 1.0}).effect.mean == pytest.approx(0.91)
-    assert found.count("mine", 0.2) == 2
-    assert found.count("yours", 0.2) == found.count("not a curve", 0.2) == 0
+    mine = Curve("mine")
+    assert mine.method.startswith("mine_")
+    found = Accuracies(table({mine: {0.2: [0.90, 0.92]}, SNIP: {0.2: [0.80, 0.84]}}), chance=0.1)
+    assert found.difference(Curve("mine"), SNIP, [0.2]).effect.mean == pytest.approx(0.09)
+    assert found.contrast(Curve("mine"), None, {0.2: 1.0}).effect.mean == pytest.approx(0.91)
+    assert found.count(Curve("mine"), 0.2) == 2
+    assert found.count(GRASP, 0.2) == 0
 
 
 @pytest.mark.parametrize(("share", "belongs"), [(0.531, True), (0.541, False)])

@@ -99,6 +99,6 @@ def test_what_is_left_open_says_neither_not_yet_nor_from_here_on():
         for name, own in means.items()
     }
     curves = {name: Curve(method) for name, method in (("a", "snip"), ("b", "grasp"))}
-    samples = Samples({str(curves[name]): own for name, own in values.items()})
+    samples = Samples({curves[name]: own for name, own in values.items()})
     found = steps.first(samples, curves["a"], curves["b"], steps.AS_ACCURATE, steps_)
     assert found == (0, 8)

@@ -33,7 +33,7 @@ def changes(
     }
     rows: dict[str, dict[tuple[str, str], str]] = {}
     for name, (plain, *others) in panels.items():
-        pairs = [str(curve.at(setting, profile)) for curve in (plain, *others)]
+        pairs = [curve.at(setting, profile) for curve in (plain, *others)]
         for curve, line in zip(others, pairs[1:], strict=True):
             if curve.init == plain.init:
                 for part, points in parts.items():

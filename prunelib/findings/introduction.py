@@ -121,7 +121,7 @@ def comparisons(table: pd.DataFrame, setting: str, profile: str) -> pd.DataFrame
         own, here, points = Curve(method), {}, {}
         for name, other in COMPARED.items():
             against = other(method).at(setting, profile)
-            difference = accuracies.difference(str(own), str(against), sparsities)
+            difference = accuracies.difference(own, against, sparsities)
             there = difference.effect.n > 1 and bool(difference.each)
             here[name] = "—" if against == own else str(difference.effect.n) if there else "✗"
             points[name] = (

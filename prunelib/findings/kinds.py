@@ -102,13 +102,14 @@ def build(claim: Claim, results: Results, setting: str, profile: str) -> Part | 
         return Part(setting, exact(value - (claim.printed or 0.0)), claim.region)
     samples = results.samples(claim.measure, setting, profile, claim.along_steps)
 
-    def name(curve: Curve) -> str:
-        rewound = "k" not in (curve.prune_at, curve.weights_from)
-        return str(curve.at(setting, profile)) if rewound else str(curve)
+    def place(curve: Curve) -> Curve:
+        """With the setting's rewinding step as a number; "k" stays, as points are steps then."""
+        fixed = "k" not in (curve.prune_at, curve.weights_from)
+        return curve.at(setting, profile) if fixed else curve
 
     make = {"crossing": _crossing, "trend": _trend, "order": _order}.get(claim.kind, _pairs)
     where = points(claim, setting, profile)
-    return make(claim, samples, name, where, (setting, profile))
+    return make(claim, samples, place, where, (setting, profile))
 
 
 def together(claim: Claim, built: Sequence[Part | Parts]) -> Part | Parts:
@@ -131,7 +132,7 @@ def together(claim: Claim, built: Sequence[Part | Parts]) -> Part | Parts:
     return replace(built[0], label=f"{claim.settings[0]} minus {claim.settings[1]}", effect=effect)
 
 
-def _pairs(claim, samples, name, where, at):
+def _pairs(claim, samples, place, where, at):
     """Each subject against each reference, or alone.
 
     What must hold at every point, or at some, is said of a subject and all its references: that a
@@ -139,8 +140,8 @@ def _pairs(claim, samples, name, where, at):
     """
     references: Sequence[Curve | None] = claim.reference or (None,)
     made = []
-    for subject in map(name, claim.subject):
-        others = [r and name(r) for r in references]
+    for subject in map(place, claim.subject):
+        others = [r and place(r) for r in references]
         others = [r for r in others if r != subject]  # LeNet is rewound to its initialisation
         if claim.each == "mean" or len(where) < 2:
             made += [_compared(claim, samples, subject, r, where, at) for r in others]
@@ -159,13 +160,13 @@ def _one(how, parts):
     return parts[0] if len(parts) == 1 else Parts(how, tuple(parts))
 
 
-def _order(claim, samples, name, where, at):
+def _order(claim, samples, place, where, at):
     """Each subject against the next, at each point or in the mean."""
     points = [where] if claim.each == "mean" else [[point] for point in where]
-    names = [name(curve) for curve in claim.subject]
+    curves = map(place, claim.subject)
     made = [
         _one("all", [_compared(claim, samples, *pair, own, at) for own in points])
-        for pair in itertools.pairwise(names)
+        for pair in itertools.pairwise(curves)
     ]
     return _one("all", made)
 
@@ -176,15 +177,15 @@ def _compared(claim, samples: Samples, subject, reference, where, at) -> Part:
     Networks of two initialisations are compared by what pruning costs: of their accuracies the
     unpruned networks' own difference is taken off.
     """
-    label = subject if reference is None else f"{subject} against {reference}"
+    label = str(subject) if reference is None else f"{subject} against {reference}"
     if len(where) == 1:
         label += f" at {_spelled(where[0], claim)}"
     if claim.kind == "count":
         return Part(label, _largest(claim, samples, subject, where, at), claim.region)
-    inits = [Curve.parse(name).init for name in (subject, reference) if name is not None]
+    inits = [curve.init for curve in (subject, reference) if curve is not None]
     less = None
     if claim.measure == "accuracy" and len(set(inits)) > 1:
-        less = tuple(str(replace(DENSE, init=init)) for init in inits)
+        less = tuple(replace(DENSE, init=init) for init in inits)
     difference = samples.difference(subject, reference, where, less)
     if difference.left_out:
         left = ", ".join(_spelled(point, claim) for point in difference.left_out)
@@ -218,7 +219,7 @@ def _from_printed(claim, effect: Effect, at) -> Effect:
     return less_printed(effect, claim.printed, replicates(claim, at[0]))
 
 
-def _trend(claim, samples, name, where, at):
+def _trend(claim, samples, place, where, at):
     """The change of a fitted line from the first to the last point."""
     count, centre = len(where), (len(where) - 1) / 2
     spread = sum((i - centre) ** 2 for i in range(count)) or 1.0
@@ -228,14 +229,14 @@ def _trend(claim, samples, name, where, at):
     for subject in claim.subject:
         for reference in references:
             if subject != reference:
-                pair = name(subject), reference and name(reference)
+                pair = place(subject), reference and place(reference)
                 effect = samples.contrast(*pair, weights).effect
-                label = pair[0] if reference is None else f"{pair[0]} against {pair[1]}"
+                label = str(pair[0]) if reference is None else f"{pair[0]} against {pair[1]}"
                 made.append(Part(f"trend of {label}", effect, claim.region))
     return _one(claim.parts, made)
 
 
-def _crossing(claim, samples, name, where, at):
+def _crossing(claim, samples, place, where, at):
     """That the region holds up to the printed point, one point of the grid either way.
 
     It holds in the mean over the three points before the printed one, or at the first if that is
@@ -246,11 +247,11 @@ def _crossing(claim, samples, name, where, at):
     unit: Callable[[float], float] = (lambda p: p) if claim.along_steps else (lambda p: 100 * p)
     if not where:
         return Parts("all", ())
-    place = min(range(len(where)), key=lambda i: abs(unit(where[i]) - claim.printed))
+    printed = min(range(len(where)), key=lambda i: abs(unit(where[i]) - claim.printed))
     made = []
     for subject in claim.subject:
         for reference in claim.reference:
-            pair = name(subject), name(reference)
+            pair = place(subject), place(reference)
 
             def part(points, holds, pair=pair):
                 effect = samples.difference(*pair, points).effect
@@ -259,10 +260,10 @@ def _crossing(claim, samples, name, where, at):
                 return Part(label, effect, claim.region, holds)
 
             first = abs(unit(where[0]) - claim.printed) < NEAREST
-            before = where[:1] if first else where[max(place - 3, 0) : place]
+            before = where[:1] if first else where[max(printed - 3, 0) : printed]
             both = [part(before, True)] if before else []
-            if place + 2 < len(where):
-                after = tuple(part([p], False) for p in where[place : place + 3])
+            if printed + 2 < len(where):
+                after = tuple(part([p], False) for p in where[printed : printed + 3])
                 both.append(Parts("some", after))
             made.append(Parts("all", tuple(both)))
     return _one(claim.parts, made)

@@ -106,7 +106,7 @@ def _shuffled(results, setting, profile):
 
     def ends(points):
         effects = [
-            samples.difference(str(Curve(n, "shuffle")), n, points).effect.mean for n in LATER
+            samples.difference(Curve(n, "shuffle"), Curve(n), points).effect.mean for n in LATER
         ]
         known = [mean for mean in effects if math.isfinite(mean)]
         return f"{min(known):+z.1f} to {max(known):+z.1f}" if known else ""
@@ -159,11 +159,11 @@ def _nearest(results, setting, profile, label):
     at = f"At {100 * point:.1f} % sparsity ({source.partition(' (')[0]})"
     samples = results.samples("accuracy", setting, profile)
 
-    def effects(names: Sequence[str], against: str | None) -> dict[str, Effect]:
-        compared = {n: samples.difference(str(Curve(n)), against, [point]).effect for n in names}
+    def effects(names: Sequence[str], against: Curve | None) -> dict[str, Effect]:
+        compared = {n: samples.difference(Curve(n), against, [point]).effect for n in names}
         return {n: e for n, e in compared.items() if math.isfinite(e.mean)}
 
-    ours, theirs = (effects(names, str(AFTER)) for names in (LATER, EARLY_METHODS))
+    ours, theirs = (effects(names, AFTER) for names in (LATER, EARLY_METHODS))
     if not ours:
         return f"{YET}."
     best = max(ours, key=lambda n: ours[n].mean)

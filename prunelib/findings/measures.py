@@ -209,10 +209,10 @@ def _along_steps(values, setting, profile):
     for line in dict.fromkeys(lines):
         columns = {}
         for step in settings.steps(setting, profile):
-            own = values.get(str(line.at(setting, profile, step)), pd.DataFrame())
+            own = values.get(line.at(setting, profile, step), pd.DataFrame())
             if sparsity in own:
                 columns[last if step == "end" else step] = own[sparsity]
         if columns:
             key = line if "k" in (line.prune_at, line.weights_from) else line.at(setting, profile)
-            found[str(key)] = pd.DataFrame(columns)
+            found[key] = pd.DataFrame(columns)
     return found

@@ -32,10 +32,10 @@ def table(results: Results, setting: str, profile: str) -> pd.DataFrame:
     rows = {}
     for ablation in _VERBS:
         for method, curve in _CURVES.items():
-            changed = str(replace(curve, ablation=ablation))
+            changed = replace(curve, ablation=ablation)
             points = [s for s in sparsities if distances.count(changed, s)]
             ks = distances.contrast(changed, None, dict.fromkeys(points, 1 / max(1, len(points))))
-            effect = accuracies.difference(changed, str(curve), points).effect
+            effect = accuracies.difference(changed, curve, points).effect
             if ks.effect.n and effect.n > 1:
                 ends = effect.interval()
                 rows[ablation, method] = (ks.effect.mean, effect.mean, *ends, effect.n)

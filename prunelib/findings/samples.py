@@ -10,9 +10,7 @@ better known than one of them. So do those of methods that are not the paper's: 
 pool's spread, but what is run of them changes no verdict on the paper.
 """
 
-import contextlib
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,10 +19,9 @@ import pandas as pd
 from scipy import stats
 
 from prunelib import provenance
-from prunelib.errors import BadValueError
 from prunelib.findings.statistics import Effect, exact
 from prunelib.grids import LATER
-from prunelib.runs import Curve
+from prunelib.runs import DENSE, Curve
 
 # The level of Cochran's test, by which ISO 5725-2 tells which spreads do not belong in a pool.
 OUTLYING = 0.01
@@ -49,15 +46,15 @@ class Samples:
     """Values of a measure of a setting at a profile, to compare curves in.
 
     Args:
-        values: dict from a curve's notation to its values, a row a replicate, a column a point
-            (a sparsity, or a step), NaN where there is none.
+        values: dict from a curve to its values, a row a replicate, a column a point (a sparsity, or
+            a step), NaN where there is none.
         guess: a value up to which a network does no better than guessing.
         pooled: whether curves share their spread; those of masks do not, whose spread is a
             property of the method.
     """
 
     def __init__(
-        self, values: Mapping[str, pd.DataFrame], guess: float = -math.inf, pooled: bool = True
+        self, values: Mapping[Curve, pd.DataFrame], guess: float = -math.inf, pooled: bool = True
     ):
         self.values, self._guess, self._pooled = dict(values), guess, pooled
         self._arrays = {
@@ -66,17 +63,17 @@ class Samples:
         }
         self._known = {}
 
-    def count(self, curve: str, point: float) -> int:
+    def count(self, curve: Curve, point: float) -> int:
         """How many replicates a curve has at a point."""
-        found = self._arrays.get(self._key(curve), {}).get(point)
+        found = self._arrays.get(curve, {}).get(point)
         return 0 if found is None else int(np.isfinite(found).sum())
 
     def contrast(
         self,
-        curve: str,
-        against: str | None,
+        curve: Curve,
+        against: Curve | None,
         weights: Mapping[float, float],
-        less: tuple[str, str] | None = None,
+        less: tuple[Curve, Curve] | None = None,
     ) -> Difference:
         """The weighted sum over points of a curve's values, minus another's.
 
@@ -85,30 +82,30 @@ class Samples:
         little to estimate it from.
 
         Args:
-            curve, against: notations; None compares with nothing.
+            against: None compares with nothing.
             weights: dict from point to weight; where they add up to 0 the contrast is a trend.
             less: two curves whose own difference is taken off.
         """
-        keys = [self._key(key) for key in (curve, against, *(less or ())) if key is not None]
+        curves = [c for c in (curve, against, *(less or ())) if c is not None]
         points = list(weights)
-        rows = [self._rows(key, points) for key in keys]
+        rows = [self._rows(own, points) for own in curves]
         n = min(map(len, rows))
         if not points or n < 1:
             return Difference(_nothing(n))
         means = [row.mean(axis=0) for row in rows]
         each = sum(sign * mean for sign, mean in zip((1, -1, -1, 1), means, strict=False))
         mean = float(each @ np.array([weights[p] for p in points]))
-        error, freedom = self._error(keys, weights) if n > 1 else (math.nan, 0)
+        error, freedom = self._error(curves, weights) if n > 1 else (math.nan, 0)
         return Difference(
             Effect(mean, error, freedom, n), dict(zip(points, each.tolist(), strict=True))
         )
 
     def difference(
         self,
-        curve: str,
-        against: str | None,
+        curve: Curve,
+        against: Curve | None,
         points: Sequence[float],
-        less: tuple[str, str] | None = None,
+        less: tuple[Curve, Curve] | None = None,
     ) -> Difference:
         """How much more a curve has than another, averaged over some points, all of which count
         alike.
@@ -120,46 +117,38 @@ class Samples:
         Args:
             less: two curves whose own difference is taken off, see `contrast`.
         """
-        keys = [self._key(key) for key in (curve, against, *(less or ())) if key is not None]
-        both = [p for p in points if all(self.count(key, p) > 1 for key in keys)]
-        guess = {p: sum(self._guesses(key, p) for key in keys) for p in both}
+        curves = [c for c in (curve, against, *(less or ())) if c is not None]
+        both = [p for p in points if all(self.count(own, p) > 1 for own in curves)]
+        guess = {p: sum(self._guesses(own, p) for own in curves) for p in both}
         compared = [p for p in both if not guess[p]] or [p for p in both if guess[p] == 1]
         left_out = tuple(p for p in both if p not in compared)
         if not compared:
-            n = min((self.count(key, p) for key in keys for p in both), default=0)
+            n = min((self.count(own, p) for own in curves for p in both), default=0)
             error = math.inf if left_out else math.nan
             return Difference(Effect(math.nan, error, 0, n), left_out=left_out)
         weights = dict.fromkeys(compared, 1 / len(compared))
         found = self.contrast(curve, against, weights, less)
         return Difference(found.effect, found.each, left_out)
 
-    def largest(self, curve: str, points: Sequence[float]) -> Effect:
+    def largest(self, curve: Curve, points: Sequence[float]) -> Effect:
         """The largest value of any replicate of a curve at some points, exact; NaN where one of the
         points has none."""
-        rows = [self._rows(self._key(curve), [point]) for point in points]
+        rows = [self._rows(curve, [point]) for point in points]
         n = min(map(len, rows), default=0)
         return replace(exact(max(map(np.max, rows))), n=n) if n else _nothing(0)
 
-    def _key(self, curve):
-        """The notation under which a curve's values stand, whose method may have its plain name."""
-        if curve in self._arrays:
-            return curve
-        with contextlib.suppress(BadValueError):
-            return str(Curve.parse(curve))
-        return curve
+    def _guesses(self, curve, point):
+        return bool(np.nanmin(self._arrays[curve][point]) <= self._guess)
 
-    def _guesses(self, key, point):
-        return bool(np.nanmin(self._arrays[key][point]) <= self._guess)
-
-    def _rows(self, key, points):
+    def _rows(self, curve, points):
         """The values of the replicates of a curve that has all of the points."""
-        own = self._arrays.get(key, {})
+        own = self._arrays.get(curve, {})
         if not points or any(p not in own for p in points):
             return np.empty((0, len(points)))
         rows = np.stack([own[p] for p in points], axis=1)
         return rows[np.isfinite(rows).all(axis=1)]
 
-    def _error(self, keys, weights):
+    def _error(self, curves, weights):
         """Standard error of the contrast of curves, degrees of freedom.
 
         A curve that belongs to the pool takes its variance, another its own (Satterthwaite, 1946).
@@ -167,8 +156,8 @@ class Samples:
         however many points there are: it varies as at one of them, and has no trend.
         """
         first, total = next(iter(weights)), round(sum(weights.values()), 9)
-        still = [key for key in keys if self._still(key, weights)]
-        moving = [key for key in keys if key not in still]
+        still = [curve for curve in curves if self._still(curve, weights)]
+        moving = [curve for curve in curves if curve not in still]
         terms = self._terms(moving, weights) + self._terms(still if total else [], {first: total})
         square = sum(term for term, _ in terms)
         if not square:
@@ -176,19 +165,19 @@ class Samples:
         parts = [term**2 / freedom for term, freedom in terms if term]
         return math.sqrt(square), square**2 / sum(parts)
 
-    def _still(self, key, points):
+    def _still(self, curve, points):
         """Whether a curve has the same values at all of several points."""
-        rows = self._rows(key, list(points))
+        rows = self._rows(curve, list(points))
         return len(points) > 1 and bool((rows == rows[:, :1]).all())
 
-    def _terms(self, keys, weights):
+    def _terms(self, curves, weights):
         """(squared error, degrees of freedom) of what each curve's weighted mean adds."""
         spreads, pool, belonging = self._spreads(weights)
         shared, freedoms = _variance(pool), sum(freedom for _, freedom in pool.values())
         pooled, terms = 0.0, []
-        for key in keys:
-            variance, freedom = spreads[key]
-            if key in belonging:
+        for curve in curves:
+            variance, freedom = spreads[curve]
+            if curve in belonging:
                 pooled += shared / (freedom + 1)
             else:
                 terms.append((variance / (freedom + 1), freedom))
@@ -222,9 +211,8 @@ def _nothing(n):
 
 
 def _is_foreign(curve):
-    """Whether a notation is of a method that is not the paper's: a later one, or one's own."""
-    method = re.match(r"\w*", curve)[0]
-    return method in LATER or provenance.is_own(method)
+    """Whether its method is not the paper's: a later one, or one's own."""
+    return curve.method in LATER or provenance.is_own(curve.method)
 
 
 def _variance(spreads):
@@ -255,31 +243,32 @@ def _outlies(spread, others):
     return (len(others) + 1) * beyond <= OUTLYING
 
 
-def by_curve(table: pd.DataFrame, values: pd.Series) -> dict[str, pd.DataFrame]:
-    """Values of records by the notation of their curves.
+def by_curve(table: pd.DataFrame, values: pd.Series) -> dict[Curve, pd.DataFrame]:
+    """Values of records by their curves.
 
     Args:
         table: rows of one setting and profile. values: one a row.
 
     Returns:
-        dict from notation to data frame: a row a replicate, a column a sparsity. The unpruned
+        dict from curve to data frame: a row a replicate, a column a sparsity. The unpruned
         network's values stand at every sparsity, to be compared with.
     """
     about = list(zip(*(table[name].tolist() for name in _CURVE), strict=True))
-    names = {own: str(Curve(*own)) for own in set(about)}
-    curves = [names[own] for own in about]
-    rows = table[["replicate", "sparsity"]].assign(curve=curves, value=values.astype(float))
+    curves = {own: Curve(*own) for own in dict.fromkeys(about)}
+    named = {str(curve): curve for curve in curves.values()}  # in whose order the table stands
+    names = [str(curves[own]) for own in about]
+    rows = table[["replicate", "sparsity"]].assign(curve=names, value=values.astype(float))
     wide = rows.pivot(index=["curve", "replicate"], columns="sparsity", values="value")
     array, replicates = wide.to_numpy(), wide.index.get_level_values("replicate")
     found = {}
     for name, places in wide.groupby(level="curve", sort=False).indices.items():
         own = array[places]
         there = ~np.isnan(own).all(axis=0)
-        found[name] = pd.DataFrame(own[:, there], replicates[places], wide.columns[there])
+        found[named[name]] = pd.DataFrame(own[:, there], replicates[places], wide.columns[there])
     sparsities = sorted({s for wide in found.values() for s in wide if s})
-    for key, wide in found.items():
-        if key.startswith("unpruned") and 0.0 in wide:
-            found[key] = pd.DataFrame(dict.fromkeys((0.0, *sparsities), wide[0.0]))
+    for curve, wide in found.items():
+        if curve.method == DENSE.method and 0.0 in wide:
+            found[curve] = pd.DataFrame(dict.fromkeys((0.0, *sparsities), wide[0.0]))
     return found
 
 

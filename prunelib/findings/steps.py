@@ -37,7 +37,7 @@ def first(
         the last step at which the results say that it is not there yet, and the first from which
         on they say at every step that it is; None where there is no such step.
     """
-    effects = [samples.difference(str(curve), str(against), [step]).effect for step in steps]
+    effects = [samples.difference(curve, against, [step]).effect for step in steps]
     said = [
         (step, decide(Part(str(step), effect, region)).verdict)
         for step, effect in zip(steps, effects, strict=True)

@@ -83,6 +83,7 @@ def execute(
             execution_timeout=TIMEOUT,
             cwd=project_root(),
             kernel_name="python3",
+            coalesce_streams=True,  # however often the kernel flushed what a cell prints
             # A kernel logs being stopped, as every one is in the end, as an error.
             extra_arguments=["--log-level=CRITICAL", *map(_loading, files)],
         )
