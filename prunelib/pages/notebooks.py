@@ -14,6 +14,7 @@ import loky
 import nbformat
 import papermill
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
 from tqdm.auto import tqdm
 
@@ -83,7 +84,6 @@ def execute(
             execution_timeout=TIMEOUT,
             cwd=project_root(),
             kernel_name="python3",
-            coalesce_streams=True,  # however often the kernel flushed what a cell prints
             # A kernel logs being stopped, as every one is in the end, as an error.
             extra_arguments=["--log-level=CRITICAL", *map(_loading, files)],
         )
@@ -170,6 +170,8 @@ def refresh(path: Path) -> None:
         notebook = nbformat.read(temporary, as_version=4)
     finally:
         temporary.unlink(missing_ok=True)
+    # what a cell prints comes in as many parts as the kernel flushed it in
+    notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
