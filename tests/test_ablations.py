@@ -28,14 +28,14 @@ def test_changes_up_to_the_highest_matching_sparsity_and_beyond_by_hand():
     samples = Samples(values, guess=20)
     panels = {"SNIP": [*lines, Curve("snip", init="fixed_variance")]}
     table = changes(samples, SETTING, "paper", panels)
-    assert table.columns.tolist() == [("shuffle", "up to 86.6 %"), ("shuffle", "beyond")]
+    assert table.index.tolist() == [("SNIP", "shuffle", p) for p in ("up to 86.6 %", "beyond")]
     half = stats.t.isf(0.025, 2) * 2**0.5
-    assert table.loc["SNIP"].tolist() == [
-        f"+0.0 ({-half:+.1f} to {half:+.1f})",
-        f"-3.0 ({-3 - half:+.1f} to {-3 + half:+.1f})",
-    ]
+    assert table["effect"].tolist() == pytest.approx([0, -3])
+    assert table["low"].tolist() == pytest.approx([-half, -3 - half])
+    assert table["high"].tolist() == pytest.approx([half, -3 + half])
     empty = changes(Samples({}), SETTING, "paper", panels)
-    assert empty.loc["SNIP"].tolist() == ["", ""]
+    assert len(empty) == 2
+    assert empty.isna().all(axis=None)
 
 
 @pytest.mark.parametrize("profile", ["paper", "coarse"])
@@ -48,4 +48,4 @@ def test_steps_of_curves_are_those_of_the_setting(profile):
     plain, ablated = (curve.at(SETTING, profile) for curve in panels[""])
     samples = Samples({plain: values, ablated: values - 1})
     found = changes(samples, SETTING, profile, panels)
-    assert all(text.startswith("-1.0") for text in found.loc[""])
+    assert found["effect"].tolist() == pytest.approx([-1, -1])

@@ -1,6 +1,5 @@
 """Ablations in two numbers: what each changes up to the highest matching sparsity, and beyond."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -22,8 +21,8 @@ def changes(
             initialisation, whose unpruned network is another, is passed over.
 
     Returns:
-        data frame of text, effects in percentage points with the 95 % interval: a row a panel; two
-        columns an ablation, "" where there is nothing to compare.
+        data frame indexed by panel, ablation and part: "effect", "low" and "high", percentage
+        points and the ends of the 95 % interval, NaN where there is nothing to compare.
     """
     level = settings.highest_matching(setting)
     grid = settings.sparsities(setting, profile)
@@ -31,15 +30,13 @@ def changes(
         f"up to {100 * level:.1f} %": [s for s in grid if s <= level],
         "beyond": [s for s in grid if s > level],
     }
-    rows: dict[str, dict[tuple[str, str], str]] = {}
+    rows = {}
     for name, (plain, *others) in panels.items():
         pairs = [curve.at(setting, profile) for curve in (plain, *others)]
         for curve, line in zip(others, pairs[1:], strict=True):
             if curve.init == plain.init:
                 for part, points in parts.items():
                     effect = samples.difference(line, pairs[0], points).effect
-                    low, high = effect.interval()
-                    said = f"{effect.mean:+z.1f} ({low:+z.1f} to {high:+z.1f})"
-                    there = math.isfinite(low)
-                    rows.setdefault(name, {})[curve.ablation, part] = said if there else ""
-    return pd.DataFrame.from_dict(rows, orient="index").fillna("")
+                    rows[name, curve.ablation, part] = (effect.mean, *effect.interval())
+    index = pd.MultiIndex.from_tuples(rows, names=["panel", "ablation", "part"])
+    return pd.DataFrame(list(rows.values()), index, ["effect", "low", "high"])

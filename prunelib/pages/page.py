@@ -2,6 +2,7 @@
 what evidence there is. Which records a figure rests on, and how it is drawn, `forms` says."""
 
 import functools
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -167,15 +168,22 @@ class Page:
 
     def changes(self) -> pd.DataFrame | None:
         """What each ablation of the figure changes in mean test accuracy, up to the highest
-        matching sparsity and beyond it, as `ablations.changes` has it; None where nothing was run,
-        which is then printed."""
+        matching sparsity and beyond it, in percentage points with its 95 % interval, "" where there
+        is nothing to compare; None where nothing was run, which is then printed."""
         if self._not_run():
             return None
         panels = grids.FIGURES[self.figure].panels
         found = {style.panel_title(self.figure, name): own for name, own in panels.items()}
         samples = self.results.samples("accuracy", self.setting, self.profile)
         table = ablations.changes(samples, self.setting, self.profile, found)
-        return table.rename(columns={a: style.VARIANTS[a].label for a in style.VARIANTS}, level=0)
+        said = [
+            f"{effect:+z.1f} ({low:+z.1f} to {high:+z.1f})" if math.isfinite(low) else ""
+            for effect, low, high in table.itertuples(index=False)
+        ]
+        wide = pd.Series(said, table.index).unstack(["ablation", "part"], fill_value="")
+        ordered = wide.loc[list(found), table.index.droplevel("panel").unique()]
+        ordered = ordered.rename_axis(None).rename_axis([None, None], axis="columns")
+        return ordered.rename(columns={a: style.VARIANTS[a].label for a in style.VARIANTS}, level=0)
 
     def matching(self) -> pd.DataFrame | None:
         """The highest sparsity in percent at which each line of the figure matches the unpruned
