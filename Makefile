@@ -23,7 +23,7 @@ figures: $(ENV)
 	$(BIN)/prunelib run --setting resnet8_digits --profile coarse --figure 3 --figure 4 --figure 6
 	$(BIN)/prunelib run -s lenet_digits -p coarse -f 3 -f 4 -f 8 -f 9 -f 11 -f 12 -f 13 -f 14
 	$(EXECUTE) $(CORE) --workers 2
-	$(EXECUTE) $(LENET) --parameter setting=lenet_digits
+	$(EXECUTE) $(LENET) --parameter setting=lenet_digits --parameter train=True
 	$(EXECUTE) $(OTHERS) --parameter train=False --workers 2
 	@echo "Executed notebooks are in out/notebooks, their figures in out/figures: begin with"
 	@echo "out/notebooks/04_at_initialization.ipynb. In notebooks/ they show all that was run."

@@ -198,6 +198,8 @@ def call(method: Method, model: nn.Module, batch: Data | None, seed: int, **offe
         positional, offered = (), offered | {"model": work, "batch": batch}
     else:
         positional = (work, batch)
+    if offered.get("mask") is not None:  # the caller's stays as it is, whatever is done to this one
+        offered["mask"] = {name: m.clone() for name, m in offered["mask"].items()}
     named = {name: value for name, value in offered.items() if method.takes(name)}
     device = next(work.parameters()).device
     versions = _versions(method, batch)

@@ -357,6 +357,21 @@ def test_a_method_that_changes_its_batch_is_told(registry):
         masks.prune(two_layers(), "scaling", 0.5, batch)
 
 
+def test_a_method_that_writes_into_the_mask_leaves_the_callers_as_it_is(registry):
+    @scores.register("clearing", revives=True, needs_data=False)
+    def clearing(model, batch, mask):
+        for kept in mask.values():
+            kept.zero_()
+        return scores.magnitude(model)
+
+    model = two_layers()
+    whole = {
+        n: torch.ones_like(model.get_parameter(n), dtype=bool) for n in networks.prunable(model)
+    }
+    assert masks.kept(masks.prune(model, "clearing", 0.5, mask=whole)) == 6
+    assert masks.kept(whole) == 12
+
+
 def test_batches_of_any_kind_are_taken(registry):
     """Several in a tuple, and tensors that count no changes."""
     scores.register("two", batches=2)(lambda model, batch: scores.magnitude(model))

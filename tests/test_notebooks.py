@@ -248,6 +248,19 @@ def test_the_command_line_runs_notebooks_with_a_file_of_ones_own(tmp_path, monke
     assert executed.cells[-1].outputs[0]["text"] == "10 second\n"
 
 
+def test_a_method_is_judged_on_a_setting_of_ones_own_in_its_notebook(tmp_path, monkeypatch):
+    """To its last cell, which prunes that setting's network on that setting's data."""
+    monkeypatch.setenv("PRUNELIB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("PRUNELIB_FIGURES", str(tmp_path / "figures"))
+    given = {"file": str(Path(__file__).with_name("own_file.py")), "method": "own_batches"}
+    given |= {"setting": "own_setting", "profile": "smoke", "replicates": 1, "train": False}
+    notebooks.execute(PATHS["X_your_method"], tmp_path / "out.ipynb", given)
+    executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    printed = [o.text for c in executed.cells for o in c.get("outputs", []) if "text" in o]
+    assert any("of the weights in common with magnitude pruning" in text for text in printed)
+    assert any("recorded as: own_batches_" in text for text in printed)
+
+
 def test_train_false_leaves_out_and_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PRUNELIB_RESULTS", str(tmp_path))
     page = Page("lenet_digits", "smoke", train=False, figure=3)

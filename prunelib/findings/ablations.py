@@ -13,7 +13,8 @@ def changes(
     samples: Samples, setting: str, profile: str, panels: Mapping[str, Sequence[Curve]]
 ) -> pd.DataFrame:
     """The mean effect of ablations on accuracy at matching sparsities and at higher ones, all
-    sparsities alike; those at which a network guesses are left out.
+    sparsities alike; those at which a network guesses are left out, unless nothing else is there:
+    see `Samples.difference`.
 
     Args:
         samples: of accuracies in percent. setting, profile: whose.

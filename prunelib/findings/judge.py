@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, Field
 
 from prunelib import scores
-from prunelib.findings import claims, ledger
+from prunelib.findings import claims, kinds, ledger
 from prunelib.findings.claims import Claim
 from prunelib.findings.ledger import Entry
 from prunelib.findings.measures import Results
@@ -30,11 +30,12 @@ class Check:
 
 
 SHUFFLED, REINITIALISED, MARK = "5.03", "5.60", "4.47"  # of SNIP, in claims.csv
+BEST = "1.07"  # compares with the other early methods, of which the one displaced is one then
 PROPORTIONS = "same proportions"  # the one check that the paper has in another form
 _OWN = "{} is more accurate than random pruning in its own proportions, which its shuffle is"
 CHECKS = (
     Check("4.43", "snip", "{} is more accurate than random pruning"),
-    Check("1.07", "snip", "{} lies near the best of the paper's early methods, over sparsities"),
+    Check(BEST, "snip", "{} lies near the best of the paper's early methods, over sparsities"),
     Check(MARK, "snip", "{} is less accurate than magnitude pruning after training"),
     Check(
         "4.50",
@@ -49,7 +50,9 @@ CHECKS = (
     Check("6.05", "snip", "{} becomes more accurate the later in training it prunes"),
     Check("3.10", "synflow", "{} leaves no network without a path from input to output"),
     Check("1.12", "snip", "{} leaves no layer without weights"),
-    Check("5.27", "synflow", "{} prunes entire neurons at a higher rate than the paper's methods"),
+    Check(
+        "5.27", "synflow", "{} prunes entire neurons at a higher rate than SNIP, GraSP, magnitude"
+    ),
     Check("5.48", "synflow", "Shuffling the masks of {} lowers the share of neurons it prunes"),
     Check("J.05", "snip", "The layerwise proportions of {} are quite different from magnitude's"),
     Check("J.06", "synflow", "The layerwise proportions of {} are quite different from SNIP's"),
@@ -122,13 +125,14 @@ def _put(claim, check, method):
         )
 
     subject = tuple(c for c in swapped(claim.subject) if c.method == method.name)
+    others = (Curve(check.instead_of),) if check.id == BEST else ()
     return replace(
         claim,
         text=check.words.format(method.label),
         settings=(),
         general=True,
         subject=subject,
-        reference=swapped(claim.reference),
+        reference=others + swapped(claim.reference),
     )
 
 
@@ -147,8 +151,25 @@ def choice(found: Sequence[Entry]) -> str:
 
 
 def entries(method: str, results: Results, setting: str, profile: str) -> list[Entry]:
-    """Every check of a method with its verdict, in the order of `checks`."""
-    return [ledger.entry(c, results, [setting], profile) for c in checks(method)]
+    """Every check of a method with its verdict, in the order of `checks`; those about the highest
+    matching sparsity only where one is known of the setting."""
+    asked = [c for c in checks(method) if kinds.points(c, setting, profile)]
+    return [ledger.entry(c, results, [setting], profile) for c in asked]
+
+
+def ablated(
+    method: str, results: Results, setting: str, profile: str, over: str
+) -> tuple[Entry, Entry]:
+    """What shuffling and drawing anew do to a method at some sparsities: two of its checks.
+
+    Args:
+        over: as in claims.csv: "any", "matching" or "extreme".
+    """
+    own = {c.id: replace(c, over=over) for c in checks(method)}
+    shuffled, anew = (
+        ledger.entry(own[check], results, [setting], profile) for check in (SHUFFLED, REINITIALISED)
+    )
+    return shuffled, anew
 
 
 def answers(found: Sequence[Entry], label: str) -> list[str]:

@@ -2,9 +2,9 @@
 
 A *difference* or *equivalence* compares curves, a *value* holds one against a printed number or a
 bound, an *order* compares neighbours in a list, a *trend* is a fitted line, a *crossing* a place
-along the curves, a *count* an exact number: a fact, or the largest that any network has, of what
-is said of all of them. Each becomes a tree of effects and what they may be,
-which `decisions.decide` turns into a verdict.
+along the curves, a *count* an exact number: a fact, or, where something is said of all networks,
+the largest value that any of them has. Each becomes a tree of effects and what they may be, which
+`decisions.decide` turns into a verdict.
 """
 
 import itertools

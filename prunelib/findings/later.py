@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from prunelib import settings
-from prunelib.findings import judge
+from prunelib.findings import decisions, judge, statistics
 from prunelib.findings.judge import INITIAL, LAYERS, WEIGHTS, WHATEVER
 from prunelib.findings.ledger import Entry
 from prunelib.findings.measures import Results
-from prunelib.findings.statistics import Effect
+from prunelib.findings.statistics import Effect, Region
 from prunelib.grids import LATER
 from prunelib.runs import AFTER, EARLY_METHODS, Curve
 
@@ -28,6 +28,12 @@ _HALF = {
     (None, False): "new weights change it, and whether shuffling does cannot be told",
     (None, True): "new weights do not change it, and whether shuffling does cannot be told",
 }
+# Methods that never see the weights of the network, which new ones cannot change, therefore; all
+# but the last draw at random within layers, which shuffling does again.
+DRAWN = ("erk", "smart_ratios", "igq")
+BLIND = (*DRAWN, "ntk_sap")
+# As accurate as what prunes after training: within what counts as matching full accuracy.
+MATCHED = Region("not lower", 100 * statistics.TOLERANCE)
 Label = Callable[[str], str]
 
 
@@ -49,17 +55,80 @@ def answers(
     the best comes to magnitude pruning after training; each a sentence, with what the same checks
     say of the paper's own methods.
 
+    The first is told of the sparsities up to the highest matching one and of those beyond, where
+    networks are nearly empty in the end; of all together where no matching one is known.
+
     Args:
         found: as `entries` returns them. results, setting, profile: what they rest on.
         label: the name of a method for people.
     """
     early = entries(results, setting, profile, EARLY_METHODS)
-    shuffled = _shuffled(results, setting, profile)
+    chosen = _chosen(found, early, results, setting, profile, label)
     return [
-        f"Do they choose weights or layers? {shuffled}{_chosen(found, early, label)}",
+        f"Do they choose weights or layers? {chosen}",
         f"Do they beat random pruning in the same proportions? {_beating(found, early, label)}",
         f"How near do they come to the mark? {_nearest(results, setting, profile, label)}",
     ]
+
+
+def agenda(results: Results, setting: str, profile: str, label: Label) -> str:
+    """Whether a later method has answered the paper's question: chooses weights where networks
+    match, and matches magnitude pruning after training; a sentence, "" where no matching sparsity
+    is known or nothing was run.
+
+    Args:
+        results, setting, profile: what it rests on. label: the name of a method for people.
+    """
+    if settings.get(setting).matching is None:
+        return ""
+    point = settings.highest_matching(setting)
+    samples = results.samples("accuracy", setting, profile)
+    choosing, matching, run = [], [], 0
+    for name in LATER:
+        effect = samples.difference(Curve(name), AFTER, [point]).effect
+        shuffled, _ = judge.ablated(name, results, setting, profile, "matching")
+        run += math.isfinite(effect.mean) and shuffled.effect is not None
+        if judge.holds(shuffled) is False and name not in DRAWN:
+            choosing.append(name)
+        if decisions.decide(decisions.Part(name, effect, MATCHED)).verdict == "supported":
+            matching.append(name)
+    if not run:
+        return ""
+    both = [name for name in choosing if name in matching]
+    head = f"Yes: {_names(both, label)}" if both else "No later method is shown to have answered"
+    at = f"{100 * point:.1f} %"
+    return (
+        f"**{head}.** Up to {at} sparsity {_names(choosing, label)} of {run} "
+        f"{'loses' if len(choosing) < 2 else 'lose'} accuracy when shuffled within layers; at {at} "
+        f"{_names(matching, label)} {'is' if len(matching) < 2 else 'are'} shown to be as accurate "
+        f"as magnitude pruning after training, within {MATCHED.bound:g} points."
+    )
+
+
+def schedule(results: Results, setting: str, profile: str, label: Label) -> str:
+    """Of which of the paper's methods a shorter schedule tells otherwise than the paper's; a
+    sentence, "" if of none that both tell of."""
+    if profile == "paper":
+        return ""
+    here, whole = (
+        {n: _choice(own) for n, own in entries(results, setting, p, EARLY_METHODS).items()}
+        for p in (profile, "paper")
+    )
+    told = [
+        f"{label(n)}: here {here[n]}, there {whole[n]}"
+        for n in here
+        if here[n] != whole[n] and UNSURE not in (here[n], whole[n])
+    ]
+    if not told:
+        return ""
+    return (
+        "At profile paper the same checks tell otherwise of the paper's own methods: "
+        f"{'; '.join(told)}. What they tell of later ones here may be the shorter schedule's."
+    )
+
+
+def _names(names, label):
+    return ", ".join(map(label, names)) or "none"
 
 
 def _entry(own, check):
@@ -78,46 +147,62 @@ def _choice(entries):
     return judge.choice(entries) or _HALF.get(known, UNSURE)
 
 
-def _chosen(found, early, label):
-    shuffled, anew = _effects(found, judge.SHUFFLED), _effects(found, judge.REINITIALISED)
-    said = {n: f"{shuffled[n]} shuffled, {anew[n]} reinitialised" for n in shuffled if n in anew}
-    kinds = {n: _choice(found[n]) for n in said}
+def _blind(entries):
+    """The same of a method that new weights cannot change."""
+    shuffled = judge.holds(_entry(entries, judge.SHUFFLED))
+    return {True: LAYERS, False: WHATEVER}.get(shuffled, UNSURE)
+
+
+def _chosen(found, early, results, setting, profile, label):
+    asked = [n for n in found if n not in DRAWN]
+    point, parts, wrong, null = settings.highest_matching(setting), [], 0, 0
+    ranges = {f"Up to {100 * point:.1f} % sparsity": "matching", "Beyond it": "extreme"}
+    if settings.get(setting).matching is None:
+        ranges = {"Over all sparsities": "any"}
+    for words, over in ranges.items():
+        own = {n: judge.ablated(n, results, setting, profile, over) for n in (*found, *early)}
+        ran = _effects(own, judge.SHUFFLED).keys() & _effects(own, judge.REINITIALISED).keys()
+        told = _grouped({n: own[n] for n in asked if n in ran}, label)
+        theirs = {n: _choice(own[n]) for n in early if n in ran}
+        parts.append(_with_early([f"{words}: {told}"], theirs, label))
+        cases = [_entry(own[n], c) for n, c in _NULL if n in ran]
+        null += len(cases)
+        wrong += sum(judge.holds(case) is False for case in cases)
+    ran = _effects(found, judge.SHUFFLED).keys() & _effects(found, judge.REINITIALISED).keys()
+    if not ran:
+        return f"{YET}."
+    drawn = [n for n in DRAWN if n in ran]
+    if drawn:
+        parts.append(f"{_names(drawn, label)}: layers by construction, as within them they draw.")
+    if null:
+        parts.append(
+            f"(Where by construction nothing can matter, the checks say in {wrong} of {null} cases "
+            "that it does.)"
+        )
+    if missing := _not_run([n for n in found if n not in ran], label):
+        parts.append(f"N{missing[0][1:]}.")
+    return " ".join(parts)
+
+
+_NULL = [(n, c) for n in DRAWN for c in (judge.SHUFFLED, judge.REINITIALISED)]
+_NULL += [(n, judge.REINITIALISED) for n in BLIND if n not in DRAWN]
+
+
+def _grouped(own, label):
+    """What methods choose, those that choose weights first."""
+    shuffled, anew = _effects(own, judge.SHUFFLED), _effects(own, judge.REINITIALISED)
+    said = {n: f"{shuffled[n]} shuffled, {anew[n]} reinitialised" for n in own}
+    kinds = {n: _blind(own[n]) if n in BLIND else _choice(own[n]) for n in own}
     choosing = [n for n in kinds if kinds[n] == WEIGHTS]
-    parts = ["**None is shown to choose weights**, so that both shuffling and new weights matter"]
+    parts = ["**none is shown to choose weights**, so that both shuffling and new weights matter"]
     if not kinds:
-        parts = [YET]
+        parts = ["none that could choose weights was run"]
     elif choosing:
-        parts = [f"**Weights, so that both matter: {_listed(choosing, label, said)}**"]
+        parts = [f"**weights, so that both matter: {_listed(choosing, label, said)}**"]
     for word, meaning in (_MEANS | {word: word for word in (*_HALF.values(), UNSURE)}).items():
-        own = [n for n in kinds if kinds[n] == word]
-        parts += [f"{meaning}: {_listed(own, label, said)}"] if own else []
-    parts += _not_run([n for n in found if n not in said], label)
-    ran = _effects(early, judge.SHUFFLED).keys() & _effects(early, judge.REINITIALISED).keys()
-    theirs = {n: _choice(early[n]) for n in early if n in ran}
-    return _with_early(parts, theirs, label)
-
-
-def _shuffled(results, setting, profile):
-    """By how much shuffling changes them at the lower and at the higher sparsities: an average over
-    all of them may come from networks that are nearly empty."""
-    point = settings.highest_matching(setting)
-    samples = results.samples("accuracy", setting, profile)
-    grid = settings.sparsities(setting, profile)
-
-    def ends(points):
-        effects = [
-            samples.difference(Curve(n, "shuffle"), Curve(n), points).effect.mean for n in LATER
-        ]
-        known = [mean for mean in effects if math.isfinite(mean)]
-        return f"{min(known):+z.1f} to {max(known):+z.1f}" if known else ""
-
-    below, above = (ends([s for s in grid if (s <= point) == low]) for low in (True, False))
-    if not (below and above):
-        return ""
-    return (
-        f"Up to {100 * point:.1f} % sparsity shuffling changes the later methods by {below} points "
-        f"on average, beyond it by {above}. Over all sparsities: "
-    )
+        group = [n for n in kinds if kinds[n] == word]
+        parts += [f"{meaning}: {_listed(group, label, said)}"] if group else []
+    return "; ".join(parts)
 
 
 def _beating(found, early, label):
@@ -169,10 +254,12 @@ def _nearest(results, setting, profile, label):
     best = max(ours, key=lambda n: ours[n].mean)
     low, high = ours[best].interval()
     reached = effects([best], None)[best].mean
+    above = ours[best].mean > 0
     said = (
-        f"{at} **{label(best)} comes nearest, {ours[best].mean:+z.1f} points from magnitude "
-        f"pruning after training** (interval {low:+z.1f} to {high:+z.1f}, n = {ours[best].n}: "
-        f"{reached:.1f} % against {reached - ours[best].mean:.1f} %)"
+        f"{at} **{label(best)} {'lies highest' if above else 'comes nearest'}, "
+        f"{ours[best].mean:+z.1f} points from magnitude pruning after training** (interval "
+        f"{low:+z.1f} to {high:+z.1f}, n = {ours[best].n}: {reached:.1f} % against "
+        f"{reached - ours[best].mean:.1f} %{', which is no ceiling here' if above else ''})"
     )
     if theirs:
         other = max(theirs, key=lambda n: theirs[n].mean)

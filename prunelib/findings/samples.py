@@ -34,7 +34,7 @@ class Difference:
     """Of two curves, or what one curve has, in the unit of the measure.
 
     `effect` is the contrast over points, `each` has the difference at each of these, and
-    `left_out` are those at which a network of either curve guesses.
+    `left_out` are those that are not compared as networks of either curve guess, see `difference`.
     """
 
     effect: Effect

@@ -17,7 +17,7 @@ from prunelib.networks import prunable
 from prunelib.scores import BATCH, Batch, Scores
 from prunelib.seeds import seed as derive_seed
 
-STEPS, LEARNING_RATE = 3, 0.1  # of SGD, without momentum, in ProsPr
+STEPS, LEARNING_RATE = 3, 0.1  # of SGD, without momentum, in ProsPr: its command line's defaults
 DRAWS = 5  # of weights and inputs in each iteration of NTK-SAP
 CHANGE = 0.01  # of the weights in NTK-SAP, times a normal draw
 
@@ -41,6 +41,7 @@ def force(model: nn.Module, batch: Batch, mask: Mask) -> Scores:
     """FORCE: z = |w * dL/dw'|, with the gradient of the pruned network, w' = w * mask, and the
     weight as it was, so that a pruned one may come back (de Jorge et al., 2021).
 
+    In sixty iterations, as in the paper; their command line has ten unless it is told otherwise.
     Batch norm in training mode. Their code takes another batch in each iteration, this project the
     scoring batch of the replicate. In float64, for the reason that `iterative_snip` has.
     """
@@ -63,9 +64,9 @@ def prospr(model: nn.Module, batch: list[Batch]) -> Scores:
     (Alizadeh et al., 2022).
 
     All parameters are trained, batch norm is in training mode, the steps are differentiated too.
-    A training batch for each step and one for the loss, each of the setting's size; their code
-    repeats the first one unless it is told to take others. The steps stay in memory until the end,
-    for a ResNet-20 some two gigabytes.
+    A training batch for each step and one for the loss, each of the setting's size; their command
+    line takes 128 images and repeats the first batch unless it is told to take others. The steps
+    stay in memory until the end, for a ResNet-20 some two gigabytes.
     """
     model.train()
     parameters = dict(model.named_parameters())

@@ -27,7 +27,8 @@ def phew(model: nn.Module, sparsity: float, seed: int) -> Mask:
     Every other walk begins at an input, the others at an output, and there at one after the other.
     They lead from channel to channel, by one weight of the kernel between the two. Where a block
     divides into its convolutions and a shortcut with weights, each is taken half of the time; a
-    shortcut without weights never is. So it is in the authors' code.
+    shortcut without weights never is. So it is in the authors' code, but that its walks from inputs
+    choose the shortcut a convolution too early, and leave one out.
 
     Their code stops after the walk that reaches the number of weights, mostly with some too many.
     Here the number is exact: that walk is left out, and what is missing is drawn in proportion to

@@ -34,10 +34,10 @@ def label(method: str) -> str:
 
 def answer(page: Page) -> Markdown:
     """The answer to the paper's question for the setting and profile of a page, see
-    `findings.later.answers`."""
-    found = later.entries(page.results, page.setting, page.profile)
-    said = later.answers(found, page.results, page.setting, page.profile, label)
-    return Markdown("\n".join(f"1. {sentence}" for sentence in said))
+    `findings.later`."""
+    about = page.results, page.setting, page.profile
+    said = later.answers(later.entries(*about), *about, label)
+    return Markdown("\n".join([later.agenda(*about, label), "", *(f"1. {s}" for s in said)]))
 
 
 def table(page: Page) -> HTML:
@@ -55,13 +55,25 @@ def elsewhere(page: Page) -> HTML:
         new = profile == "paper" or any(e.rests_on == TRAINED.name for e in own)
         if own and new and (setting, profile) != (page.setting, page.profile):
             said = f"{style.title(setting)}, profile {profile}: {verdicts.counted(own)}"
-            lines = later.answers(found, page.results, setting, profile, label)
-            points = "".join(f"<li>{_bold(html.escape(sentence))}</li>" for sentence in lines)
             parts.append(
-                f"<details><summary>{html.escape(said)}</summary><ol>{points}</ol>{_table(found)}"
-                "</details>"
+                f"<details><summary>{html.escape(said)}</summary>"
+                f"{_told(page.results, setting, profile, found)}{_table(found)}</details>"
             )
     return HTML("".join(parts) or "<p>Nothing of these methods was run elsewhere.</p>")
+
+
+def _told(results, setting, profile, found) -> str:
+    """HTML: the answers for another setting and profile, and what stands against them."""
+    own = [e for entries in found.values() for e in entries if e.verdict != later.NOT_RUN]
+    lacking = sum(e.missing > 0 for e in own)
+    left = f"Of {lacking} of the {len(own)} checks that were run not all records are there."
+    if not any(e.rests_on == TRAINED.name for e in own):
+        return f"<p>Read off masks: nothing of these methods was trained here. {left}</p>"
+    about = results, setting, profile
+    points = [_bold(html.escape(s)) for s in later.answers(found, *about, label)]
+    lead = (later.agenda(*about, label), later.schedule(*about, label), left)
+    head = "".join(f"<p>{_bold(html.escape(s))}</p>" for s in lead if s)
+    return f"{head}<ol>{''.join(f'<li>{s}</li>' for s in points)}</ol>"
 
 
 def _table(found: Mapping[str, Sequence[Entry]]) -> str:

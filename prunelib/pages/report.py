@@ -27,7 +27,7 @@ PAGE = """# Results
 This page is generated from the records beside it by `prunelib report`; a test holds it to them.
 
 `<setting>/<profile>.csv` has a row for every network that was trained, `-masks.csv` for every mask
-that was read before training, `-weights.csv` and `-weights-trained.csv` for the distributions of
+that was read, `-weights.csv` and `-weights-trained.csv` for the distributions of
 unpruned weights before and after training. What is not listed was not run.
 
 ## What was run
@@ -38,8 +38,9 @@ TFLOP a machine does in a second. "Replicates complete" counts those of which no
 
 {covered}
 
-Records that rest on no training, or are read off the weights after it (data "none": the methods
-need none). Behind a method that is not there at all of the sparsities stands at how many it is;
+Records of masks and of unpruned weights. Those before training rest on none, but for magnitude
+pruning after training, which takes the trained unpruned network (data "none": the methods need
+none). Behind a method that is not there at all of the sparsities stands at how many it is;
 "replicates" are the fewest and the most of a method at a sparsity:
 
 {read_off}

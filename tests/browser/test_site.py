@@ -9,11 +9,10 @@ from urllib.parse import unquote, urldefrag
 import numpy as np
 import pytest
 
-from browser.common import BUILT, PAGES
+from browser.common import BUILT, DESK, PAGES, PHONE
 from prunelib.pages import site
 
 pytestmark = pytest.mark.site
-PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 EMBEDDED = ("data:", "blob:")
 
 
