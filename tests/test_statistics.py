@@ -246,3 +246,11 @@ def test_rows_of_a_curve_share_every_field():
     table = pd.DataFrame([vars(curve) for curve in curves])
     for place, curve in enumerate(curves):
         assert list(statistics.select(table, curve).index) == [place]
+
+
+def test_errors_are_combined_by_hand():
+    """Squares of 4 and 9 with two and three degrees of freedom: (4 + 9)^2 / (16 / 2 + 81 / 3); what
+    is exact adds nothing."""
+    error, freedom = statistics.combined([(4.0, 2), (9.0, 3), (0.0, math.inf)])
+    assert (error, freedom) == pytest.approx((13**0.5, 169 / 35))
+    assert statistics.combined([(0.0, 4)]) == (0.0, math.inf)

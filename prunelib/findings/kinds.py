@@ -19,7 +19,7 @@ from prunelib.findings.decisions import Part, Parts, p_value
 from prunelib.findings.facts import recorded
 from prunelib.findings.measures import Results, measure
 from prunelib.findings.samples import Samples
-from prunelib.findings.statistics import Effect, Region, exact, less_printed
+from prunelib.findings.statistics import Effect, Region, combined, exact, less_printed
 from prunelib.grids import TABLES, WEIGHT_LEVELS
 from prunelib.results.records import END, MASK, START, TRAINED
 from prunelib.runs import DENSE, Curve
@@ -120,15 +120,8 @@ def together(claim: Claim, built: Sequence[Part | Parts]) -> Part | Parts:
         parts = [b.parts if isinstance(b, Parts) and b.how == claim.across else (b,) for b in built]
         return Parts(claim.across, tuple(itertools.chain(*parts)))
     ours, theirs = (part.effect for part in built)
-    squares = [e.error**2 for e in (ours, theirs)]
-    freedom = [q**2 / e.freedom for q, e in zip(squares, (ours, theirs), strict=True) if e.freedom]
-    total = sum(squares)  # Welch's interval
-    effect = Effect(
-        ours.mean - theirs.mean,
-        math.sqrt(total),
-        total**2 / sum(freedom) if total and freedom else math.inf,
-        min(ours.n, theirs.n),
-    )
+    spread = combined((effect.error**2, effect.freedom) for effect in (ours, theirs))
+    effect = Effect(ours.mean - theirs.mean, *spread, min(ours.n, theirs.n))
     return replace(built[0], label=f"{claim.settings[0]} minus {claim.settings[1]}", effect=effect)
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import stats
 
 from prunelib import provenance
-from prunelib.findings.statistics import Effect, exact
+from prunelib.findings.statistics import Effect, combined, exact
 from prunelib.grids import LATER
 from prunelib.runs import DENSE, Curve
 
@@ -159,11 +159,7 @@ class Samples:
         still = [curve for curve in curves if self._still(curve, weights)]
         moving = [curve for curve in curves if curve not in still]
         terms = self._terms(moving, weights) + self._terms(still if total else [], {first: total})
-        square = sum(term for term, _ in terms)
-        if not square:
-            return 0.0, math.inf
-        parts = [term**2 / freedom for term, freedom in terms if term]
-        return math.sqrt(square), square**2 / sum(parts)
+        return combined(terms)
 
     def _still(self, curve, points):
         """Whether a curve has the same values at all of several points."""

@@ -70,6 +70,19 @@ class Effect:
         return self.mean - half, self.mean + half
 
 
+def combined(terms: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """The standard error of a sum of independent terms, and its degrees of freedom (Satterthwaite,
+    1946; of a difference of two means it is Welch's).
+
+    Args:
+        terms: the squared standard error and the degrees of freedom of each.
+    """
+    terms = list(terms)
+    total = sum(square for square, _ in terms)
+    parts = sum(square**2 / freedom for square, freedom in terms if square and freedom)
+    return math.sqrt(total), total**2 / parts if parts else math.inf
+
+
 def effect(values: Iterable[float]) -> Effect:
     """The mean of one value a replicate; values that are NaN do not count.
 
