@@ -51,6 +51,10 @@ def neurons(outputs, methods, replicate):
     return found
 
 
+def _ends(values):
+    return " to ".join(dict.fromkeys(f"{end:.2f}" for end in (values.min(), values.max())))
+
+
 def main(methods, replicates):
     memory.keep(large=False)
     rows = []
@@ -63,7 +67,7 @@ def main(methods, replicates):
         "neurons",
         "method",
         "outputs",
-        lambda own: f"{own.min():.2f} to {own.max():.2f}",
+        _ends,
         sort=False,
     )
     print(table.assign(paper=table.index.map(PRINTED)).to_markdown())

@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from conftest import mask, trained
 
-from prunelib import grids, masks, networks, runs, scores, settings
+from prunelib import grids, masks, networks, own, runs, scores, settings
 from prunelib.errors import BadValueError, StoreError
 from prunelib.findings import claims, judge, later, quantities
 from prunelib.findings.measures import Results
@@ -187,6 +188,12 @@ def test_the_later_methods_are_the_figure_of_their_notebook():
     assert {r.method for r in needed if r.ablation == "invert"} == set(grids.LATER[4:])
 
 
+def _answers(*about):
+    """Each question and its answer in one text."""
+    said = later.answers(later.entries(*about), *about, str.upper)
+    return [" ".join((asked, *parts)) for asked, parts in said]
+
+
 def _later(**accuracies):
     """Records of two later methods and of the paper's, and what is answered."""
     plain = {Curve(m): a for m, a in accuracies.items()}
@@ -198,18 +205,20 @@ def _later(**accuracies):
     early = {Curve("snip", "shuffle"): 0.95, Curve("snip", "reinit"): 0.92}
     _record("phew", PAPER | early | plain | moved)
     about = (Results(), "resnet8_digits", "quick")
-    return later.answers(later.entries(*about), *about, str.upper)
+    return _answers(*about)
 
 
 def test_the_agenda_is_answered_over_all_later_methods(results):
     first, second, third = _later(phew=0.97, erk=0.93)
     rest = "not run: SMART_RATIOS, IGQ, SYNFLOW_L2, FORCE, PROSPR, NTK_SAP"
-    weights = "**weights, so that both matter: PHEW (-2.0 shuffled, -3.0 reinitialised)**"
+    both = "PHEW (-2.0 shuffled, -3.0 reinitialised)"
+    weights = f"**weights and their values, so that both matter: {both}**"
     theirs = "By the same checks, of the paper's own: layers and their initial values: SNIP."
     assert first == (
         f"Do they choose weights or layers? Up to 86.6 % sparsity: {weights}. {theirs} "
         f"Beyond it: {weights}. {theirs} ERK: layers by construction, as within them they draw. "
-        "(Where by construction nothing can matter, the checks say in 0 of 4 cases that it does.) "
+        "Of 4 cases in which by construction nothing can matter, the checks say so in 4, that it "
+        "does in 0, and leave 0 undecided. "
         f"N{rest[1:]}."
     )
     assert "**Yes: PHEW (+2.0)**; no: ERK (" in second
@@ -219,34 +228,35 @@ def test_the_agenda_is_answered_over_all_later_methods(results):
         in third
     )
     assert re.search(
-        r"n = 3: 97\.[01] % against 98\.[01] %\); of the paper's own \w+ does, -3", third
+        r"n = 3: 97\.[01] % against 98\.[01] %\); of the paper's own \w+ comes nearest, -3", third
     )
     assert third.endswith(f"{rest}.")
 
 
 def test_the_agenda_is_not_answered_by_what_chooses_layers(results):
     first, second, _ = _later(erk=0.93)
-    assert "% sparsity: none that could choose weights was run. By the same" in first
+    assert "% sparsity: none was run that could choose weights. By the same" in first
     assert "? **None is shown to**; no: ERK (" in second
 
 
 def test_the_agenda_of_nothing(results):
     about = (Results(), "resnet8_digits", "quick")
-    said = later.answers(later.entries(*about), *about, str.upper)
+    said = _answers(*about)
     assert all("? It cannot be told yet" in sentence for sentence in said)
     assert later.agenda(*about, str.upper) == ""
 
 
 ANSWERED = "Yes: PHEW"
+ABLE = "Up to 86.6 % sparsity, of 1 that do not draw at random within layers"
 OPEN = "No later method is shown to have answered"
 
 
 @pytest.mark.parametrize(
     ("accuracy", "loss", "said"),
     [
-        (0.98, 0.02, f"**{ANSWERED}.** Up to 86.6 % sparsity PHEW of 1 loses"),
-        (0.98, 0.0, f"**{OPEN}.** Up to 86.6 % sparsity none of 1 loses"),
-        (0.97, 0.02, f"**{OPEN}.** Up to 86.6 % sparsity PHEW of 1 loses"),
+        (0.98, 0.02, f"**{ANSWERED}.** {ABLE}, PHEW is shown to lose"),
+        (0.98, 0.0, f"**{OPEN}.** {ABLE}, none is shown to lose"),
+        (0.97, 0.02, f"**{OPEN}.** {ABLE}, PHEW is shown to lose"),
     ],
 )
 def test_the_question_is_answered_by_who_chooses_weights_and_matches(results, accuracy, loss, said):
@@ -256,8 +266,16 @@ def test_the_question_is_answered_by_who_chooses_weights_and_matches(results, ac
     told = later.agenda(Results(), "resnet8_digits", "quick", str.upper)
     assert told.startswith(said)
     matching = "PHEW is" if accuracy == 0.98 else "none is"
-    assert f"; at 86.6 % {matching} shown to be as accurate" in told
+    assert f"; at 86.6 %, of 1, {matching} shown to be as accurate" in told
     assert told.endswith("within 0.25 points.")
+
+
+def test_the_question_is_not_put_to_those_that_draw(results):
+    """ERK loses by accident when it draws again, and is not one of those that could choose."""
+    _record("erk", PAPER | {Curve("erk"): 0.98, Curve("erk", "shuffle"): 0.96})
+    told = later.agenda(Results(), "resnet8_digits", "quick", str.upper)
+    assert "of 0 that do not draw at random within layers, none is shown" in told
+    assert "of 1, ERK is shown to be as accurate" in told
 
 
 def test_who_lies_above_the_mark_is_not_called_nearest(results):
@@ -265,9 +283,10 @@ def test_who_lies_above_the_mark_is_not_called_nearest(results):
     both = {"magnitude@end": 0.90, "snip": 0.89, Curve("prospr"): 0.95, Curve("erk"): 0.905}
     _record("prospr", PAPER | both)
     about = (Results(), "resnet8_digits", "quick")
-    third = later.answers(later.entries(*about), *about, str.upper)[2]
+    third = _answers(*about)[2]
     assert "**PROSPR lies highest, +5.0 points from magnitude pruning after training**" in third
-    assert "which is no ceiling here" in third
+    theirs = "of the paper's own MAGNITUDE lies highest, +5.0"
+    assert f"which is no ceiling here); {theirs}" in third
 
 
 def test_new_weights_say_nothing_of_a_method_that_sees_none(results):
@@ -275,18 +294,53 @@ def test_new_weights_say_nothing_of_a_method_that_sees_none(results):
     own = {Curve("ntk_sap"): 0.97, Curve("ntk_sap", "shuffle"): 0.95}
     _record("ntk_sap", PAPER | own | {Curve("ntk_sap", "reinit"): 0.93})
     about = (Results(), "resnet8_digits", "quick")
-    first = later.answers(later.entries(*about), *about, str.upper)[0]
+    first = _answers(*about)[0]
     assert "weights whatever their values, so that only shuffling matters: NTK_SAP" in first
-    assert "the checks say in 2 of 2 cases that it does" in first
+    assert "the checks say so in 0, that it does in 2, and leave 0 undecided" in first
 
 
 def test_a_shorter_schedule_that_tells_otherwise_of_the_papers_methods_is_named(results):
     plain = {Curve("snip"): 0.95, Curve("snip", "reinit"): 0.95}
     _record("snip", plain | {Curve("snip", "shuffle"): 0.95}, profile="paper")
-    _record("snip", plain | {Curve("snip", "shuffle"): 0.93}, profile="quick")
+    for profile in ("quick", "coarse"):
+        _record("snip", plain | {Curve("snip", "shuffle"): 0.93}, profile=profile)
+    # of GraSP one says what shuffling does, the other what new weights do: no contradiction
+    _record("grasp", {Curve("grasp"): 0.95, Curve("grasp", "shuffle"): 0.95}, profile="paper")
+    _record("grasp", {Curve("grasp"): 0.95, Curve("grasp", "reinit"): 0.93}, profile="quick")
     told = later.schedule(Results(), "resnet8_digits", "quick", str.upper)
-    assert "methods: SNIP: here weights, whatever their values, there layers." in told
-    assert later.schedule(Results(), "resnet8_digits", "paper", str.upper) == ""
+    assert "methods (SNIP: here weights, whatever their values, there layers). What" in told
+    for profile in ("paper", "coarse"):  # the whole schedule
+        assert later.schedule(Results(), "resnet8_digits", profile, str.upper) == ""
+
+
+def test_what_is_compared_at_some_sparsities_alone_is_said_of_the_others(results):
+    """New weights were tried at the first sparsity of the profile only."""
+    _record("phew", PAPER | {Curve("phew"): 0.97, Curve("phew", "shuffle"): 0.95})
+    first = settings.sparsities("resnet8_digits", "quick")[0]
+    runs_ = [Curve("phew", "reinit").run("resnet8_digits", "quick", first, r) for r in range(3)]
+    Store().add(trained(run, 0.95) for run in runs_)
+    about = (Results(), "resnet8_digits", "quick")
+    told = _answers(*about)[0]
+    assert "Beyond it: nothing to compare: PHEW. Not run: ERK" in told
+
+
+def test_a_profile_without_the_matching_sparsity_says_so(results):
+    """ResNet-20's is the sixth, and the profile coarse has the third and the ninth."""
+    about = (Results(), "resnet20_cifar10", "coarse")
+    third = _answers(*about)[2]
+    assert third.endswith("? Profile coarse has no networks at 73.8 % sparsity.")
+
+
+@pytest.mark.usefixtures("results", "registry")
+def test_a_setting_without_sparsities_at_a_profile_is_told_nothing():
+    """Its highest is the fifth, and smoke begins with the sixth."""
+    own.load(Path(__file__).with_name("own_file.py"))
+    values = {"network": "own_net", "dataset": "own_data", "examples": 200, "epochs": 10}
+    name = "own_low"
+    settings.register(name, **values, batch_size=16, learning_rate=0.05, highest=5)
+    found = judge.entries("own_score", Results(), settings.get(name).name, "smoke")
+    answers = judge.answers(found, "own_score")
+    assert all("It cannot be told yet" in answer for answer in answers)
 
 
 def test_a_table_has_a_row_for_each_check_of_which_anything_was_run(results):
@@ -308,9 +362,9 @@ def test_a_table_has_a_row_for_each_check_of_which_anything_was_run(results):
     other = Page("resnet8_digits", "paper", train=False, figure="Y")
     folded = page_of_later.elsewhere(other).data
     assert folded.count("<details>") == 1
-    assert "<b>weights, so that both matter: PHEW" in folded
-    assert re.search(r"Of \d+ of the 12 checks that were run not all records are there", folded)
-    assert "<b>No later method is shown to have answered.</b> Up to 86.6 % sparsity PHEW" in folded
+    assert "<b>weights and their values, so that both matter: PHEW" in folded
+    assert "lack some of their records" not in folded
+    assert "<b>No later method is shown to have answered.</b> Up to 86.6 % sparsity, of 1" in folded
 
 
 def test_what_is_read_off_masks_is_shown_once(results):
@@ -323,6 +377,8 @@ def test_what_is_read_off_masks_is_shown_once(results):
     page = Page("resnet8_digits", "quick", train=False, figure="Y")
     folded = page_of_later.elsewhere(page).data
     assert folded.count("<details>") == 1
+    said = r"nothing of these methods was trained here\. (\d+) of the \1 checks that were run lack"
+    assert re.search(rf"<p>Read off masks: {said} some of their records\.</p>", folded)
     assert "ResNet-20 on CIFAR-10, profile paper" in folded
 
 

@@ -51,7 +51,9 @@ CHECKS = (
     Check("3.10", "synflow", "{} leaves no network without a path from input to output"),
     Check("1.12", "snip", "{} leaves no layer without weights"),
     Check(
-        "5.27", "synflow", "{} prunes entire neurons at a higher rate than SNIP, GraSP, magnitude"
+        "5.27",
+        "synflow",
+        "{} prunes entire neurons at a higher rate than magnitude, SNIP and GraSP",
     ),
     Check("5.48", "synflow", "Shuffling the masks of {} lowers the share of neurons it prunes"),
     Check("J.05", "snip", "The layerwise proportions of {} are quite different from magnitude's"),
@@ -153,7 +155,7 @@ def choice(found: Sequence[Entry]) -> str:
 def entries(method: str, results: Results, setting: str, profile: str) -> list[Entry]:
     """Every check of a method with its verdict, in the order of `checks`; those about the highest
     matching sparsity only where one is known of the setting."""
-    asked = [c for c in checks(method) if kinds.points(c, setting, profile)]
+    asked = [c for c in checks(method) if kinds.points(c, setting, "paper")]
     return [ledger.entry(c, results, [setting], profile) for c in asked]
 
 

@@ -1,4 +1,4 @@
-"""Later methods: the paper's checks on all of them, its question answered in three sentences."""
+"""Later methods: the paper's checks on all of them, and the answer to its question in words."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -50,10 +50,10 @@ def answers(
     setting: str,
     profile: str,
     label: Label,
-) -> list[str]:
+) -> list[tuple[str, list[str]]]:
     """Which methods choose weights, which beat random pruning in the same proportions, and how near
-    the best comes to magnitude pruning after training; each a sentence, with what the same checks
-    say of the paper's own methods.
+    the best comes to magnitude pruning after training, with what the same checks say of the paper's
+    own methods: three questions, and the sentences that answer each.
 
     The first is told of the sparsities up to the highest matching one and of those beyond, where
     networks are nearly empty in the end; of all together where no matching one is known.
@@ -63,18 +63,21 @@ def answers(
         label: the name of a method for people.
     """
     early = entries(results, setting, profile, EARLY_METHODS)
-    chosen = _chosen(found, early, results, setting, profile, label)
+    about = results, setting, profile
     return [
-        f"Do they choose weights or layers? {chosen}",
-        f"Do they beat random pruning in the same proportions? {_beating(found, early, label)}",
-        f"How near do they come to the mark? {_nearest(results, setting, profile, label)}",
+        ("Do they choose weights or layers?", _chosen(found, early, *about, label)),
+        (
+            "Do they beat random pruning in the same proportions?",
+            [_beating(found, early, label)],
+        ),
+        ("How near do they come to the mark?", [_nearest(*about, label)]),
     ]
 
 
 def agenda(results: Results, setting: str, profile: str, label: Label) -> str:
-    """Whether a later method has answered the paper's question: chooses weights where networks
-    match, and matches magnitude pruning after training; a sentence, "" where no matching sparsity
-    is known or nothing was run.
+    """Whether a later method has answered the paper's question: loses accuracy when it is shuffled,
+    where networks match, and matches magnitude pruning after training; a sentence, "" where no
+    matching sparsity is known, or nothing was run there.
 
     Args:
         results, setting, profile: what it rests on. label: the name of a method for people.
@@ -83,13 +86,16 @@ def agenda(results: Results, setting: str, profile: str, label: Label) -> str:
         return ""
     point = settings.highest_matching(setting)
     samples = results.samples("accuracy", setting, profile)
-    choosing, matching, run = [], [], 0
+    able, choosing, matching, run = 0, [], [], 0
     for name in LATER:
         effect = samples.difference(Curve(name), AFTER, [point]).effect
         shuffled, _ = judge.ablated(name, results, setting, profile, "matching")
-        run += math.isfinite(effect.mean) and shuffled.effect is not None
-        if judge.holds(shuffled) is False and name not in DRAWN:
-            choosing.append(name)
+        if not math.isfinite(effect.mean) or shuffled.effect is None:
+            continue
+        run += 1
+        if name not in DRAWN:
+            able += 1
+            choosing += [name] if judge.holds(shuffled) is False else []
         if decisions.decide(decisions.Part(name, effect, MATCHED)).verdict == "supported":
             matching.append(name)
     if not run:
@@ -98,33 +104,37 @@ def agenda(results: Results, setting: str, profile: str, label: Label) -> str:
     head = f"Yes: {_names(both, label)}" if both else "No later method is shown to have answered"
     at = f"{100 * point:.1f} %"
     return (
-        f"**{head}.** Up to {at} sparsity {_names(choosing, label)} of {run} "
-        f"{'loses' if len(choosing) < 2 else 'lose'} accuracy when shuffled within layers; at {at} "
-        f"{_names(matching, label)} {'is' if len(matching) < 2 else 'are'} shown to be as accurate "
-        f"as magnitude pruning after training, within {MATCHED.bound:g} points."
+        f"**{head}.** Up to {at} sparsity, of {able} that do not draw at random within layers, "
+        f"{_shown(choosing, label)} to lose accuracy when shuffled; at {at}, of {run}, "
+        f"{_shown(matching, label)} to be as accurate as magnitude pruning after training, within "
+        f"{MATCHED.bound:g} points."
     )
 
 
 def schedule(results: Results, setting: str, profile: str, label: Label) -> str:
-    """Of which of the paper's methods a shorter schedule tells otherwise than the paper's; a
-    sentence, "" if of none that both tell of."""
-    if profile == "paper":
+    """Of which of the paper's methods a shorter schedule tells the contrary of what the paper's
+    does; a sentence, "" if of none."""
+    if settings.get_profile(profile).scale == 1:
         return ""
-    here, whole = (
-        {n: _choice(own) for n, own in entries(results, setting, p, EARLY_METHODS).items()}
-        for p in (profile, "paper")
-    )
+    here, whole = (entries(results, setting, own, EARLY_METHODS) for own in (profile, "paper"))
     told = [
-        f"{label(n)}: here {here[n]}, there {whole[n]}"
+        f"{label(n)}: here {_choice(here[n])}, there {_choice(whole[n])}"
         for n in here
-        if here[n] != whole[n] and UNSURE not in (here[n], whole[n])
+        if any(
+            {ours, theirs} == {True, False}
+            for ours, theirs in zip(_holds(here[n]), _holds(whole[n]), strict=True)
+        )
     ]
     if not told:
         return ""
     return (
-        "At profile paper the same checks tell otherwise of the paper's own methods: "
-        f"{'; '.join(told)}. What they tell of later ones here may be the shorter schedule's."
+        "By the whole schedule the same checks say the contrary of some of the paper's own methods "
+        f"({'; '.join(told)}). What they say of later ones here may be the shorter schedule's."
     )
+
+
+def _shown(names, label):
+    return f"{_names(names, label)} {'are' if len(names) > 1 else 'is'} shown"
 
 
 def _names(names, label):
@@ -141,68 +151,78 @@ def _effects(found, check):
     return {name: f"{e:+z.1f}" for name, e in own.items() if e is not None}
 
 
+def _holds(entries):
+    """Whether shuffling leaves a method as accurate, and whether new weights do."""
+    return tuple(judge.holds(_entry(entries, c)) for c in (judge.SHUFFLED, judge.REINITIALISED))
+
+
 def _choice(entries):
     """What a method chooses, as far as that can be told."""
-    known = tuple(judge.holds(_entry(entries, c)) for c in (judge.SHUFFLED, judge.REINITIALISED))
-    return judge.choice(entries) or _HALF.get(known, UNSURE)
+    return judge.choice(entries) or _HALF.get(_holds(entries), UNSURE)
 
 
 def _blind(entries):
     """The same of a method that new weights cannot change."""
-    shuffled = judge.holds(_entry(entries, judge.SHUFFLED))
+    shuffled, _ = _holds(entries)
     return {True: LAYERS, False: WHATEVER}.get(shuffled, UNSURE)
 
 
+def _ran(found):
+    """The methods of which both ablations were run."""
+    shuffled, anew = (_effects(found, c) for c in (judge.SHUFFLED, judge.REINITIALISED))
+    return [name for name in found if name in shuffled and name in anew]
+
+
 def _chosen(found, early, results, setting, profile, label):
-    asked = [n for n in found if n not in DRAWN]
-    point, parts, wrong, null = settings.highest_matching(setting), [], 0, 0
+    ran = _ran(found)
+    if not ran:
+        return [f"{YET}."]
+    point = settings.highest_matching(setting)
     ranges = {f"Up to {100 * point:.1f} % sparsity": "matching", "Beyond it": "extreme"}
     if settings.get(setting).matching is None:
         ranges = {"Over all sparsities": "any"}
+    parts, null = [], []
     for words, over in ranges.items():
-        own = {n: judge.ablated(n, results, setting, profile, over) for n in (*found, *early)}
-        ran = _effects(own, judge.SHUFFLED).keys() & _effects(own, judge.REINITIALISED).keys()
-        told = _grouped({n: own[n] for n in asked if n in ran}, label)
-        theirs = {n: _choice(own[n]) for n in early if n in ran}
+        own = {n: judge.ablated(n, results, setting, profile, over) for n in (*ran, *early)}
+        there = _ran(own)
+        told = _grouped({n: own[n] for n in ran if n not in DRAWN}, there, label)
+        theirs = {n: _choice(own[n]) for n in early if n in there}
         parts.append(_with_early([f"{words}: {told}"], theirs, label))
-        cases = [_entry(own[n], c) for n, c in _NULL if n in ran]
-        null += len(cases)
-        wrong += sum(judge.holds(case) is False for case in cases)
-    ran = _effects(found, judge.SHUFFLED).keys() & _effects(found, judge.REINITIALISED).keys()
-    if not ran:
-        return f"{YET}."
-    drawn = [n for n in DRAWN if n in ran]
-    if drawn:
+        null += [judge.holds(_entry(own[n], c)) for n, c in _NULL if n in there]
+    if drawn := [n for n in DRAWN if n in ran]:
         parts.append(f"{_names(drawn, label)}: layers by construction, as within them they draw.")
     if null:
         parts.append(
-            f"(Where by construction nothing can matter, the checks say in {wrong} of {null} cases "
-            "that it does.)"
+            f"Of {len(null)} cases in which by construction nothing can matter, the checks say so "
+            f"in {null.count(True)}, that it does in {null.count(False)}, and leave "
+            f"{null.count(None)} undecided."
         )
-    if missing := _not_run([n for n in found if n not in ran], label):
-        parts.append(f"N{missing[0][1:]}.")
-    return " ".join(parts)
+    if missing := [n for n in found if n not in ran]:
+        parts.append(f"Not run: {_names(missing, label)}.")
+    return parts
 
 
 _NULL = [(n, c) for n in DRAWN for c in (judge.SHUFFLED, judge.REINITIALISED)]
 _NULL += [(n, judge.REINITIALISED) for n in BLIND if n not in DRAWN]
 
 
-def _grouped(own, label):
-    """What methods choose, those that choose weights first."""
+def _grouped(own, there, label):
+    """What methods choose, those that choose weights first; `there` are those with effects."""
     shuffled, anew = _effects(own, judge.SHUFFLED), _effects(own, judge.REINITIALISED)
-    said = {n: f"{shuffled[n]} shuffled, {anew[n]} reinitialised" for n in own}
-    kinds = {n: _blind(own[n]) if n in BLIND else _choice(own[n]) for n in own}
+    said = {n: f"{shuffled[n]} shuffled, {anew[n]} reinitialised" for n in own if n in there}
+    kinds = {n: _blind(own[n]) if n in BLIND else _choice(own[n]) for n in said}
     choosing = [n for n in kinds if kinds[n] == WEIGHTS]
-    parts = ["**none is shown to choose weights**, so that both shuffling and new weights matter"]
-    if not kinds:
-        parts = ["none that could choose weights was run"]
-    elif choosing:
-        parts = [f"**weights, so that both matter: {_listed(choosing, label, said)}**"]
+    parts = ["**of none is it shown that both shuffling and new weights matter**"] if kinds else []
+    if choosing:
+        parts = [
+            f"**weights and their values, so that both matter: {_listed(choosing, label, said)}**"
+        ]
     for word, meaning in (_MEANS | {word: word for word in (*_HALF.values(), UNSURE)}).items():
         group = [n for n in kinds if kinds[n] == word]
         parts += [f"{meaning}: {_listed(group, label, said)}"] if group else []
-    return "; ".join(parts)
+    left = [n for n in own if n not in there]
+    parts += [f"nothing to compare: {_names(left, label)}"] if left else []
+    return "; ".join(parts) or "none was run that could choose weights"
 
 
 def _beating(found, early, label):
@@ -241,6 +261,8 @@ def _nearest(results, setting, profile, label):
     matching sparsity."""
     level, source = settings.matching_level(setting)
     point = settings.sparsity(level)
+    if point not in settings.sparsities(setting, profile):
+        return f"Profile {profile} has no networks at {100 * point:.1f} % sparsity."
     at = f"At {100 * point:.1f} % sparsity ({source.partition(' (')[0]})"
     samples = results.samples("accuracy", setting, profile)
 
@@ -254,14 +276,18 @@ def _nearest(results, setting, profile, label):
     best = max(ours, key=lambda n: ours[n].mean)
     low, high = ours[best].interval()
     reached = effects([best], None)[best].mean
-    above = ours[best].mean > 0
     said = (
-        f"{at} **{label(best)} {'lies highest' if above else 'comes nearest'}, "
-        f"{ours[best].mean:+z.1f} points from magnitude pruning after training** (interval "
-        f"{low:+z.1f} to {high:+z.1f}, n = {ours[best].n}: {reached:.1f} % against "
-        f"{reached - ours[best].mean:.1f} %{', which is no ceiling here' if above else ''})"
+        f"{at} **{label(best)} {_place(ours[best])}, {ours[best].mean:+z.1f} points from magnitude "
+        f"pruning after training** (interval {low:+z.1f} to {high:+z.1f}, n = {ours[best].n}: "
+        f"{reached:.1f} % against {reached - ours[best].mean:.1f} %"
+        f"{', which is no ceiling here' if low > 0 else ''})"
     )
     if theirs:
         other = max(theirs, key=lambda n: theirs[n].mean)
-        said += f"; of the paper's own {label(other)} does, {theirs[other].mean:+z.1f}"
+        said += f"; of the paper's own {label(other)} {_place(theirs[other])}, "
+        said += f"{theirs[other].mean:+z.1f}"
     return "; ".join([said, *_not_run([n for n in LATER if n not in ours], label)]) + "."
+
+
+def _place(effect):
+    return "lies highest" if effect.mean > 0 else "comes nearest"

@@ -37,7 +37,13 @@ def answer(page: Page) -> Markdown:
     `findings.later`."""
     about = page.results, page.setting, page.profile
     said = later.answers(later.entries(*about), *about, label)
-    return Markdown("\n".join([later.agenda(*about, label), "", *(f"1. {s}" for s in said)]))
+    lines = ["1. " + "\n    - ".join((asked, *parts)) for asked, parts in said]
+    return Markdown("\n\n".join([*_lead(*about), "\n".join(lines)]))
+
+
+def _lead(*about) -> list[str]:
+    """What stands above the answers: the agenda, and a reservation."""
+    return [said for said in (later.agenda(*about, label), later.schedule(*about, label)) if said]
 
 
 def table(page: Page) -> HTML:
@@ -57,23 +63,26 @@ def elsewhere(page: Page) -> HTML:
             said = f"{style.title(setting)}, profile {profile}: {verdicts.counted(own)}"
             parts.append(
                 f"<details><summary>{html.escape(said)}</summary>"
-                f"{_told(page.results, setting, profile, found)}{_table(found)}</details>"
+                f"{_told(page.results, setting, profile, found, own)}{_table(found)}</details>"
             )
     return HTML("".join(parts) or "<p>Nothing of these methods was run elsewhere.</p>")
 
 
-def _told(results, setting, profile, found) -> str:
-    """HTML: the answers for another setting and profile, and what stands against them."""
-    own = [e for entries in found.values() for e in entries if e.verdict != later.NOT_RUN]
-    lacking = sum(e.missing > 0 for e in own)
-    left = f"Of {lacking} of the {len(own)} checks that were run not all records are there."
+def _told(results, setting, profile, found, own) -> str:
+    """HTML: the answers for another setting and profile, and what stands against them; `own` are
+    the checks that were run."""
+    lacking, about = sum(e.missing > 0 for e in own), (results, setting, profile)
+    left = [f"{lacking} of the {len(own)} checks that were run lack some of their records."]
+    left = left if lacking else []
     if not any(e.rests_on == TRAINED.name for e in own):
-        return f"<p>Read off masks: nothing of these methods was trained here. {left}</p>"
-    about = results, setting, profile
-    points = [_bold(html.escape(s)) for s in later.answers(found, *about, label)]
-    lead = (later.agenda(*about, label), later.schedule(*about, label), left)
-    head = "".join(f"<p>{_bold(html.escape(s))}</p>" for s in lead if s)
-    return f"{head}<ol>{''.join(f'<li>{s}</li>' for s in points)}</ol>"
+        said = ["Read off masks: nothing of these methods was trained here.", *left]
+        return f"<p>{' '.join(said)}</p>"
+    head = "".join(f"<p>{_bold(html.escape(s))}</p>" for s in (*_lead(*about), *left))
+    points = [
+        f"<li>{asked}<ul>{''.join(f'<li>{_bold(html.escape(s))}</li>' for s in parts)}</ul></li>"
+        for asked, parts in later.answers(found, *about, label)
+    ]
+    return f"{head}<ol>{''.join(points)}</ol>"
 
 
 def _table(found: Mapping[str, Sequence[Entry]]) -> str:

@@ -38,9 +38,9 @@ TFLOP a machine does in a second. "Replicates complete" counts those of which no
 
 {covered}
 
-Records of masks and of unpruned weights. Those before training rest on none, but for magnitude
-pruning after training, which takes the trained unpruned network (data "none": the methods need
-none). Behind a method that is not there at all of the sparsities stands at how many it is;
+Records of masks and of unpruned weights. Those from before training rest on no training, but for
+magnitude pruning after training, which takes the trained unpruned network (data "none": the methods
+need none). Behind a method that is not there at all of the sparsities stands at how many it is;
 "replicates" are the fewest and the most of a method at a sparsity:
 
 {read_off}

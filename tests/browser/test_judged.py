@@ -17,7 +17,7 @@ def judged(tmp_path_factory):
 
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
 def test_it_reads_alone_and_fits(browser, judged, size):
-    """Its answers stand on the first screen; it asks for nothing, and does not scroll sideways."""
+    """Its answers begin on the first screen; it asks for nothing, and does not scroll sideways."""
     context = browser.new_context(viewport=size, offline=True)
     page, asked, wrong = context.new_page(), [], []
     page.on("request", lambda r: asked.append(r.url))
