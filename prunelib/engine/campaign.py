@@ -255,10 +255,10 @@ class _Campaign:
         with self._bar(work, self.store.kind) as bar:
             while missing and time.time() < self.job.deadline:
                 bar.update(work - self._work(missing) - bar.n)  # back, where a worker died
-                losses, back = self.place.losses, 0
-                for wave in (groups.first, groups.second):
-                    bar.set_description(f"{self.recorded}/{total} {self.store.kind.name}")
-                    back += self._wave(wave, missing, bar, total)
+                losses = self.place.losses
+                # what the first networks leave of the workers goes to those whose states are there
+                back = self._wave((groups.first, groups.second), missing, bar, total)
+                back += self._wave((groups.second,), self.store.missing(missing), bar, total)
                 missing = self.store.missing(self.runs)
                 if not back and self.place.losses == losses:
                     break
@@ -267,13 +267,14 @@ class _Campaign:
         self._begun(missing, self._there(missing))  # removes what is not needed any more
         return self.recorded
 
-    def _wave(self, wave, missing, bar, total) -> int:
-        """Carry out the tasks of a wave; returns how many came back, be it paused."""
+    def _wave(self, makers, missing, bar, total) -> int:
+        """Carry out the tasks that `groups` makes; returns how many came back, be it paused."""
         if time.time() >= self.job.deadline:
             return 0
+        bar.set_description(f"{self.recorded}/{total} {self.store.kind.name}")
         there = self._there(missing)
-        begun = self._begun(missing, there)
-        found = wave(missing, self.store.kind, there, begun, self.width, self.place.workers)
+        how = (self.store.kind, there, self._begun(missing, there), self.width, self.place.workers)
+        found = [task for make in makers for task in make(missing, *how)]
         dense = [task for task in found if task.kind != self.store.kind]
         others = [task for task in found if task.kind == self.store.kind]
         back = 0

@@ -256,6 +256,27 @@ def test_when_a_worker_dies_half_as_many_go_on(undisturbed, store, registry, cap
     assert numbers[-1] == 1
 
 
+def test_what_can_begin_does_not_wait_for_networks_that_it_does_not_start_from(store, monkeypatch):
+    """The states that pruning after training takes are there for one replicate: it is handed out
+    beside the unpruned network of another."""
+    late = [run(prune_at="end", weights_from="end", replicate=r) for r in (0, 1)]
+    train([replace(late[0], sparsity=0.2)], store)
+    handed, results_of = [], executors.results
+
+    def watched(place, calls, *others):
+        calls = list(calls)
+        handed.append([task.runs for _, task, *_ in calls])
+        return results_of(place, iter(calls), *others)
+
+    monkeypatch.setattr(executors, "results", watched)
+    assert train(late, store) == 2
+    unpruned = (dense(replicate=1),)
+    assert [sorted(wave) for wave in handed if wave] == [
+        sorted([unpruned, (late[0],)]),
+        [(late[1],)],
+    ]
+
+
 def test_a_worker_that_is_told_to_end_checkpoints_and_its_group_goes_on(store, registry):
     """SIGTERM to a worker alone, of which the campaign knows nothing: no iteration is lost, and it
     is complete."""
