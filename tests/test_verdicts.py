@@ -133,7 +133,7 @@ def test_the_ledger_to_choose_from():
         entry(figure="9"),
     ]
     page = verdicts.filterable(entries, "notebooks/").data
-    rows = re.findall(r"<tr (data-.*?)</tr>", page)
+    rows = re.findall(r"<tr\s+((?:id|data)[-=].*?)</tr>", page, re.DOTALL)
     assert len(rows) == 3
     assert "<td>&lt;b&gt;bold&lt;/b&gt; &amp; more</td>" in rows[0]
     assert f"border-left:6px solid {verdicts.LOOKS['undecided'][0]}" in rows[0]
@@ -145,7 +145,8 @@ def test_the_ledger_to_choose_from():
     ]  # fmt: skip
     assert "7 missing, 1.5 PFLOP" in rows[1]
     assert '<a href="notebooks/F_ablations_after.ipynb">Figure 9</a>' in rows[2]
-    figures = re.search('<select data-by="figure".*?</select>', page)[0]
+    assert [row.count('id="claim-') for row in rows] == [1, 0, 0]  # one claim, on three rows
+    figures = re.search('<select data-by="figure".*?</select>', page, re.DOTALL)[0]
     assert re.findall("<option>(.*?)</option>", figures) == ["9", "10", "Table 2"]
 
 

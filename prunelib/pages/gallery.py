@@ -4,7 +4,6 @@ Tiles are computed from the ledger, the records and the provenance beside the fi
 figure is about is written here. The notebook 00_index and the site show the same tiles.
 """
 
-import html
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -150,12 +149,12 @@ def described(name: str) -> str:
 
 
 def linked(name: str, root: str) -> str:
-    """HTML of the links from a drawing to its numbers and their provenance."""
-    path = f"{root}figures/{name}"
-    return (
-        f'<a href="{path}.csv">numbers</a>, <a href="{path}.json">provenance</a>, '
-        f'<a href="{path}.svg">svg</a>'
-    )
+    """HTML of the links from a drawing to its numbers and their provenance.
+
+    Args:
+        name: of the drawing. root: the way from the page to the folder that holds figures/.
+    """
+    return style.TEMPLATES.get_template("links.html").render(drawing=name, root=root)
 
 
 def claims_of(name: str) -> str:
@@ -172,26 +171,8 @@ def claims_of(name: str) -> str:
     )
 
 
-def _html(tile, root, notebooks, claims):
-    home = f"{notebooks}{tile.notebook}.ipynb"
-    rows = []
-    for setting, share, drawing in tile.states:
-        title = html.escape(style.title(setting) if setting in settings.SETTINGS else setting)
-        if drawing:
-            title = f'<a href="{root}figures/{drawing}.png">{title}</a>'
-        links = f" ({linked(drawing, root)})" if drawing else ""
-        rows.append(f"<li>{title}{': ' if title else ''}{share}{links}</li>")
-    picture = ""
-    if tile.drawing:
-        source, said = f"{root}figures/{tile.drawing}.png", html.escape(described(tile.drawing))
-        picture = f'<a href="{home}"><img loading="lazy" src="{source}" alt="{said}"></a>'
-    return (
-        f'<article id="{_hyphened(tile.name)}"><h2><a href="{home}">{tile.name}</a></h2>'
-        f"<p>{_place(tile.notebook)}: <b>{tile.subject}</b></p>{picture}"
-        f"<p>{html.escape(tile.finding)} "
-        f'<a href="{claims.format(tile.key)}">Its claims</a>.</p>'
-        f"<details><summary>{_count(tile)}</summary><ul>{''.join(rows)}</ul></details></article>"
-    )
+def _title(name):
+    return style.title(name) if name in settings.SETTINGS else name
 
 
 def _count(tile):
@@ -211,19 +192,11 @@ def gallery(
         root: the way from the page to the folder that holds figures/. notebooks: that to the
             notebooks. claims: the page of claims, {} in it is the figure.
     """
-    shown = "".join(_html(tile, root, notebooks, claims) for tile in found)
-    return f'<div class="gallery">{_STYLE}{shown}</div>'
+    page = style.TEMPLATES.get_template("gallery.html")
+    how = {"place": _place, "counted": _count, "described": described, "title": _title}
+    return page.render(tiles=found, root=root, notebooks=notebooks, claims=claims, **how)
 
 
 def _place(notebook):
     first = notebook.partition("_")[0]
     return f"Section {int(first)}" if first.isdecimal() else f"Appendix {first}"
-
-
-_STYLE = """<style>
-.gallery {display: grid; gap: 1em}
-.gallery {grid-template-columns: repeat(auto-fill, minmax(min(20em, 100%), 1fr))}
-.gallery article {border: 1px solid #8885; border-radius: 6px; padding: .4em 1em 1em; min-width: 0}
-.gallery h2 {margin: .3em 0; padding: 0; font-size: 1.3em} .gallery p {margin: .4em 0}
-.gallery img {width: 100%; background: white; border-radius: 4px}
-</style>"""

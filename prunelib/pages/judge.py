@@ -279,7 +279,6 @@ def page(report: Report) -> str:
     """A judgement as one HTML page that reads without kernel, network or other files."""
     return style.TEMPLATES.get_template("judge.html").render(
         j=report.judgement,
-        answers=[_bold(answer) for answer in report.judgement.answers],
         counted=verdicts.counted(report.judgement.entries),
         effect=verdicts.effect,
         interval=verdicts.interval,
@@ -292,11 +291,6 @@ def page(report: Report) -> str:
         evidence=report.evidence,
         code=report.code,
     )
-
-
-def _bold(text):
-    """The parts of a text that its stars mark."""
-    return [(part, place % 2 == 1) for place, part in enumerate(text.split("**"))]
 
 
 def _image(figure):

@@ -1,7 +1,6 @@
 """The later methods beside each other, for the notebook Y_later_methods: the answer to the paper's
 question, one table of methods and checks, and Figure 3 with their lines."""
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 
@@ -48,7 +47,7 @@ def _lead(*about) -> list[str]:
 
 def table(page: Page) -> HTML:
     """Every check on every method, with its effect and verdict."""
-    return HTML(_table(later.entries(page.results, page.setting, page.profile)))
+    return _html([{"rows": _rows(later.entries(page.results, page.setting, page.profile))}])
 
 
 def elsewhere(page: Page) -> HTML:
@@ -60,76 +59,44 @@ def elsewhere(page: Page) -> HTML:
         # What is read off masks is the same at every profile, and shown once.
         new = profile == "paper" or any(e.rests_on == TRAINED.name for e in own)
         if own and new and (setting, profile) != (page.setting, page.profile):
-            said = f"{style.title(setting)}, profile {profile}: {verdicts.counted(own)}"
-            parts.append(
-                f"<details><summary>{html.escape(said)}</summary>"
-                f"{_told(page.results, setting, profile, found, own)}{_table(found)}</details>"
-            )
-    return HTML("".join(parts) or "<p>Nothing of these methods was run elsewhere.</p>")
+            summary = f"{style.title(setting)}, profile {profile}: {verdicts.counted(own)}"
+            lead, asked = _told(page.results, setting, profile, found, own)
+            parts.append({"summary": summary, "lead": lead, "asked": asked, "rows": _rows(found)})
+    return _html(parts)
 
 
-def _told(results, setting, profile, found, own) -> str:
-    """HTML: the answers for another setting and profile, and what stands against them; `own` are
-    the checks that were run."""
+def _told(results, setting, profile, found, own) -> tuple[list[str], list]:
+    """The answers for another setting and profile, and what stands above them; `own` are the
+    checks that were run."""
     lacking, about = sum(e.missing > 0 for e in own), (results, setting, profile)
     left = [f"{lacking} of the {len(own)} checks that were run lack some of their records."]
     left = left if lacking else []
     if not any(e.rests_on == TRAINED.name for e in own):
         said = ["Read off masks: nothing of these methods was trained here.", *left]
-        return f"<p>{' '.join(said)}</p>"
-    head = "".join(f"<p>{_bold(html.escape(s))}</p>" for s in (*_lead(*about), *left))
-    points = [
-        f"<li>{asked}<ul>{''.join(f'<li>{_bold(html.escape(s))}</li>' for s in parts)}</ul></li>"
-        for asked, parts in later.answers(found, *about, label)
-    ]
-    return f"{head}<ol>{''.join(points)}</ol>"
+        return [" ".join(said)], []
+    return [*_lead(*about), *left], later.answers(found, *about, label)
 
 
-def _table(found: Mapping[str, Sequence[Entry]]) -> str:
-    """HTML: a row a check of which anything was run, a column a method."""
-    by = {name: {e.id: e for e in own} for name, own in found.items()}
+def _rows(found: Mapping[str, Sequence[Entry]]) -> list[tuple]:
+    """(id of a check, the check in words, what is allowed, the entry of each method or None) of
+    each check of which anything was run."""
+    by = [{e.id: e for e in own} for own in found.values()]
     rows = []
     for check, words in judge.words().items():
-        own = [by[name].get(check) for name in found]
-        known = [e for e in own if e]
+        known = [own[check] for own in by if check in own]
         if any(e.verdict != later.NOT_RUN for e in known):
-            cells = "".join(map(_cell, own))
-            about = f"<td>{check}</td><th>{html.escape(words)}</th><td>{known[0].allowed}</td>"
-            rows.append(f"<tr>{about}{cells}</tr>")
-    if not rows:
-        return "<p>Not run.</p>"
-    heads = "".join(f"<th>{html.escape(label(name))}</th>" for name in found)
-    head = f"<tr><th>as</th><th>check</th><th>allowed</th>{heads}</tr>"
-    return (
-        f'{_STYLE}<div class="later"><table><thead>{head}</thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+            rows.append((check, words, known[0].allowed, [own.get(check) for own in by]))
+    return rows
+
+
+def _html(parts: Sequence[Mapping]) -> HTML:
+    page = style.TEMPLATES.get_template("later.html")
+    about = {name: getattr(verdicts, name) for name in ("effect", "interval")}
+    return HTML(
+        page.render(
+            parts=parts, names=[label(name) for name in LATER], looks=verdicts.LOOKS, **about
+        )
     )
-
-
-def _cell(entry):
-    if entry is None:
-        return "<td>no ranking to invert</td>"
-    colour = verdicts.LOOKS[entry.verdict][0]
-    value = verdicts.effect(entry, 2) + "<br>" * (entry.effect is not None)
-    ends = verdicts.interval(entry, " to ", 2) + ", " * (entry.low is not None)
-    return (
-        f'<td style="border-left:6px solid {colour}" title="{ends}n = {entry.replicates}">'
-        f"{value}<small>{entry.verdict}</small></td>"
-    )
-
-
-def _bold(text):
-    """What stands between its stars in bold type."""
-    return "".join(
-        f"<b>{part}</b>" if place % 2 else part for place, part in enumerate(text.split("**"))
-    )
-
-
-_STYLE = """<style>
-.later {overflow-x: auto}
-.later table td, .later table th {text-align: left !important; vertical-align: top}
-.later tbody th {min-width: 15em; font-weight: normal}
-</style>"""
 
 
 def draw_lines(page: Page, beside: Page) -> Figure | None:

@@ -150,32 +150,15 @@ def _compute(extra, fragments):
     entries = ledger.entries(results)
     ways = {"root": "", "notebooks": "notebooks/", "claims": "claims.html?figure={}"}
     tiles = gallery.tiles(results, entries)
-    shown = _spaced(gallery.gallery(tiles, **ways))
+    shown = gallery.gallery(tiles, **ways)
     (fragments / "gallery.html").write_text(shown, encoding="utf-8")
-    table = _anchored(verdicts.filterable(entries, "notebooks/").data)
-    (fragments / "claims.html").write_text(_spaced(table), encoding="utf-8")
+    table = verdicts.filterable(entries, "notebooks/").data
+    (fragments / "claims.html").write_text(table, encoding="utf-8")
     (fragments / "counted.html").write_text(f"<p>{counted(entries)}</p>", encoding="utf-8")
     data = json.dumps(explorer.everything(results), separators=(",", ":"))
     (extra / "explorer.json").write_text(data, encoding="utf-8")
     script = vl_convert.javascript_bundle(vl_version=VEGA_LITE)
     (extra / "vega.js").write_text(script, encoding="utf-8")
-
-
-def _anchored(table):
-    """The ledger, in which the first row of each claim is a place that links lead to."""
-    seen = set()
-
-    def name(found):
-        first = found[1] not in seen
-        seen.add(found[1])
-        return f'<tr id="claim-{found[1]}" ' if first else found[0]
-
-    return re.sub(r"<tr (?=data-[^>]*><td>([^<]+)</td>)", name, table)
-
-
-def _spaced(text):
-    """HTML whose cells and paragraphs the search does not take for one word."""
-    return re.sub(r"(</(?:td|th|p|h2|li|summary)>)", r"\1 ", text)
 
 
 def counted(entries: Sequence[Entry]) -> str:

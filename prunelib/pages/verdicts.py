@@ -1,6 +1,5 @@
 """The ledger in front of people: as a table, as an answer in words, and to choose from."""
 
-import html
 import json
 from collections.abc import Iterable, Sequence
 
@@ -234,65 +233,26 @@ def filterable(entries: Sequence[Entry], notebooks: str = "") -> HTML:
     Args:
         notebooks: the way from the page to the notebooks that its links lead to.
     """
-    chosen = {"section": {}, "figure": {}, "setting": {}, "verdict": {}}
-    rows = []
-    for e in entries:
-        about = {name: getattr(e, name) for name in chosen}
-        for name, value in about.items():
-            chosen[name][value] = None
-        figure = e.figure if not e.figure.isdecimal() else f"Figure {e.figure}"
-        link = f'<a href="{notebooks}{homes.home(e)}.ipynb">{figure or homes.home(e)}</a>'
-        ends = interval(e) + (f" ({e.ends})" if e.ends else "")
-        cost = f"{e.missing} missing, {e.pflop:,.4g} PFLOP" if e.verdict == "not run" else ""
-        cells = [e.id, e.verdict, e.claim, e.setting, e.profile, str(e.replicates)]
-        part = style.in_words(e.part)
-        cells += [effect(e), ends, e.allowed, part or cost, e.half, e.twice, e.place]
-        marks = " ".join(f'data-{name}="{html.escape(value)}"' for name, value in about.items())
-        texts = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-        colour = LOOKS[e.verdict][0]
-        edge = f'style="border-left:6px solid {colour}"'
-        rows.append(f"<tr {marks} {edge}>{texts}<td>{link}</td></tr>")
-    boxes = "".join(
-        f'<select data-by="{name}" aria-label="{name}"><option value="">every {name}</option>'
-        + "".join(f"<option>{html.escape(v)}</option>" for v in sorted(values, key=_place) if v)
-        + "</select> "
-        for name, values in chosen.items()
-    )
-    heads = (
-        "id", "verdict", "claim", "setting", "profile", "n", "effect", "interval", "allowed",
-        "decided by", "half", "twice", "place", "shown in",
-    )  # fmt: skip
-    head = "".join(f"<th>{name}</th>" for name in heads)
-    return HTML(_PAGE.format(boxes=boxes, head=head, rows="".join(rows)))
+    names = ("section", "figure", "setting", "verdict")
+    choices = {n: sorted({getattr(e, n) for e in entries} - {""}, key=_place) for n in names}
+    rows = [(e, _cells(e), homes.home(e), _shown_in(e)) for e in entries]
+    page = style.TEMPLATES.get_template("ledger.html")
+    return HTML(page.render(choices=choices, rows=rows, looks=LOOKS, notebooks=notebooks))
+
+
+def _cells(e):
+    """What `filterable` shows of an entry, up to the notebook that it is shown in."""
+    ends = interval(e) + (f" ({e.ends})" if e.ends else "")
+    cost = f"{e.missing} missing, {e.pflop:,.4g} PFLOP" if e.verdict == "not run" else ""
+    about = (e.id, e.verdict, e.claim, e.setting, e.profile, str(e.replicates))
+    found = (effect(e), ends, e.allowed, style.in_words(e.part) or cost, e.half, e.twice)
+    return (*about, *found, e.place)
+
+
+def _shown_in(e):
+    return f"Figure {e.figure}" if e.figure.isdecimal() else e.figure or homes.home(e)
 
 
 def _place(value):
     """Numbers by their size, before words."""
     return (not value.isdecimal(), int(value) if value.isdecimal() else 0, value)
-
-
-_PAGE = """<div class="ledger">{boxes}<input placeholder="a word, as snip" aria-label="a word">
-<span aria-live="polite"></span>
-<div style="max-height:40em;overflow:auto"><table><thead><tr>{head}</tr></thead>
-<tbody>{rows}</tbody></table></div></div>
-<script>
-for (const ledger of document.querySelectorAll(".ledger")) {{
-  const boxes = [...ledger.querySelectorAll("select")], word = ledger.querySelector("input");
-  const rows = [...ledger.querySelectorAll("tbody tr")];
-  const asked = new URLSearchParams(location.search);
-  const choose = () => {{
-    for (const row of rows) {{
-      const fits = boxes.every(box => !box.value || row.dataset[box.dataset.by] === box.value);
-      row.hidden = !(fits && row.textContent.toLowerCase().includes(word.value.toLowerCase()));
-    }}
-    const shown = rows.filter(row => !row.hidden).length;
-    ledger.querySelector("span").textContent = `${{shown}} of ${{rows.length}}`;
-  }};
-  for (const box of boxes) {{
-    const wanted = asked.get(box.dataset.by);
-    if ([...box.options].some(option => option.value === wanted)) box.value = wanted;
-  }}
-  ledger.addEventListener("input", choose);
-  choose();
-}}
-</script>"""
