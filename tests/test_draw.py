@@ -66,10 +66,10 @@ def points(axis, label):
     return np.stack([found.get_xdata(), found.get_ydata()], axis=1).astype(float)
 
 
-def whiskers(axis):
-    """The ends of all whiskers, from below to above."""
+def whiskers(axis, along=1):
+    """The ends of all whiskers, from below to above, or along 0 from left to right."""
     bars = [c for c in axis.collections if isinstance(c, LineCollection)]
-    return [s[:, 1].tolist() for bar in bars for s in bar.get_segments() if len(s) == 2]
+    return [s[:, along].tolist() for bar in bars for s in bar.get_segments() if len(s) == 2]
 
 
 def test_lines_are_where_their_numbers_are(data):
@@ -139,7 +139,7 @@ def test_figures_of_masks_are_where_their_numbers_are():
     )
     axis, last = draw_masks.collapse(rows, "Figure 5", 3, "lenet_digits").axes
     assert points(axis, "SNIP").tolist() == [[0, 100], [50, 60], [100, 7]]
-    assert [5, 9] in whiskers(last)
+    assert whiskers(last, along=0) == [[5, 9]]
     rows = pd.DataFrame(
         [("snip", f"layers.{i}", y, 2.0, 3) for i, y in enumerate((90.0, 60.0, 30.0))],
         columns=["method", "layer", "sparsity", "std", "n"],
@@ -226,7 +226,7 @@ def test_figures_5_and_16_show_what_the_paper_prints():
     )
     _, last = draw_masks.collapse(rows, "Figure 5", 5, "resnet20_cifar10").axes
     # Section 5, of ResNet-20: magnitude, SNIP, GraSP, SynFlow, and SynFlow shuffled
-    assert [y for _, y in open_markers(last)] == [0, 5, 1, 31, 1]
+    assert [x for _, x in sorted((y, x) for x, y in open_markers(last))] == [0, 5, 1, 31, 1]
     rows = pd.DataFrame(
         [("snip", s, 1.0, 0.0, 5) for s in (0.2, 0.737856, 0.981986)],
         columns=["method", "sparsity", "ratio", "std", "n"],
@@ -236,6 +236,10 @@ def test_figures_5_and_16_show_what_the_paper_prints():
     assert [y for _, y in open_markers(axis)] == pytest.approx(
         [0.9921, 1.0016, 1.0197, 1.0353, 1.0, 1.0, 1.0, 1.0006]
     )
+    bound = "At most 1.0026"  # Appendix M, of the highest matching sparsity alone
+    assert points(axis, bound) == pytest.approx(np.array([[100 * 0.262144, 1.0026]]))
+    (axis,) = draw_masks.ratio(rows, "Figure 16", 5, "lenet_mnist").axes  # which has none
+    assert not [a for a in axis.get_lines() if str(a.get_label()).startswith(bound)]
 
 
 def test_no_line_of_figure_15_runs_through_a_shortcut():
@@ -295,8 +299,8 @@ def test_a_bound_that_the_paper_prints_is_no_value_and_what_was_not_run_has_a_pl
     )
     _, last = draw_masks.collapse(rows, "Figure 5", 3, "resnet18_tinyimagenet").axes
     assert "< 1" in {text.get_text() for text in last.texts}
-    assert 1 not in [y for _, y in open_markers(last)]
-    names = [text.get_text().replace("\n", " ") for text in last.get_xticklabels()]
+    assert 1 not in [x for x, _ in open_markers(last)]
+    names = [text.get_text().replace("\n", " ") for text in last.get_yticklabels()]
     assert names[0] == "Random"
     assert "SNIP, not run" in names
 
@@ -325,7 +329,7 @@ def test_panels_of_unlike_numbers_of_replicates_say_so():
     titles = {axis.get_title().replace("\n", " ") for axis in fig.axes}
     assert "SNIP after training (n = 3)" in titles
     assert "GraSP after training (n = 1)" in titles
-    assert "none of one replicate" in fig.texts[-1].get_text()
+    assert "no band where n = 1" in fig.texts[-1].get_text()
 
 
 def test_the_weights_figure_says_which_bars_lack_replicates():

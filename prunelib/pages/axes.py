@@ -52,7 +52,7 @@ def panels(title: str, size: tuple[float, float], shape=(1, 1), **shared) -> Ite
 
 def noted(title: str, note: str) -> str:
     """A title whose second line ends in a note."""
-    return f"{title}; {note}" if "\n" in title else f"{title}\n{note}"
+    return f"{title}; {note}" if "\n" in title else f"{title}\n{note[0].upper()}{note[1:]}"
 
 
 def line(axis: Axes, x, y: pd.Series, rows: pd.DataFrame, look: Look, label: str) -> None:

@@ -22,6 +22,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from prunelib import settings
 from prunelib.errors import BadValueError
 from prunelib.findings import curves
+from prunelib.findings.introduction import WITHIN
 from prunelib.grids import FIGURES
 from prunelib.pages import style
 from prunelib.pages.axes import (
@@ -70,7 +71,7 @@ def accuracy(
     shape, size, ratios = _layout(len(names), both)
     title = noted(title, "bands: one standard deviation")
     if (data["n"] == 1).any():
-        title = noted(title, "none of one replicate")
+        title = noted(title, "no band where n = 1")
     if settings.get_profile(profile).scale < 1 and _pruned_late(data, figure):
         title = noted(
             title, "at so short a schedule, pruning after training gains by training twice"
@@ -79,17 +80,14 @@ def accuracy(
         columns = _columns(axes, len(names), both)
         for column, panel in zip(columns, names, strict=True):
             rows = data[data["panel"] == panel]
-            for axis, lowest in zip(column, [-1, low][not both :], strict=True):
+            for axis in column:
                 _unpruned(axis, rows[rows["line"] == "Unpruned"], labels.get("Unpruned", ""))
                 for curve in grid.panels[panel]:
                     look = style.look(figure, curve)
                     points = rows[rows["line"] == look.label]
                     if len(points):
-                        # a band whose means are below the axis would only hide the others
-                        seen = points["accuracy"] > lowest
-                        std = points["std"].where(seen | seen.shift(1, fill_value=False))
                         x, y = points["remaining"], points["accuracy"]
-                        _line(axis, x, y, points.assign(std=std), look, labels[look.label])
+                        _line(axis, x, y, points, look, labels[look.label])
                 sparsity_axis(axis, ticks, width(axis))
             if set(rows["line"]) <= {"Unpruned"}:
                 about = {"ha": "center", "va": "center", "color": GREY}
@@ -129,7 +127,8 @@ def steps(
     asked = replicates or grid.count(setting, profile)
     labels = {line: counted(data, line, asked, len(there)) for line in data["line"].unique()}
     shape, size, _ = _layout(len(names), False)
-    title = noted(title, "bands: one standard deviation")
+    scale = f"axis linear up to {there[1]:,}, then logarithmic to {schedule.iterations:,}"
+    title = noted(noted(title, "bands: one standard deviation"), scale)
     with _axes(title, size, shape, sharex=True, sharey=True) as (fig, axes):
         for axis, panel in zip(axes[0], names, strict=True):
             rows = data[data["panel"] == panel]
@@ -144,7 +143,7 @@ def steps(
                 dash = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (4, 4))}
                 axis.axvline(drop, label="Drop of the learning rate", **dash)
             _step_axis(axis, there, schedule.iterations)
-            axis.set_xlabel("Iteration of pruning" + ("" if panel else " (or rewinding), log axis"))
+            axis.set_xlabel("Iteration of pruning" + ("" if panel else " (or rewinding)"))
         _name_axes(axes, _titles(data, figure, names), False)
         legend(fig)
     return fig
@@ -169,6 +168,8 @@ def introduction(data: pd.DataFrame, title: str, asked: int) -> Figure:
     replicates than were asked for say so in the legend.
     """
     looks = {look.label: look for look in style.METHODS.values()}
+    points = f"{100 * WITHIN:g} percentage point"
+    title = noted(title, f"each at its highest sparsity within {points} of the unpruned network")
     title = noted(title, "dashed: achieved in retrospect")
     with _axes(title, (WIDTH, 4.6)) as (fig, ((axis,),)):
         for line, points in data.groupby("line", sort=False):
@@ -177,7 +178,6 @@ def introduction(data: pd.DataFrame, title: str, asked: int) -> Figure:
             drawn = {"color": look.colour, "linestyle": "--" if first["retroactive"] else "-"}
             label = f"{line}: {pruned} ({count(points, asked)})"
             axis.step(points["step"], points["remaining"], where="post", label=label, **drawn)
-            axis.plot(*points[["step", "remaining"]].iloc[-1], look.marker, color=look.colour)
         axis.set(xlabel="Iteration of training", ylim=(0, 104), xlim=(0, None))
         axis.set_ylabel("Weights remaining (%)")
         legend(fig)

@@ -51,26 +51,26 @@ def collapse(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure
             places[name] = len(places)
             label = f"{style.method(name).label} ({count(rows, asked)})"
             line(axis, rows["threshold"], rows["share"], rows, style.method(name), label)
-            final = rows[-1:]
-            _spread(last, [places[name]], final["share"], final["std"], style.method(name))
+            look, final = style.method(name), rows.iloc[-1]
+            last.errorbar(
+                final["share"], places[name], xerr=final["std"], fmt=look.marker, color=look.colour
+            )
         run = set(places)
         for row in _published(setting, "percent_neurons_pruned").itertuples():
-            x = places.setdefault(row.method, len(places)) + 0.3
+            y = places.setdefault(row.method, len(places)) + 0.3
             look = style.method(row.method)
             if row.bound:  # no value, but what it is less than
-                about = {"fontsize": 8, "color": look.colour, "ha": "center", "va": "bottom"}
-                last.annotate(f"< {row.value:g}", (x, row.value), **about)
+                about = {"fontsize": 8, "color": look.colour, "va": "center"}
+                last.annotate(f"< {row.value:g}", (row.value, y), **about)
             else:
-                printed(last, x, row.value, look, _PRINTED)
+                printed(last, row.value, y, look, _PRINTED)
         axis.set(xlabel="s: at least this share of a neuron's incoming weights is pruned (%)")
         axis.set(ylabel="Neurons (%)")
-        last.set(title="Pruned entirely: s = 100 %", ylabel="Neurons (%)")
-        names, few = [style.method(name).label for name in places], len(places) < 8
-        names = [n if key in run else f"{n}, not run" for n, key in zip(names, places, strict=True)]
-        names = [name.replace(", ", ",\n") if few else name for name in names]
-        turned = {"rotation": 40, "ha": "right"} if few else {"rotation": 90}
-        last.set_xticks(range(len(names)), names, **turned)
-        last.set_ylim(min(-0.03 * last.get_ylim()[1], -0.1), None)
+        last.set(title="Pruned entirely: s = 100 %", xlabel="Neurons (%)")
+        names = [style.method(key).label + ("" if key in run else ",\nnot run") for key in places]
+        last.set_yticks(range(len(names)), names)
+        last.set_ylim(len(names) - 0.4, -0.6)  # the first on top
+        last.set_xlim(min(-0.03 * last.get_xlim()[1], -0.1), None)
         legend(fig)
     return fig
 
@@ -120,7 +120,7 @@ def _layer_axis(axis: Axes, names: list[tuple[str, str, str]]) -> None:
                 down = below if turned else below - 24
                 axis.annotate(key[level], ((first + last) / 2, 0), (0, -down), fontsize=7.5, **at)
                 for edge in (first - 0.5, last + 0.5):
-                    axis.axvline(edge, color=GREY, linewidth=0.3 if level else 0.8, zorder=1)
+                    axis.axvline(edge, color="#b0b0b0", linewidth=0.3 if level else 0.8, zorder=1)
 
 
 def ratio(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure:
@@ -140,6 +140,7 @@ def ratio(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure:
     matching = 100 * (1 - level)
     ticks = settings.sparsities(setting, "paper")
     groups = dict(list(data.groupby("method", sort=False)))
+    title = noted(title, "of masks that leave any effective weight")
     title = noted(title, "whiskers: one standard deviation")
     with panels(title, (WIDTH, 4.8), (1, 1 + both), width_ratios=[1, 2][not both :]) as (fig, axes):
         for axis in axes[0]:
@@ -158,10 +159,10 @@ def ratio(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure:
                     label = f"{look.label} (not run)"
                     axis.plot([], [], look.marker, color=look.colour, mfc="none", label=label)
             sparsity_axis(axis, ticks, width(axis))
-            start, _ = axis.get_xlim()
-            bound = f"At most {most}, the paper's bound at the highest matching sparsity"
-            axis.hlines(most, matching, start, "black", "--", linewidth=1, label=bound)
             axis.axvline(matching, color=GREY, linewidth=1, label=where)
+            if known:
+                bound = f"At most {most}, which the paper says of it"
+                axis.plot(matching, most, "_", color="black", ms=16, mew=2, label=bound, zorder=4)
         axes[0, -1].set_ylim(low, high)
         axes[0, 0].set_ylabel("Effective weights: shuffled / unmodified")
         if both:
@@ -229,8 +230,9 @@ def _bars(
         lines[f"Limit of the claim: chance + {most}"] = (chance + most, "--")
     for label, (value, dash) in lines.items():
         axis.axhline(value, color="black", linewidth=1.2, linestyle=dash, label=label)
-    if rows.empty:
-        axis.text(0.5, 0.5, "not run", ha="center", va="center", transform=axis.transAxes)
+    for place in [place for place, m in enumerate(methods) if m not in set(rows["method"])]:
+        about = {"color": GREY, "fontsize": 8, "rotation": 90, "ha": "center", "va": "bottom"}
+        axis.text(place, 0.02, "not run", about, transform=axis.get_xaxis_transform())
     names = [style.method(method).label.replace(" ", "\n") for method in methods]
     axis.set_xticks(range(len(methods)), names, fontsize=6.5)
 
@@ -270,7 +272,7 @@ def histograms(
 
 def _spread(axis: Axes, x, y, std, look: style.Look, label: str = "", dash="") -> None:
     """Markers of a method, with whiskers of one standard deviation."""
-    axis.errorbar(x, y, std, linestyle="", ecolor=(look.colour, 0.5), elinewidth=0.9)
+    axis.errorbar(x, y, std, linestyle="", ecolor=(look.colour, 0.6), elinewidth=0.9)
     marker = {"marker": look.marker, "markeredgecolor": "white", "markeredgewidth": 0.3}
     axis.plot(x, y, color=look.colour, linestyle=dash, label=label, **marker)
 

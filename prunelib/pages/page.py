@@ -99,7 +99,7 @@ class Page:
             if found.missing:
                 price = f"Not run, and left out above: {found.price}."
                 print(engine.plan(self.runs, store) if self.may_train else price)
-        if MASK in self.stores and (left := self._without_data()):
+        if left := self._without_data():
             print(f"Not read: {', '.join(left)}, which need ImageNet; it is not at hand.")
         if self._at:
             level = settings.matching_level(self.setting)[1]
@@ -109,6 +109,8 @@ class Page:
 
     def _without_data(self):
         """The methods of a figure of masks whose data are not at hand."""
+        if MASK not in self.stores:
+            return []
         there = readable(self.setting, self.form.of)
         return [style.method(m).label for m in self.form.of or grids.compared() if m not in there]
 
@@ -268,6 +270,8 @@ class Page:
         title = f"{self.name}: {style.title(self.setting)}{self._at}"
         subject = style.SUBJECTS.get(str(self.figure), "")
         said = f"{subject}. {basis(evidence, profile)}" if subject else basis(evidence, profile)
+        if left := self._without_data():
+            said += f"; {', '.join(left)} not read, for lack of ImageNet"
         fig = self.form.draw(self, data, f"{title}\n{said}")
         number = f"{self.figure:02d}" if isinstance(self.figure, int) else self.figure
         name = number if number == "weights" else f"figure-{number}"

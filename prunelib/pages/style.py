@@ -76,7 +76,7 @@ VARIANTS = {
     "shuffle": Look("Shuffled", "#c25a00", "s", "--"),
     "reinit": Look("Reinitialised", "#0a6e5e", "^", "-."),
     "invert": Look("Inverted", "#4595e6", "<", ":"),
-    "fixed_variance": Look("Fixed-variance init", "#e6a1cf", "*", (0, (5, 1))),
+    "fixed_variance": Look("Fixed-variance init", "#b8478f", "D", (0, (5, 1))),
 }
 # The lines that show what is lost, not what a method can do: limits of axes are not theirs.
 CONTROLS = {METHODS["random"].label, VARIANTS["invert"].label, METHODS["grasp invert"].label}
