@@ -72,12 +72,16 @@ def test_the_area_under_a_line_by_hand(table):
 
 
 def test_comparisons_are_those_printed_and_those_there_are(rows):
-    """SNIP three points above random at 20 %, two at 36 %, and one replicate of GraSP."""
+    """SNIP three points above random at 20 %, two at the other eight matching sparsities,
+    reinitialised at one of them; and one replicate of GraSP."""
+    low = [settings.sparsity(k) for k in range(1, 10)]
+    snip = dict.fromkeys(low, 0.94) | {low[0]: 0.95}
     truths = {
         DENSE: {0.0: 0.95},
-        Curve("snip"): {0.2: 0.95, 0.36: 0.94},
-        Curve("random"): {0.2: 0.92, 0.36: 0.92},
-        Curve("snip", "shuffle"): {0.2: 0.95, 0.36: 0.94},
+        Curve("snip"): snip,
+        Curve("random"): dict.fromkeys(low, 0.92),
+        Curve("snip", "shuffle"): snip,
+        Curve("snip", "reinit"): {low[0]: 0.95},
         REWOUND.at(*ABOUT): {settings.sparsity(18): 0.9},
     }
     made = [
@@ -87,11 +91,11 @@ def test_comparisons_are_those_printed_and_those_there_are(rows):
         for r in range(2)
     ]
     made += [(Curve("snip").run(*ABOUT, settings.sparsity(18), r), 0.9) for r in range(2)]
-    made += [(Curve("grasp").run(*ABOUT, s, 0), 0.9) for s in (0.2, 0.36)]
+    made += [(Curve("grasp").run(*ABOUT, s, 0), 0.9) for s in low]
     found = introduction.comparisons(pd.DataFrame(rows(made)), *ABOUT)
     assert len(found) == 9
     snip = found.loc["SNIP"]
-    assert snip["Random"].tolist() == ["✗", "2", "+2.5"]
+    assert snip["Random"].tolist() == ["✗", "2", "+2.1"]
     assert snip["Shuffle"].tolist() == ["✗", "2", "+0.0"]
     assert snip["SNIP"].tolist() == ["—", "—", ""]
     assert snip["Reinit"].tolist() == ["✓", "✗", ""]

@@ -145,11 +145,11 @@ def filled(root, late_ks=0.3, late_change=-0.05, early_change=0.0):
                 run = own.run(*ABOUT, SPARSITY, replicate)
                 Store(root, START).add([weights(run, ks=(moves, moves, moves))])
                 Store(root).add([trained(run, 0.9 + loss + replicate / 1000)])
-    return moved.table(Results(root), *ABOUT)
+    return moved.effects(Results(root), *ABOUT)
 
 
 def test_what_moves_and_what_it_costs_are_means_of_the_records(tmp_path):
-    found = filled(tmp_path)
+    found = moved.table(filled(tmp_path))
     assert list(found.index) == [("shuffle", m) for m in (moved.LATE, "magnitude", "snip")]
     assert found["ks"].tolist() == pytest.approx([0.3, 0.3, 0.1])
     assert found["change"].tolist() == pytest.approx([-5, 0, -3])
@@ -162,23 +162,31 @@ def test_what_moves_and_what_it_costs_are_means_of_the_records(tmp_path):
 @pytest.mark.parametrize(
     ("late", "said"),
     [
-        ({}, "**A distribution that moves need not mean harm**: in 1 of 1"),
-        ({"late_ks": 0.36}, "No counterexample: in 0 of 1"),  # further than 0.3 by more than 0.05
-        ({"late_change": 0.0}, "No counterexample: in 0 of 1"),
-        ({"early_change": -0.04}, "No counterexample: in 0 of 1"),  # harmed at initialisation too
+        ({}, "**A distribution that moves need not mean harm**. In 1 of 1"),
+        ({"late_ks": 0.36}, "No counterexample. In 0 of 1"),  # further than 0.3 by more than 0.05
+        ({"late_change": 0.0}, "No counterexample. In 0 of 1"),
+        ({"early_change": -0.04}, "No counterexample. In 0 of 1"),  # harmed at initialisation too
     ],
 )
 def test_the_insight_is_what_the_results_say(tmp_path, late, said):
     text = moved.insight({"LeNet": filled(tmp_path, **late)}, str.upper)
     assert text.startswith(said)
-    assert "LeNet, shuffling" in text
+    assert f"LeNet, shuffling, {'refuted' if late else 'shown'}: at init" in text
     assert "harmed although their weights move less: SNIP (0.10, -3.0)" in text
 
 
 def test_without_records_the_insight_is_not_run(tmp_path):
-    assert moved.insight({"LeNet": moved.table(Results(tmp_path), *ABOUT)}, str).endswith(
-        "not run."
-    )
+    found = moved.effects(Results(tmp_path), *ABOUT)
+    assert moved.insight({"LeNet": found}, str).endswith("not run.")
+    assert moved.table(found).empty
+
+
+def test_what_no_interval_tells_is_no_counterexample(tmp_path):
+    """Early weights lose 0.25 points, give or take 0.18: neither spared nor harmed by 0.3."""
+    text = moved.insight({"LeNet": filled(tmp_path, early_change=-0.0025)}, str)
+    assert text.startswith("No counterexample. In 0 of 1")
+    assert "0 of 1 comparisons" in text
+    assert "in 0 it is refuted, and 1 are undecided" in text
 
 
 def test_layers_are_named_as_in_figures():

@@ -109,8 +109,8 @@ def comparisons(table: pd.DataFrame, setting: str, profile: str) -> pd.DataFrame
     Returns:
         data frame of text: columns as the figure has them ("Other" is gradual pruning here); for
         each method a row "its paper" (as printed), a row "here" (the replicates that both curves
-        have, ✗ for fewer than two) and a row "points": its mean accuracy less the other's, over
-        the sparsities up to the highest matching one, in percentage points.
+        have, ✗ where a sparsity lacks two) and a row "points": its mean accuracy less the other's,
+        over the sparsities up to the highest matching one, in percentage points.
     """
     limit = settings.highest_matching(setting)
     sparsities = [s for s in settings.sparsities(setting, profile) if s <= limit]

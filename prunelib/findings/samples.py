@@ -110,9 +110,10 @@ class Samples:
         """How much more a curve has than another, averaged over some points, all of which count
         alike.
 
-        Compared are those at which both have two replicates or more and no network guesses. If one
-        curve guesses wherever the other does not, there is nothing else to go by, and these are
-        compared.
+        Nothing is said where a point lacks two replicates of either curve: the mean over a range
+        is not that over what was run of it so far. Compared are the points at which no network
+        guesses. If one curve guesses wherever the other does not, there is nothing else to go by,
+        and these are compared.
 
         Args:
             less: two curves whose own difference is taken off, see `contrast`.
@@ -120,6 +121,8 @@ class Samples:
         curves = [c for c in (curve, against, *(less or ())) if c is not None]
         both = [p for p in points if all(self.count(own, p) > 1 for own in curves)]
         guess = {p: sum(self._guesses(own, p) for own in curves) for p in both}
+        if len(both) < len(points):
+            return Difference(_nothing(min(self.count(own, p) for own in curves for p in points)))
         compared = [p for p in both if not guess[p]] or [p for p in both if guess[p] == 1]
         left_out = tuple(p for p in both if p not in compared)
         if not compared:
