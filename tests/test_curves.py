@@ -6,6 +6,7 @@ import pytest
 from prunelib import settings
 from prunelib.findings import curves, quantities
 from prunelib.grids import figure_runs
+from prunelib.pages import style
 from prunelib.results.records import END, MASK, START
 from prunelib.results.store import Store
 from prunelib.runs import Run
@@ -66,7 +67,7 @@ def test_accuracies_of_a_figure(rows):
     about = (3, pd.concat([made, other]), "lenet_digits", "smoke", label)
     data = curves.accuracy_data(*about, replicates=2)
     assert list(data["line"].unique()) == [
-        "Unpruned",
+        "3: dense 0",
         "3: magnitude end",
         *(f"3: {m} 0" for m in ("magnitude", "snip", "grasp", "synflow", "random")),
     ]
@@ -94,11 +95,23 @@ def test_accuracies_along_the_steps_of_pruning(rows):
     data = curves.accuracy_data(*about)
     assert list(data.columns) == ["panel", "line", "step", "accuracy", "std", "n"]
     found = data.set_index(["line", "step"])["accuracy"]
-    assert found["Unpruned", 0] == pytest.approx(50)
+    assert found["dense 0", 0] == pytest.approx(50)
     assert found["magnitude end", 0] == found["magnitude end", 10] == pytest.approx(60)
     assert found["magnitude k", 0] == found["random k", 0] == pytest.approx(50)
     assert found["magnitude k", 10] == found["random k", 10] == pytest.approx(60)
     assert len(found) == 1 + 3 * 6
+
+
+def test_each_initialisation_has_its_unpruned_network(rows):
+    """Of Figure 4's five panels, all but the one of pruning after training have both."""
+    runs = figure_runs(4, "lenet_digits", "smoke", 1)
+    made = pd.DataFrame(rows((r, 0.8 if r.init == "fixed_variance" else 0.9) for r in runs))
+    data = curves.accuracy_data(4, made, "lenet_digits", "smoke", style.label)
+    found = data[data["sparsity"] == 0].set_index(["panel", "line"])["accuracy"]
+    for panel in ("magnitude", "snip", "grasp", "synflow"):
+        unpruned = {"Unpruned": 90.0, "Unpruned, fixed-variance init": 80.0}
+        assert found[panel].to_dict() == pytest.approx(unpruned)
+    assert found["magnitude after training"].to_dict() == pytest.approx({"Unpruned": 90.0})
 
 
 def test_rows_of_some_runs_in_their_order(rows):

@@ -46,7 +46,7 @@ def lines_of_figures():
     """The looks that appear together: a tuple a panel."""
     for figure, grid in FIGURES.items():
         for panel in grid.panels.values():
-            yield style.UNPRUNED, *dict.fromkeys(style.look(figure, curve) for curve in panel)
+            yield style.UNPRUNED["he"], *dict.fromkeys(style.look(figure, curve) for curve in panel)
     masks = (*EARLY_METHODS, "random")
     yield tuple(style.METHODS[name] for name in (*masks, "synflow shuffle"))  # Figure 5
     yield tuple(style.METHODS[name] for name in (*masks, "magnitude after training"))  # Figure 15
@@ -77,7 +77,7 @@ def test_lines_of_one_figure_differ_in_grey():
 
 def test_lines_of_one_figure_differ_in_marker_and_dash():
     for looks in lines_of_figures():
-        marked = [look for look in looks if look != style.UNPRUNED]
+        marked = [look for look in looks if look != style.UNPRUNED["he"]]
         for part in ("label", "marker", "dash"):
             assert len({str(getattr(look, part)) for look in marked}) == len(marked)
 

@@ -1,12 +1,13 @@
 """Ablations in two numbers: what each changes up to the highest matching sparsity, and beyond."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from prunelib import settings
 from prunelib.findings.samples import Samples
-from prunelib.runs import Curve
+from prunelib.runs import DENSE, Curve
 
 
 def changes(
@@ -18,12 +19,13 @@ def changes(
 
     Args:
         samples: of accuracies in percent. setting, profile: whose.
-        panels: of a name each, an unmodified curve and its ablations; a curve of another
-            initialisation, whose unpruned network is another, is passed over.
+        panels: of a name each, an unmodified curve and its ablations; of a curve of another
+            initialisation, whose unpruned network is another, what pruning costs is compared.
 
     Returns:
-        data frame indexed by panel, ablation and part: "effect", "low" and "high", percentage
-        points and the ends of the 95 % interval, NaN where there is nothing to compare.
+        data frame indexed by panel, ablation (or initialisation) and part: "effect", "low" and
+        "high", percentage points and the ends of the 95 % interval, NaN where there is nothing to
+        compare; the ends are infinite where all networks guess.
     """
     level = settings.highest_matching(setting)
     grid = settings.sparsities(setting, profile)
@@ -35,9 +37,11 @@ def changes(
     for name, (plain, *others) in panels.items():
         pairs = [curve.at(setting, profile) for curve in (plain, *others)]
         for curve, line in zip(others, pairs[1:], strict=True):
-            if curve.init == plain.init:
-                for part, points in parts.items():
-                    effect = samples.difference(line, pairs[0], points).effect
-                    rows[name, curve.ablation, part] = (effect.mean, *effect.interval())
+            other = curve.init != plain.init
+            less = tuple(replace(DENSE, init=own.init) for own in (curve, plain)) if other else None
+            change = curve.init if other else curve.ablation
+            for part, points in parts.items():
+                effect = samples.difference(line, pairs[0], points, less).effect
+                rows[name, change, part] = (effect.mean, *effect.interval())
     index = pd.MultiIndex.from_tuples(rows, names=["panel", "ablation", "part"])
     return pd.DataFrame(list(rows.values()), index, ["effect", "low", "high"])

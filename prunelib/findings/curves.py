@@ -6,6 +6,7 @@ a tidy data frame that a page draws or prints.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import pandas as pd
 
@@ -42,16 +43,18 @@ def accuracy_data(
         data frame: panel, line, sparsity and weights remaining (both in percent), mean and std of
         test accuracy in percent, n. Figures 6 and 10, which have one sparsity, have the step in
         place of it: the iteration at which the network is pruned, the last one for "end". Rows for
-        which no run exists are absent; the unpruned network has sparsity, or step, 0.
+        which no run exists are absent; the unpruned network, of each initialisation that the panel
+        has, has sparsity, or step, 0.
     """
     grid, last = FIGURES[figure], settings.schedule(setting, profile).iterations
     table = rows_of(figure_runs(figure, setting, profile, replicates), table)
     points = grid.points(setting, profile)
     rows = []
     for panel, lines in grid.panels.items():
-        for curve in (DENSE, *lines):
-            name = "Unpruned" if curve == DENSE else label(figure, curve)
-            for step in {step: None for _, step in points} if curve != DENSE else (0,):
+        inits = dict.fromkeys(curve.init for curve in (DENSE, *lines))
+        for curve in (*(replace(DENSE, init=init) for init in inits), *lines):
+            name, pruned = label(figure, curve), curve.method != "dense"
+            for step in {step: None for _, step in points} if pruned else (0,):
                 found = statistics.over_replicates(table, curve.at(setting, profile, step))
                 place = (last if step == "end" else step,)
                 for s, row in found.iterrows():

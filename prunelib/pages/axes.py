@@ -4,7 +4,7 @@ unpruned network, the axis of sparsities, the limits that enlarge what matters, 
 import contextlib
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -77,12 +77,20 @@ def band(axis: Axes, x, y: pd.Series, std: pd.Series, colour: str, alpha: float)
     axis.fill_between(x, low, high, color=colour, alpha=alpha, linewidth=0)
 
 
-def unpruned(axis: Axes, rows: pd.DataFrame, label: str) -> None:
-    """The unpruned network, if it was trained: a line, with a band of one standard deviation."""
-    for mean, std in zip(rows["accuracy"], rows["std"], strict=True):
-        axis.axhline(mean, color=UNPRUNED.colour, linewidth=1, label=label, zorder=2)
-        low, high = max(mean - std, 0), min(mean + std, 100)
-        axis.axhspan(low, high, color=UNPRUNED.colour, alpha=0.1, linewidth=0)
+def unpruned(axis: Axes, rows: pd.DataFrame, labels: Mapping[str, str]) -> None:
+    """The unpruned networks of each initialisation, of what was trained of them: a line, with a
+    band of one standard deviation.
+
+    Args:
+        rows: of a panel. labels: of the legend, by the names of lines.
+    """
+    for look in UNPRUNED.values():
+        own = rows[rows["line"] == look.label]
+        drawn = {"color": look.colour, "linestyle": look.dash, "label": labels.get(look.label)}
+        for mean, std in zip(own["accuracy"], own["std"], strict=True):
+            axis.axhline(mean, linewidth=1, zorder=2, **drawn)
+            low, high = max(mean - std, 0), min(mean + std, 100)
+            axis.axhspan(low, high, color=look.colour, alpha=0.1, linewidth=0)
 
 
 def printed(axis: Axes, x: float, y: float, look: Look, label: str, **where) -> None:
@@ -106,7 +114,7 @@ def enlarged(data: pd.DataFrame) -> tuple[float, float]:
     the room, but never less than `WINDOW` allows, nor more; controls (`style.CONTROLS`) do not
     count.
     """
-    dense = data[data["line"] == UNPRUNED.label]["accuracy"]
+    dense = data[data["line"] == UNPRUNED["he"].label]["accuracy"]
     counted = data[~data["line"].isin(CONTROLS)]["accuracy"]
     lines = counted if len(counted) else data["accuracy"]
     mark, best = dense.iloc[0] if len(dense) else lines.max(), lines.max()

@@ -80,16 +80,18 @@ def accuracy(
         columns = _columns(axes, len(names), both)
         for column, panel in zip(columns, names, strict=True):
             rows = data[data["panel"] == panel]
-            for axis in column:
-                _unpruned(axis, rows[rows["line"] == "Unpruned"], labels.get("Unpruned", ""))
+            for axis, lowest in zip(column, [-1, low][not both :], strict=True):
+                _unpruned(axis, rows, labels)
                 for curve in grid.panels[panel]:
                     look = style.look(figure, curve)
                     points = rows[rows["line"] == look.label]
                     if len(points):
                         x, y = points["remaining"], points["accuracy"]
-                        _line(axis, x, y, points, look, labels[look.label])
+                        # a band whose means are below the axis would only hide the others
+                        seen = points.assign(std=points["std"].where(y > lowest))
+                        _line(axis, x, y, seen, look, labels[look.label])
                 sparsity_axis(axis, ticks, width(axis))
-            if set(rows["line"]) <= {"Unpruned"}:
+            if style.is_unpruned(rows["line"]).all():
                 about = {"ha": "center", "va": "center", "color": GREY}
                 column[-1].text(0.5, 0.5, "not run", about, transform=column[-1].transAxes)
             column[-1].set_ylim(low, high)
@@ -132,7 +134,7 @@ def steps(
     with _axes(title, size, shape, sharex=True, sharey=True) as (fig, axes):
         for axis, panel in zip(axes[0], names, strict=True):
             rows = data[data["panel"] == panel]
-            _unpruned(axis, rows[rows["line"] == "Unpruned"], labels.get("Unpruned", ""))
+            _unpruned(axis, rows, labels)
             for curve in grid.panels[panel]:
                 look = style.look(figure, curve)
                 points = rows[rows["line"] == look.label]
@@ -151,7 +153,7 @@ def steps(
 
 def _titles(data: pd.DataFrame, figure: int, names: list[str]) -> list[str]:
     """The titles of panels; where they rest on unlike numbers of replicates, with these."""
-    pruned = data[data["line"] != "Unpruned"]
+    pruned = data[~style.is_unpruned(data["line"])]
     counts = {panel: count(rows) for panel, rows in pruned.groupby("panel")}
     told = len(set(counts.values())) > 1
     return [
@@ -254,8 +256,9 @@ def counted(data, line, asked, points):
     rows, along = data[data["line"] == line], "step" if "step" in data else "sparsity"
     there = rows.groupby("panel")[along].nunique().min()
     what = "steps" if along == "step" else "sparsities"
-    lacks = f", {there} of {points} {what}" if there < points else ""
-    return f"{line} ({count(rows, asked)}{lacks if line != 'Unpruned' else ''})"
+    few = there < points and not style.is_unpruned(rows["line"]).all()
+    lacks = f", {there} of {points} {what}" if few else ""
+    return f"{line} ({count(rows, asked)}{lacks})"
 
 
 def _printed_marks(axis, figure, panel, setting):

@@ -225,7 +225,7 @@ def _drawings(method, setting, profile, replicates, seen):
         own = Evidence.read(runs, Store())
         about = (setting, profile, style.label, replicates)
         data = curves.accuracy_data(figure, own.table, *about)
-        if set(data["line"]) <= {"Unpruned"}:
+        if style.is_unpruned(data["line"]).all():
             return None
         return drawing(data, f"{title}\n{basis([own], profile)}", figure, *about[:2], replicates)
 

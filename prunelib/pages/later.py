@@ -135,7 +135,7 @@ def draw_lines(page: Page, beside: Page) -> Figure | None:
 
 
 def _panel(axis: Axes, data: pd.DataFrame, looks: Sequence[style.Look], asked: int, ticks) -> None:
-    draw_unpruned(axis, data[data["line"] == "Unpruned"], "Unpruned")
+    draw_unpruned(axis, data, {look.label: look.label for look in style.UNPRUNED.values()})
     early = data[data["line"].isin([label(name) for name in EARLY_METHODS])]
     if len(early):
         ends = early.groupby("remaining")["accuracy"].agg(["min", "max"])

@@ -137,7 +137,8 @@ class Page:
         return curves.accuracy_data(*about, style.label, self.replicates)
 
     def accuracies(self) -> pd.DataFrame | None:
-        """Print the unpruned network's mean test accuracy; return those of the figure's lines.
+        """Print the mean test accuracy of the unpruned network, of each initialisation that the
+        figure has; return those of the figure's lines.
 
         Returns:
             data frame: a row a line, a column a sparsity, all in percent, or a column a step; ""
@@ -146,9 +147,10 @@ class Page:
         if self._not_run():
             return None
         data = self.accuracy_data()
-        unpruned = data[data["line"] == "Unpruned"]["accuracy"]
-        print("Unpruned:", f"{unpruned.iloc[0]:.1f} %" if len(unpruned) else "not run")
-        lines = data[data["line"] != "Unpruned"]
+        unpruned = style.is_unpruned(data["line"])
+        lines, found = data[~unpruned], data[unpruned].groupby("line", sort=False)["accuracy"]
+        said = [f"{name}: {accuracy:.1f} %" for name, accuracy in found.first().items()]
+        print("\n".join(said) or "Unpruned: not run")
         keys = ["panel", "line"] if lines["panel"].any() else ["line"]
         along, named = ("step", "iteration") if "step" in lines else ("sparsity", "sparsity (%)")
         table = lines.pivot(index=keys, columns=along, values="accuracy").round(1)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import jinja2
+import pandas as pd
 
 from prunelib import provenance, scores, settings
 from prunelib.grids import FIGURES
@@ -40,7 +41,10 @@ TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
 )
 
-UNPRUNED = Look("Unpruned", "#000000", "", "-")
+UNPRUNED = {
+    "he": Look("Unpruned", "#000000", "", "-"),
+    "fixed_variance": Look("Unpruned, fixed-variance init", "#f28cb8", "", (0, (1, 1))),
+}
 METHODS = {
     "magnitude after training": Look("Magnitude after training", "#022667", "o", "-"),
     "magnitude": Look("Magnitude", "#0a6e5e", "s", "--"),
@@ -76,7 +80,7 @@ VARIANTS = {
     "shuffle": Look("Shuffled", "#c25a00", "s", "--"),
     "reinit": Look("Reinitialised", "#0a6e5e", "^", "-."),
     "invert": Look("Inverted", "#4595e6", "<", ":"),
-    "fixed_variance": Look("Fixed-variance init", "#b8478f", "D", (0, (5, 1))),
+    "fixed_variance": Look("Fixed-variance init", "#f28cb8", "D", (0, (5, 1))),
 }
 # The lines that show what is lost, not what a method can do: limits of axes are not theirs.
 CONTROLS = {METHODS["random"].label, VARIANTS["invert"].label, METHODS["grasp invert"].label}
@@ -208,12 +212,19 @@ def ordered(keys: Collection[str]) -> list[str]:
 
 def look(figure: int, curve: Curve) -> Look:
     """How a curve is drawn in a figure: as its method, or as its ablation or initialisation."""
+    if curve.method == "dense":
+        return UNPRUNED[curve.init]
     if not compares_methods(figure):
         return VARIANTS[curve.init if curve.init != "he" else curve.ablation]
     if curve.prune_at == "end":
         after = curve.weights_from == "end"
         return METHODS["magnitude after training" if after else "lottery ticket rewinding"]
     return method(" ".join([curve.method, curve.ablation]).removesuffix(" none"))
+
+
+def is_unpruned(lines: pd.Series) -> pd.Series:
+    """Which of the lines of a figure, by their names, are unpruned networks'."""
+    return lines.isin([look.label for look in UNPRUNED.values()])
 
 
 def label(figure: int, curve: Curve) -> str:
@@ -234,7 +245,7 @@ def curve_in_words(curve: Curve) -> str:
     """A curve as people say it: "shuffled SNIP", "magnitude after training rewound to iteration
     21"."""
     words = [] if curve.ablation == "none" else [VARIANTS[curve.ablation].label.lower()]
-    label = UNPRUNED.label if curve.method == "dense" else method(curve.method).label
+    label = UNPRUNED["he"].label if curve.method == "dense" else method(curve.method).label
     plain = label[1:].partition(" ")[0].islower()  # "Magnitude", and not "SNIP" or "SynFlow"
     words.append(label[0].lower() + label[1:] if plain else label)
     if curve.prune_at == "end":
