@@ -46,7 +46,8 @@ def train(
     """Train a network by the paper's recipe (Appendix A.3), in place.
 
     SGD with the schedule's momentum, weight decay on every parameter, no Nesterov; the last,
-    short batch of an epoch is kept. The mask is applied before the first step and after every
+    short batch of an epoch is kept, unless the schedule's `iterations_per_epoch` ends before it, as
+    ImageNet's does. The mask is applied before the first step and after every
     one, which keeps pruned weights at exactly zero and gives the kept ones the same values as
     masking in the forward pass.
 

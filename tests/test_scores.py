@@ -487,8 +487,8 @@ def test_rounding_leaves_one_shot_masks_as_they_are(method):
 
 
 def test_rounding_leaves_synflow_nearly_as_it_is():
-    """Each of its hundred iterations scores what the one before left. Iterative SNIP shares as
-    little as a fifth; nine tenths is far from that, and from a tie or two."""
+    """Each of its hundred iterations scores what the one before left. Iterative SNIP shares less
+    than a third; nine tenths is far from that, and from a tie or two."""
     model = networks.build("lenet_8x8")
     noisy, _ = disturbed(model, datasets.scoring_batch("lenet_digits"))
     for sparsity in (0.737856, 0.982):
