@@ -198,8 +198,9 @@ def iterative_snip(model: nn.Module, batch: Batch) -> Scores:
 
     A weight that rounding sends the other way moves all later scores. Relative noise of 1e-7 on
     the weights of LeNet leaves some masks as they are and others with less than a third of their
-    weights in common. In float64 the order of sums decides nothing any more; but a mask can be made again
-    only where the initial weights are drawn alike to the last digit, on the same kind of machine.
+    weights in common. In float64 the order of sums decides nothing any more; but a mask can be made
+    again only where the initial weights are drawn alike to the last digit, on the same kind of
+    machine.
     """
     return snip(model.double(), batch)
 

@@ -12,7 +12,7 @@ from prunelib.pages import report
 from prunelib.paths import results_root
 from prunelib.results.records import MASK
 from prunelib.results.store import Store
-from prunelib.runs import Curve, Run
+from prunelib.runs import EARLY_METHODS, Curve, Run
 
 
 @pytest.fixture
@@ -132,20 +132,51 @@ def test_the_page_names_what_diverged_and_what_is_missing(store):
 
 
 def test_highlights_name_what_was_run_and_where_a_claim_does_not_hold(tmp_path):
-    """Two replicates, of which shuffling takes ten points, at two sparsities less and more."""
+    """Two replicates, of which shuffling takes ten points, at the last sparsity twelve."""
     store = Store(tmp_path)
     for curve, accuracy in ((Curve("snip"), 0.9), (Curve("snip", "shuffle"), 0.8)):
-        for place, sparsity in enumerate(settings.sparsities("resnet8_digits", "paper")[:2]):
+        for sparsity in (levels := settings.sparsities("resnet8_digits", "paper")):
             made = [curve.run("resnet8_digits", "paper", sparsity, r) for r in range(2)]
-            drop = place / 50 if curve.ablation == "shuffle" else 0
+            drop = 0.02 if curve.ablation == "shuffle" and sparsity == levels[-1] else 0
             store.add(trained(run, accuracy - drop + run.replicate / 1000) for run in made)
     chosen = [c for c in claims.every() if c.id in report.HIGHLIGHTS]
     rows = report.highlights(ledger.entries(Results(tmp_path), chosen)).split("\n")
     assert len(rows) == 2 + len(report.HIGHLIGHTS)
     (snip,) = [row for row in rows if row.startswith("| SNIP at initialisation maintains")]
-    assert "**differs**: ResNet-8 on digits (the miniature) (2), -12.0 at 36.0 % … -10.0 at" in snip
+    assert "**differs**: ResNet-8 on digits (the miniature) (2), -12.0 at 98.2 % … -10.0 at" in snip
     assert "notebooks/05_ablations.ipynb" in snip
     assert sum("| not run |" in row for row in rows) == len(report.HIGHLIGHTS) - 1
+
+
+def test_what_ablations_change_is_told_of_matching_sparsities_and_of_those_beyond(tmp_path):
+    """Of the miniature, whose ninth sparsity is its highest matching one: shuffling takes 0.1
+    points from SNIP up to it, 2 beyond, and 3 from SynFlow beyond; new weights nothing, and of
+    SynFlow 0.4 up to it and 1 beyond."""
+    changes = {
+        ("snip", "shuffle"): (0.001, 0.02),
+        ("synflow", "shuffle"): (0.0, 0.03),
+        ("synflow", "reinit"): (0.004, 0.01),
+    }
+    levels = settings.sparsities("resnet8_digits", "paper")
+    made = [
+        (Curve(method, ablation).run("resnet8_digits", "paper", s, r), place >= 9)
+        for method in EARLY_METHODS
+        for ablation in ("none", "shuffle", "reinit")
+        for place, s in enumerate(levels)
+        for r in range(2)
+    ]
+    assert report.in_two_parts(Results(tmp_path)) == ""
+    Store(tmp_path).add(
+        trained(run, 0.9 - changes.get((run.method, run.ablation), (0.0, 0.0))[beyond])
+        for run, beyond in made
+    )
+    said = report.in_two_parts(Results(tmp_path))
+    assert said.startswith("**On ResNet-8 on digits (the miniature), up to 86.6 % sparsity, ")
+    assert "shuffling changes no early method's accuracy by more than 0.1 points" in said
+    assert "drawing the weights anew none's by more than 0.4.**" in said
+    assert (
+        "Beyond it shuffling costs SynFlow most, 3.0 points, and new weights SynFlow, 1.0" in said
+    )
 
 
 def test_a_readme_without_marks_is_refused(tmp_path):

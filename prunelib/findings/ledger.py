@@ -49,7 +49,8 @@ class Entry(BaseModel, frozen=True):
     replicates: int = Field(description="of the deciding part; the fewest of any if none")
     unit: str = Field(
         description='of effect, low, high and ends: "%", "points" (percentage points), "layers", '
-        '"std" (standard deviations of weights); empty for ratios, distances in [0, 1] and facts'
+        '"std" (standard deviations of weights), "times" (as dense as other layers); empty for '
+        "other ratios, distances in [0, 1] and facts"
     )
     effect: float | None = Field(description="of the part that decides")
     low: float | None = Field(description="lower end of the interval that decides")

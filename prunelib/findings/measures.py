@@ -27,8 +27,9 @@ from prunelib.runs import AFTER, DENSE, EARLY_METHODS, RANDOM, REWOUND, Curve, R
 class Measure:
     """What is measured: a function of `quantities`, by a name in claims.csv.
 
-    `unit` is "%", "points" (percentage points), "layers" or "std" (standard deviations of the
-    unmodified network's weights); empty for ratios and for distances in [0, 1]. `about` is what the
+    `unit` is "%", "points" (percentage points), "layers", "std" (standard deviations of the
+    unmodified network's weights) or "times" (as dense as other layers); empty for other ratios and
+    for distances in [0, 1]. `about` is what the
     name says beside the measure: of which layers, ablation or curve.
     """
 
@@ -74,7 +75,7 @@ MEASURES: tuple[tuple[str, Kind, str, Callable[..., pd.Series]], ...] = (
     (r"distance to (?P<curve>\S+)", MASK, "points", quantities.distance_to),
     (r"sparsity of (?P<name>\w+)", MASK, "%", quantities.sparsity_of),
     (r"sparsity of (?P<name>\w+) less (?P<other>\w+)", MASK, "points", quantities.sparsity_less),
-    (r"kept of (?P<name>\w+) over (?P<other>\w+)", MASK, "", quantities.kept_over),
+    (r"kept of (?P<name>\w+) over (?P<other>\w+)", MASK, "times", quantities.kept_over),
     (r"emptied (?P<name>\w+)", MASK, "layers", quantities.emptied),
     (_moved("ks|std", "before"), START, "", quantities.moved),
     (_moved("wasserstein", "before"), START, "std", quantities.moved),

@@ -185,9 +185,13 @@ def answer(entries: Sequence[Entry], setting: str, profile: str) -> Markdown:
 
 
 def _found(entry):
-    """A claim with its number and, of what was measured, its effect and interval."""
+    """A claim with its number and, of what was measured, its effect and interval; of what was
+    counted, where the most of it is."""
     if entry.rests_on == EXACT or not interval(entry):
         return f"{entry.claim} ({entry.id})"
+    if entry.kind == "count":
+        most = f"{style.in_words(entry.part)}, {entry.measure}: {effect(entry, 2)}"
+        return f"{entry.claim} ({entry.id}: {most}, allowed {entry.allowed})"
     return f"{entry.claim} ({entry.id}: {effect(entry, 2)}, {interval(entry, ' to ', 2)})"
 
 
