@@ -21,7 +21,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from typer.testing import CliRunner
 
 from prunelib import cli, datasets, masks, networks, own, paths, provenance, scores, settings
-from prunelib.engine import campaign, checkpoints, programs, wide
+from prunelib.engine import checkpoints, data, programs, wide
 from prunelib.errors import BadValueError, DatasetError, PrunelibError, UserCodeError
 from prunelib.findings import ledger, quantities, reported
 from prunelib.findings.facts import architectures
@@ -680,20 +680,20 @@ def test_data_that_do_not_fit_are_told_before_anything_is_trained(changes, words
     networks.register("two", input_shape=(6,))(lambda: nn.Linear(6, 2))
     normed = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 3))
     networks.register("normed", input_shape=(6,))(lambda: normed)
-    assert campaign.check_data(made_setting(batch_size=199)).train_size == 200
+    assert data.check(made_setting(batch_size=199)).train_size == 200
     with pytest.raises(DatasetError, match=words):
-        campaign.check_data(made_setting(**changes))
+        data.check(made_setting(**changes))
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_a_dataset_of_the_paper_with_other_numbers_of_examples_is_refused(monkeypatch, part):
     whole = datasets.load("digits")
-    assert campaign.check_data(settings.get("lenet_digits")) is whole
+    assert data.check(settings.get("lenet_digits")) is whole
     fewer = {f"{part}_images": whole.test_images[1:], f"{part}_labels": whole.test_labels[1:]}
     monkeypatch.setattr(datasets, "load", lambda name: replace(whole, **fewer))
     found = {"train": "499 training and 500 test", "test": "1,297 training and 499 test"}[part]
     with pytest.raises(DatasetError, match=f"has {found} examples, of 1,297 and 500: it is inc"):
-        campaign.check_data(settings.get("lenet_digits"))
+        data.check(settings.get("lenet_digits"))
 
 
 # --------------------------------------------------------------------------- where names are given

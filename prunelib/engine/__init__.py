@@ -6,6 +6,7 @@ what is needed and how long it takes here, `bench` how fast this machine trains.
 - `starts`: the first weights and the mask of a Run
 - `programs`: K networks trained as one program
 - `groups`: Runs into tasks, in waves
+- `data`: whether the data are there and fit
 - `tasks`: carry out a task and return its records
 - `checkpoints`: states of dense networks, and of groups in training
 - `executors`, `cluster`: where tasks run
@@ -16,7 +17,8 @@ what is needed and how long it takes here, `bench` how fast this machine trains.
 
 from pathlib import Path
 
-from prunelib.engine import beside, campaign, speed
+from prunelib.engine import beside, campaign, data, speed
+from prunelib.engine.campaign import train
 from prunelib.engine.executors import check_workers
 from prunelib.errors import BadValueError
 from prunelib.results.records import MASK, TRAINED
@@ -24,62 +26,6 @@ from prunelib.results.store import Store
 from prunelib.runs import Run
 
 __all__ = ["bench", "measure", "plan", "train"]
-
-
-def train(
-    runs: list[Run],
-    store: Store | None = None,
-    workers: int | None = None,
-    device: str | None = None,
-    progress: bool = True,
-    precision: str | None = None,
-    minutes: float | None = None,
-    output: Path | None = None,
-    cluster: str | None = None,
-    compact: bool = False,
-) -> int:
-    """Train what the store misses, record each run when it ends; returns how many were recorded.
-
-    Dense networks whose weights other runs need are trained first, and their states kept. Runs that
-    share their data are trained as one program (`programs`): small networks, as LeNets and the
-    miniature are, and on a GPU all. On a CPU programs run in processes of one thread each. Killed
-    at any moment, this loses no finished run, and of groups in training what came after their last
-    checkpoint, a minute or so; Ctrl-C and SIGTERM checkpoint them first. The same call goes on. A
-    second campaign on the same results waits for this one, and says so.
-
-    On a CPU a worker takes less than 2 GiB beside its dataset while it trains LeNets, a ResNet-20,
-    a VGG or, on TinyImageNet, a ResNet-18; scoring takes more, see benchmarks/README.md. A group
-    that does not fit is halved; when the system ends a worker for want of memory, half as many go
-    on.
-
-    Args:
-        runs: Runs of any settings, most valuable first.
-        store: a `Store` of trained networks; the default one if None.
-        workers: processes; by default the number of cores, and on GPUs one for each. With
-            cluster="slurm" the number of jobs, by default 1.
-        device: "cpu" or "cuda"; by default a GPU if there is one, on a cluster "cpu".
-        progress: whether to show a progress bar.
-        precision: "fp32", "tf32" or "bf16", see `precision`; `default_precision` if None, on a
-            cluster "fp32".
-        minutes: a budget: when it is spent, what is in training is checkpointed, and this returns
-            within 20 seconds.
-        output: a folder to which new records also go, for `Store.merge` elsewhere.
-        cluster: the address of a Dask scheduler, as "tcp://host:8786", or "slurm". Its workers
-            need this package and the data, but no folder in common with this machine; where they
-            see the store's folder, groups that a lost worker had begun go on from there.
-        compact: whether a masked network is trained as the smaller one that `compaction` makes of
-            it, where networks are not stacked; its record says so as its engine. Of a VGG that is
-            another network, by rounding: see there.
-
-    Raises:
-        PrunelibError: whatever bad input met on the way; finished runs are kept.
-        KeyboardInterrupt, SystemExit: on Ctrl-C and SIGTERM, after what was in training has been
-            checkpointed.
-    """
-    store = store or Store()
-    return campaign.run(
-        runs, store, workers, device, progress, precision, minutes, output, cluster, compact
-    )
 
 
 def measure(
@@ -106,7 +52,7 @@ def measure(
     """
     how = {"minutes": minutes, "cluster": cluster, "output": output}
     store = store or Store(kind=MASK)
-    return campaign.run(runs, store, workers, "cpu", progress, **how)
+    return train(runs, store, workers, "cpu", progress, **how)
 
 
 def plan(
@@ -142,7 +88,7 @@ def plan(
         line = f"{setting}, profile {profile}: {len(members)} {store.kind.name} needed, "
         line += f"{len(members) - len(left)} in the store, {len(left)} to make"
         if left:
-            campaign.fingerprints(left, store)  # data that are missing are told now
+            data.fingerprints(left, store)  # data that are missing are told now
             line += f" ({speed.estimate(left, store, device, precision)})"
         lines.append(line + ".")
     return "\n".join(lines)

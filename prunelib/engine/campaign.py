@@ -18,10 +18,10 @@ import torch
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from prunelib import datasets, networks, own, provenance, settings
-from prunelib.engine import executors, groups, jobs, speed, tasks
+from prunelib import own, provenance
+from prunelib.engine import data, executors, groups, jobs, speed, tasks
 from prunelib.engine.checkpoints import Folder, State
-from prunelib.errors import BadValueError, DatasetError, check_name
+from prunelib.errors import BadValueError, check_name
 from prunelib.paths import check_writable, write_atomically, writing
 from prunelib.precision import PRECISIONS, default_precision
 from prunelib.results.records import END, TRAINED
@@ -31,9 +31,9 @@ from prunelib.runs import Run
 DEVICES = ("cpu", "cuda")
 
 
-def run(
+def train(
     runs: list[Run],
-    store: Store,
+    store: Store | None = None,
     workers: int | None = None,
     device: str | None = None,
     progress: bool = True,
@@ -43,7 +43,46 @@ def run(
     cluster: str | None = None,
     compact: bool = False,
 ) -> int:
-    """Carry out the Runs that a store misses; the arguments are those of `engine.train`."""
+    """Train what the store misses, record each run when it ends; returns how many were recorded.
+
+    Dense networks whose weights other runs need are trained first, and their states kept. Runs that
+    share their data are trained as one program (`programs`): small networks, as LeNets and the
+    miniature are, and on a GPU all. On a CPU programs run in processes of one thread each. Killed
+    at any moment, this loses no finished run, and of groups in training what came after their last
+    checkpoint, a minute or so; Ctrl-C and SIGTERM checkpoint them first. The same call goes on. A
+    second campaign on the same results waits for this one, and says so.
+
+    On a CPU a worker takes less than 2 GiB beside its dataset while it trains LeNets, a ResNet-20,
+    a VGG or, on TinyImageNet, a ResNet-18; scoring takes more, see benchmarks/README.md. A group
+    that does not fit is halved; when the system ends a worker for want of memory, half as many go
+    on.
+
+    Args:
+        runs: Runs of any settings, most valuable first.
+        store: a `Store` of trained networks; the default one if None. One of masks or of weights
+            gets those: see `engine.measure`.
+        workers: processes; by default the number of cores, and on GPUs one for each. With
+            cluster="slurm" the number of jobs, by default 1.
+        device: "cpu" or "cuda"; by default a GPU if there is one, on a cluster "cpu".
+        progress: whether to show a progress bar.
+        precision: "fp32", "tf32" or "bf16", see `precision`; `default_precision` if None, on a
+            cluster "fp32".
+        minutes: a budget: when it is spent, what is in training is checkpointed, and this returns
+            within 20 seconds.
+        output: a folder to which new records also go, for `Store.merge` elsewhere.
+        cluster: the address of a Dask scheduler, as "tcp://host:8786", or "slurm". Its workers
+            need this package and the data, but no folder in common with this machine; where they
+            see the store's folder, groups that a lost worker had begun go on from there.
+        compact: whether a masked network is trained as the smaller one that `compaction` makes of
+            it, where networks are not stacked; its record says so as its engine. Of a VGG that is
+            another network, by rounding: see there.
+
+    Raises:
+        PrunelibError: whatever bad input met on the way; finished runs are kept.
+        KeyboardInterrupt, SystemExit: on Ctrl-C and SIGTERM, after what was in training has been
+            checkpointed.
+    """
+    store = store or Store()
     if cluster is not None and not cluster:
         raise BadValueError("cluster='': give the address of a Dask scheduler, or 'slurm'")
     if cluster:  # this machine says nothing of its workers
@@ -69,7 +108,7 @@ def run(
             _tell_precisions(missing, store, precision)
         job = make_job(missing, store, device, precision, deadline, compact)
         if store.kind in (TRAINED, END):
-            _check_images(missing, job.folder, progress)
+            data.check_images(missing, job.folder, progress)
         with _place(workers, cluster, deadline, job.name) as place:
             return _Campaign(runs, store, job, place, output, progress).run()
 
@@ -115,14 +154,13 @@ def make_job(
     deadline: float = math.inf,
     compact: bool = False,
 ) -> jobs.Job:
-    """What the tasks of these Runs have in common; DatasetError as of `fingerprints`."""
+    """What the tasks of these Runs have in common; DatasetError as of `data.fingerprints`."""
     folder = store.root / ".checkpoints"
-    data = fingerprints(runs, store)
     return jobs.Job(
         uuid.uuid4().hex,
         device,
         precision,
-        data,
+        data.fingerprints(runs, store),
         folder,
         _token(folder),
         deadline,
@@ -141,85 +179,6 @@ def _token(folder: Path) -> str:
             if not path.exists():
                 write_atomically(path, uuid.uuid4().hex)
         return path.read_text()
-
-
-def fingerprints(runs: list[Run], store: Store) -> dict[str, str]:
-    """The fingerprints of the datasets that Runs need, by the dataset's name.
-
-    Raises:
-        DatasetError: one is missing, damaged or incomplete.
-    """
-    names = dict.fromkeys(run.setting for run in runs if needs_data(run, store))
-    return {settings.get(n).dataset: check_data(settings.get(n)).fingerprint for n in names}
-
-
-def needs_data(run: Run, store: Store) -> bool:
-    """Whether a dataset is needed for what a store records of a Run."""
-    return store.kind in (TRAINED, END) or tasks.needs_data(run)
-
-
-def check_data(setting: settings.Setting) -> datasets.Dataset:
-    """The dataset of a setting; DatasetError if it is missing, or has other numbers of examples
-    than were published, or than a user's own schedule goes through."""
-    dataset = datasets.load(setting.dataset)
-    found, published = (dataset.train_size, dataset.test_size), datasets.SIZES.get(setting.dataset)
-    if published not in (None, found):
-        raise DatasetError(
-            f"dataset {dataset.name!r} has {found[0]:,} training and {found[1]:,} test examples, "
-            f"of {published[0]:,} and {published[1]:,}: it is incomplete, or has files that do not "
-            "belong to it; unpack or download it again"
-        )
-    if provenance.is_own(setting.name):
-        _check_own(setting, dataset)
-    return dataset
-
-
-def _check_own(setting, dataset):
-    whole, name = setting.iterations_per_epoch * setting.batch_size, provenance.label(setting.name)
-    if not whole - setting.batch_size < dataset.train_size < whole + setting.batch_size:
-        raise DatasetError(
-            f"dataset {provenance.label(dataset.name)!r} has {dataset.train_size} training "
-            f"examples, {name} has {setting.iterations_per_epoch} batches of {setting.batch_size} "
-            f"an epoch: give settings.register examples={dataset.train_size}"
-        )
-    _check_fit(name, setting.network, dataset, setting.batch_size)
-
-
-def _check_fit(name, network, dataset, batch_size):
-    """That a network of a user's own setting takes its inputs and tells its labels apart."""
-    expected = networks.NETWORKS[networks.find(network)][1]
-    found = tuple(dataset.train_examples(torch.tensor([0]))[0].shape[1:])
-    if found != expected:
-        raise DatasetError(
-            f"setting {name!r}: the network takes inputs of shape {expected}, those of the dataset "
-            f"have {found}"
-        )
-    if dataset.train_size % batch_size == 1 or batch_size == 1:
-        try:
-            networks.build(network).train()(torch.zeros(1, *expected))
-        except ValueError as error:  # of batch norm, which finds no spread in one number
-            raise DatasetError(
-                f"setting {name!r}: a batch of one example, as the last of an epoch is, cannot be "
-                f"trained on ({error}): take another batch_size than {batch_size}"
-            ) from None
-    highest = int(max(dataset.train_labels.max(), dataset.test_labels.max()))
-    if highest >= networks.classes(network):
-        raise DatasetError(
-            f"setting {name!r}: the dataset has the label {highest}, the network tells "
-            f"{networks.classes(network)} classes apart, from 0"
-        )
-
-
-def _check_images(runs, folder, progress):
-    """That no training meets an image at its end that cannot be read; a file in the folder of
-    checkpoints says that all were looked at."""
-    for setting, profile in dict.fromkeys((run.setting, run.profile) for run in runs):
-        dataset = datasets.load(settings.get(setting).dataset)
-        looked = folder / f"looked.{dataset.fingerprint}"
-        whole = settings.schedule(setting, profile).test_examples is None
-        if isinstance(dataset, datasets.FolderDataset) and whole and not looked.exists():
-            dataset.check_test_images(progress)
-            looked.touch()
 
 
 def check_device(device: str | None) -> str:
