@@ -3,6 +3,7 @@
 import ast
 import csv
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -81,6 +82,8 @@ def test_every_cell_ran_in_order_without_error(notebook):
     assert outputs
     assert not [o for o in outputs if o.output_type == "error"]
     assert not [o for o in outputs if o.get("name") == "stderr"]
+    printed = [[o.output_type == "stream" for o in cell.outputs] for cell in cells]
+    assert not [p for p in printed if (True, True) in itertools.pairwise(p)]  # cut in two
 
 
 def test_cells_are_short_and_parameters_plain(notebook):

@@ -208,7 +208,7 @@ def test_rounding_does_not_decide_what_matches(rows):
 def test_matching_without_results_is_unknown_and_with_bad_ones_zero(table):
     assert statistics.highest_matching(table, AFTER, 0.1) is None
     assert statistics.highest_matching(table, RANDOM, 0.001) == 0.0
-    shown = statistics.matching_table(table, {"after": AFTER, "random": RANDOM}, (0.001,))
+    shown = statistics.matching_table(table, {"after": AFTER, "random": RANDOM})
     assert shown["within 0.1 points"].to_dict() == {"after": "not run", "random": "< 20.0"}
 
 

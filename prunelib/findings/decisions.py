@@ -185,17 +185,17 @@ def with_margin(claim: Part | Parts, factor: float) -> Part | Parts:
     return replace(claim, region=claim.region.scaled(factor))
 
 
-def false_discoveries(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
-    """Which verdicts stand when all are looked at together (Benjamini and Hochberg, 1995).
+def false_discoveries(p_values: Sequence[float]) -> list[bool]:
+    """Which verdicts stand when all are looked at together and `LEVEL` is the share of false ones
+    to expect among those that stand (Benjamini and Hochberg, 1995).
 
     Args:
         p_values: of a ledger; NaN where there is none.
-        level: the share of false ones to expect among those that stand.
     """
     known = [i for i, p in enumerate(p_values) if not math.isnan(p)]
     stands = [False] * len(p_values)
     if known:
         adjusted = stats.false_discovery_control([p_values[i] for i in known])
         for i, p in zip(known, adjusted, strict=True):
-            stands[i] = bool(p <= level)
+            stands[i] = bool(p <= LEVEL)
     return stands

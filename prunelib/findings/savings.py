@@ -26,11 +26,8 @@ TIMES = ["setting", "method", "sparsity", "precision", "whole", "compact"]
 def levels(setting: str) -> list[int]:
     """The k of the sparsities 1 - 0.8^k that are counted: every other one of Figure 3, and the
     highest matching one."""
-    return sorted({*range(2, settings.get(setting).highest + 1, 2)} | {_matching(setting)})
-
-
-def _matching(setting):
-    return settings.matching_level(setting)[0]
+    matching, _ = settings.matching_level(setting)
+    return sorted({*range(2, settings.get(setting).highest + 1, 2), matching})
 
 
 def path(name: str = "savings") -> Path:

@@ -6,7 +6,7 @@ papers print.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -236,18 +236,13 @@ def matching_in_words(table: pd.DataFrame, curve: Curve, tolerance: float) -> st
     return f"{100 * found:.1f}" if found else f"< {100 * lowest:.1f}"
 
 
-def matching_table(
-    table: pd.DataFrame, curves: dict[str, Curve], tolerances: Sequence[float] = TOLERANCES
-) -> pd.DataFrame:
-    """The highest matching sparsity in percent of each labelled curve, a column a tolerance.
-
-    Args:
-        tolerances: differences of accuracies in [0, 1].
-    """
+def matching_table(table: pd.DataFrame, curves: dict[str, Curve]) -> pd.DataFrame:
+    """The highest matching sparsity in percent of each labelled curve, a column each of
+    `TOLERANCES`."""
     rows = {}
     for label, curve in curves.items():
-        rows[label] = [matching_in_words(table, curve, tolerance) for tolerance in tolerances]
-    columns = [f"within {100 * t:g} points" for t in tolerances]
+        rows[label] = [matching_in_words(table, curve, tolerance) for tolerance in TOLERANCES]
+    columns = [f"within {100 * t:g} points" for t in TOLERANCES]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 

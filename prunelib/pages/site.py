@@ -73,20 +73,11 @@ def arranged(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """A notebook as a page shows it.
 
     Its first cells of code, up to the next text, are folded: they set it up, and a reader looks for
-    the answer that stands below them. What a cell prints is one output, wherever it was cut.
+    the answer that stands below them.
     """
     behind = dropwhile(lambda cell: cell.cell_type != "code", notebook.cells)
     for cell in takewhile(lambda cell: cell.cell_type == "code", behind):
         cell.metadata.tags = [*cell.metadata.get("tags", []), "hide-input"]
-    for cell in notebook.cells:
-        joined = []
-        for output in cell.get("outputs", []):
-            if joined and output.get("name") and output.get("name") == joined[-1].get("name"):
-                joined[-1].text += output.text
-            else:
-                joined.append(output)
-        if joined:
-            cell.outputs = joined
     return notebook
 
 
