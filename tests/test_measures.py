@@ -85,7 +85,7 @@ def test_neurons_and_effective_weights():
     assert found.iloc[[0, 2]].tolist() == pytest.approx([1.1, 1.0])  # of each initialisation
     assert one("disconnected", LENET, rows) == 0
     rows[0][3].update(effective_weights=0)
-    assert math.isnan(one("reconnected", LENET, rows))
+    assert one("reconnected", LENET, rows) == math.inf
     assert one("cut", LENET, rows) == 100
 
 
@@ -114,7 +114,8 @@ def test_the_effect_of_an_ablation_where_a_network_guesses():
     table = pd.DataFrame(rows)
     found = measures.measure("effect of shuffle").values(table, LENET, table)
     assert found.iloc[0] == pytest.approx(-2)
-    assert found.iloc[1:].isna().all()
+    assert found.iloc[[2, 4]].tolist() == [math.inf, math.inf]
+    assert found.iloc[[1, 3, 5]].isna().all()
 
 
 def test_the_effect_of_an_ablation_where_there_are_two_classes(monkeypatch):
@@ -128,7 +129,8 @@ def test_the_effect_of_an_ablation_where_there_are_two_classes(monkeypatch):
     )
     found = measures.measure("effect of shuffle").values(table, LENET, table)
     assert found.iloc[0] == pytest.approx(-5)
-    assert found.iloc[1:].isna().all()
+    assert found.iloc[2] == math.inf
+    assert found.iloc[[1, 3]].isna().all()
 
 
 def test_distances_of_layerwise_sparsities():
@@ -207,6 +209,10 @@ def test_accuracies_that_ablations_change_and_that_scatter():
     assert quantities.ablated(table, LENET, "shuffle").tolist()[:2] == pytest.approx([-1, 1])
     assert quantities.ablated(table, LENET, "shuffle").isna().tolist() == [False, False, True, True]
     assert quantities.deviation(table, LENET).tolist() == pytest.approx([1, 1, 0, 0])
+    guessing = table.assign(test_accuracy=[0.95, 0.93, 0.94, 0.1])
+    assert quantities.ablated(guessing, LENET, "shuffle").tolist()[1] == math.inf
+    alone = quantities.ablated(table[:3], LENET, "shuffle")
+    assert alone.isna().tolist() == [False, True, True]  # one was not run: nothing to tell yet
 
 
 def test_an_unknown_measure_is_named():

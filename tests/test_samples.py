@@ -8,7 +8,7 @@ import pytest
 
 from prunelib import scores
 from prunelib.findings.decisions import Part, decide
-from prunelib.findings.samples import Accuracies, guessing
+from prunelib.findings.samples import Accuracies, Samples, guessing
 from prunelib.findings.statistics import Region, effect
 from prunelib.runs import AFTER, EARLY_METHODS, Curve
 
@@ -186,6 +186,20 @@ def test_replicates_that_lack_a_sparsity_do_not_count():
     assert list(found.each) == [0.2, 0.36]
     assert found.effect.mean == pytest.approx(0.09)
     assert found.effect.n == 2
+
+
+def test_what_was_run_and_has_nothing_to_tell_is_left_out():
+    """Where there is no effective weight to shuffle, there is no ratio, and nothing is missing."""
+    made = {
+        SNIP: {0.2: [1.0, 1.1], 0.36: [1.0, 1.1], 0.488: [1.0, math.inf]},
+        GRASP: {0.2: [1.2, 1.3], 0.36: [1.2, 1.3], 0.488: [math.inf, math.inf]},
+    }
+    values = {curve: pd.DataFrame(own) for curve, own in made.items()}
+    found = Samples(values, pooled=False).difference(GRASP, SNIP, SPARSITIES)
+    assert found.effect.mean == pytest.approx(0.2)
+    assert found.left_out == (0.488,)
+    alone = Samples(values, pooled=False).difference(GRASP, None, (0.488,)).effect
+    assert (alone.n, verdict(alone, Region("same", 0.1))) == (0, "not run")
 
 
 def test_a_range_that_is_not_whole_yet_tells_nothing():

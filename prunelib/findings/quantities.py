@@ -176,10 +176,11 @@ def rounds_differently(table: pd.DataFrame, setting: str) -> pd.Series:
 
 def reconnected(table: pd.DataFrame, setting: str) -> pd.Series:
     """Effective weights of the shuffled mask over those of the unmodified one, at the unmodified
-    one; NaN for all others, and where that has none (Appendix M)."""
+    one; infinite where that has none, NaN for all others (Appendix M)."""
     effective = table["effective_weights"].astype(float)
     shuffled = beside(effective, table, table["ablation"] == "shuffle", _PARTNER)
-    return (shuffled / effective.where(effective > 0)).where(table["ablation"] == "none")
+    ratios = (shuffled / effective).where(table["ablation"] == "none")
+    return ratios.mask(~np.isnan(shuffled) & (effective == 0), math.inf)
 
 
 def distance_to(table: pd.DataFrame, setting: str, curve: str) -> pd.Series:
@@ -205,12 +206,13 @@ def distance_to_variances(table: pd.DataFrame, setting: str) -> pd.Series:
 
 def ablated(table: pd.DataFrame, setting: str, ablation: str) -> pd.Series:
     """By how many percentage points an ablation changes accuracy, at the unmodified network of the
-    same replicate; NaN for all others, and where either network guesses (`samples.guessing`)."""
+    same replicate; infinite where either network guesses (`samples.guessing`), NaN for all
+    others."""
     keys = ["method", "prune_at", "weights_from", "init", "sparsity", "replicate"]
     own, guess = table["test_accuracy"].astype(float), samples.guessing(1 / classes(setting))
     changed = beside(own, table, table["ablation"] == ablation, keys)
-    tells = (table["ablation"] == "none") & (np.minimum(changed, own) > guess)
-    return (100 * (changed - own)).where(tells)
+    effects = (100 * (changed - own)).where(table["ablation"] == "none")
+    return effects.mask(effects.notna() & (np.minimum(changed, own) <= guess), math.inf)
 
 
 def deviation(table: pd.DataFrame, setting: str) -> pd.Series:

@@ -47,7 +47,7 @@ class Samples:
 
     Args:
         values: dict from a curve to its values, a row a replicate, a column a point (a sparsity, or
-            a step), NaN where there is none.
+            a step), NaN where there is none, and infinite where what was run has none to tell.
         guess: a value up to which a network does no better than guessing.
         pooled: whether curves share their spread; those of masks do not, whose spread is a
             property of the method.
@@ -66,7 +66,7 @@ class Samples:
     def count(self, curve: Curve, point: float) -> int:
         """How many replicates a curve has at a point."""
         found = self._arrays.get(curve, {}).get(point)
-        return 0 if found is None else int(np.isfinite(found).sum())
+        return 0 if found is None else int((~np.isnan(found)).sum())
 
     def contrast(
         self,
@@ -141,7 +141,8 @@ class Samples:
         return replace(exact(max(map(np.max, rows))), n=n) if n else _nothing(0)
 
     def _guesses(self, curve, point):
-        return bool(np.nanmin(self._arrays[curve][point]) <= self._guess)
+        found = self._arrays[curve][point]
+        return bool(np.nanmin(found) <= self._guess or np.isinf(found).any())
 
     def _rows(self, curve, points):
         """The values of the replicates of a curve that has all of the points."""
