@@ -20,8 +20,8 @@ from prunelib.findings.claims import FACT, KINDS, Claim, every
 from prunelib.findings.decisions import decide, with_margin
 from prunelib.findings.measures import Results, measure
 from prunelib.findings.statistics import worded
-from prunelib.results.records import END, MASK, START, TRAINED, Kind
-from prunelib.runs import DENSE, RANDOM, Curve, Run
+from prunelib.results.records import MASK, START, TRAINED, Kind
+from prunelib.runs import DENSE, Run
 
 # LeNet with 64 inputs is another network than the one that Appendix K speaks of: what it differs
 # in, and why, stands in K_lenet, and the ledger does not hold it to the paper's sentences.
@@ -165,32 +165,14 @@ def _kind(claim):
     return measure(claim.measure).kind
 
 
-def _rests_on(claim) -> list[tuple[Kind, Curve]]:
-    """The curves that a claim's measure reads, and the kind of their records: its subjects and
-    references, and what the measure compares these with."""
-    found = measure(claim.measure)
-    kind, about = found.kind, found.about
-    lines = [*claim.subject, *claim.reference]
-    if found.name == "reconnected":
-        lines += [replace(c, ablation="shuffle") for c in lines]
-    if "ablation" in about:
-        lines += [replace(c, ablation=about["ablation"]) for c in lines]
-    if "curve" in about:
-        lines.append(Curve.parse(about["curve"]))
-    if "excess" in about:  # over what random pruning moves by the same ablation
-        lines += [replace(RANDOM, ablation=c.ablation) for c in lines]
-    if kind not in (START, END):
-        return [(kind, c) for c in dict.fromkeys(lines)]
-    plain = [replace(c, ablation="none") for c in lines]
-    counted = "zeros" in about or about.get("layer") == "mean layer"  # by the masks' own numbers
-    read = [*((kind, c) for c in (*lines, *plain)), *((MASK, c) for c in plain if counted)]
-    return list(dict.fromkeys(read))
+def _reads(claim):
+    return measure(claim.measure).reads([*claim.subject, *claim.reference])
 
 
 def missing(claim: Claim, results: Results, setting: str, profile: str) -> dict[Kind, list[Run]]:
     """The Runs that a claim takes of a setting at a profile and of which there is no record, by
     the kind of record."""
-    where, read = kinds.points(claim, setting, profile), _rests_on(claim)
+    where, read = kinds.points(claim, setting, profile), _reads(claim)
     points = tuple((sparsity, 0) for sparsity in where)
     if claim.along_steps:
         last = settings.schedule(setting, profile).iterations
@@ -254,7 +236,7 @@ def _cost(absent):
 def _origin(claim, results, names, profile):
     """Other data than the settings' that the claim's curves rest on, and their precisions."""
     data, precisions, methods = set(), set(), {}
-    for kind, curve in _rests_on(claim):
+    for kind, curve in _reads(claim):
         methods.setdefault(kind, set()).add(curve.method)
     for name, (kind, used) in itertools.product(names, methods.items()):
         other, own = results.origins(kind, name, profile, frozenset(used))

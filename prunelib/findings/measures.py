@@ -7,8 +7,8 @@ setting and profile, each computed once.
 import functools
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -48,6 +48,26 @@ class Measure:
         """
         weights = {"masks": masks} if self.kind in (START, END) else {}
         return self.function(table, setting, **weights, **self.about)
+
+    def reads(self, lines: Sequence[Curve]) -> list[tuple[Kind, Curve]]:
+        """The curves that it takes to measure some: these and what they are compared with, each
+        with the kind of its records."""
+        about, read = self.about, list(lines)
+        if self.function == quantities.reconnected:
+            read += [replace(c, ablation="shuffle") for c in read]
+        if "ablation" in about:
+            read += [replace(c, ablation=about["ablation"]) for c in read]
+        if "curve" in about:
+            read.append(Curve.parse(about["curve"]))
+        if "excess" in about:  # over what random pruning moves by the same ablation
+            read += [replace(RANDOM, ablation=c.ablation) for c in read]
+        if self.kind not in (START, END):
+            return [(self.kind, c) for c in dict.fromkeys(read)]
+        plain = [replace(c, ablation="none") for c in read]
+        # by the masks' own numbers
+        counted = "zeros" in about or about.get("layer") == "mean layer"
+        both = [*((self.kind, c) for c in (*read, *plain)), *((MASK, c) for c in plain if counted)]
+        return list(dict.fromkeys(both))
 
 
 def _moved(quantity, when):
