@@ -80,16 +80,8 @@ def accuracy(
         columns = _columns(axes, len(names), both)
         for column, panel in zip(columns, names, strict=True):
             rows = data[data["panel"] == panel]
-            for axis, lowest in zip(column, [-1, low][not both :], strict=True):
-                _unpruned(axis, rows, labels)
-                for curve in grid.panels[panel]:
-                    look = style.look(figure, curve)
-                    points = rows[rows["line"] == look.label]
-                    if len(points):
-                        x, y = points["remaining"], points["accuracy"]
-                        # a band whose means are below the axis would only hide the others
-                        seen = points.assign(std=points["std"].where(y > lowest))
-                        _line(axis, x, y, seen, look, labels[look.label])
+            for axis, lowest in zip(column, [-math.inf, low][not both :], strict=True):
+                _lines(axis, figure, panel, rows, "remaining", labels, lowest)
                 sparsity_axis(axis, ticks, width(axis))
             if style.is_unpruned(rows["line"]).all():
                 about = {"ha": "center", "va": "center", "color": GREY}
@@ -134,13 +126,7 @@ def steps(
     with _axes(title, size, shape, sharex=True, sharey=True) as (fig, axes):
         for axis, panel in zip(axes[0], names, strict=True):
             rows = data[data["panel"] == panel]
-            _unpruned(axis, rows, labels)
-            for curve in grid.panels[panel]:
-                look = style.look(figure, curve)
-                points = rows[rows["line"] == look.label]
-                if len(points):
-                    label = labels[look.label]
-                    _line(axis, points["step"], points["accuracy"], points, look, label)
+            _lines(axis, figure, panel, rows, "step", labels)
             for drop in schedule.drops:
                 dash = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (4, 4))}
                 axis.axvline(drop, label="Drop of the learning rate", **dash)
@@ -149,6 +135,19 @@ def steps(
         _name_axes(axes, _titles(data, figure, names), False)
         legend(fig)
     return fig
+
+
+def _lines(axis, figure, panel, rows, along, labels, lowest=-math.inf):
+    """The lines of a panel, the unpruned networks' too, against a column; `labels` are those of the
+    legend by the names of lines. Bands end where the mean is below the lowest accuracy that the
+    axis shows, as there they would only hide the others."""
+    _unpruned(axis, rows, labels)
+    for curve in FIGURES[figure].panels[panel]:
+        look = style.look(figure, curve)
+        points = rows[rows["line"] == look.label]
+        if len(points):
+            seen = points.assign(std=points["std"].where(points["accuracy"] > lowest))
+            _line(axis, points[along], points["accuracy"], seen, look, labels[look.label])
 
 
 def _titles(data: pd.DataFrame, figure: int, names: list[str]) -> list[str]:
