@@ -11,8 +11,9 @@ pool's spread, but what is run of them changes no verdict on the paper.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,14 @@ class Difference:
     effect: Effect
     each: dict[float, float] = field(default_factory=dict)
     left_out: tuple[float, ...] = ()
+
+
+class Spread(NamedTuple):
+    """How much a weighted sum over points varies between replicates: its variance, and the degrees
+    of freedom behind that."""
+
+    variance: float
+    freedom: int
 
 
 class Samples:
@@ -172,20 +181,19 @@ class Samples:
 
     def _terms(self, curves, weights):
         """(squared error, degrees of freedom) of what each curve's weighted mean adds."""
-        spreads, pool, belonging = self._spreads(weights)
-        shared, freedoms = _variance(pool), sum(freedom for _, freedom in pool.values())
+        spreads, shared, belonging = self._spreads(weights)
         pooled, terms = 0.0, []
         for curve in curves:
-            variance, freedom = spreads[curve]
+            replicates = spreads[curve].freedom + 1
             if curve in belonging:
-                pooled += shared / (freedom + 1)
+                pooled += shared.variance / replicates
             else:
-                terms.append((variance / (freedom + 1), freedom))
-        return [*terms, (pooled, freedoms)]
+                terms.append((spreads[curve].variance / replicates, spreads[curve].freedom))
+        return [*terms, (pooled, shared.freedom)]
 
     def _spreads(self, weights):
-        """(variance, degrees of freedom) of each curve's weighted sum; of those in the pool; which
-        curves take the pool's."""
+        """The spread of each curve's weighted sum; that of the pool; which curves take the
+        pool's."""
         key = tuple(weights.items())
         if key not in self._known:
             points, factors = list(weights), np.array(list(weights.values()))
@@ -193,16 +201,17 @@ class Samples:
             for curve in self._arrays:
                 rows = self._rows(curve, points)
                 if len(rows) > 1:
-                    spreads[curve] = (float((rows @ factors).var(ddof=1)), len(rows) - 1)
+                    spreads[curve] = Spread(float((rows @ factors).var(ddof=1)), len(rows) - 1)
                     steadily = rows.min() > self._guess and not self._still(curve, points)
                     if self._pooled and steadily:
                         steady[curve] = spreads[curve]
             foreign = {curve: steady.pop(curve) for curve in list(steady) if _is_foreign(curve)}
             pool = _belonging(steady)
+            shared, own = _together(pool.values()), len(pool)
             like = {
-                curve for curve, spread in foreign.items() if pool and not _outlies(spread, pool)
+                c for c, spread in foreign.items() if pool and not _outlies(spread, shared, own)
             }
-            self._known[key] = spreads, pool, pool.keys() | like
+            self._known[key] = spreads, shared, pool.keys() | like
         return self._known[key]
 
 
@@ -215,9 +224,11 @@ def _is_foreign(curve):
     return curve.method in LATER or provenance.is_own(curve.method)
 
 
-def _variance(spreads):
-    freedom = sum(f for _, f in spreads.values())
-    return sum(v * f for v, f in spreads.values()) / freedom if freedom else 0.0
+def _together(spreads: Iterable[Spread]) -> Spread:
+    """The spread of all taken together."""
+    freedom = sum(own.freedom for own in spreads)
+    squares = sum(own.variance * own.freedom for own in spreads)
+    return Spread(squares / freedom if freedom else 0.0, freedom)
 
 
 def _belonging(spreads):
@@ -227,20 +238,21 @@ def _belonging(spreads):
     """
     spreads = dict(spreads)
     while len(spreads) > 1:
-        largest = max(spreads, key=lambda key: spreads[key][0])
+        largest = max(spreads, key=lambda key: spreads[key].variance)
         others = {key: own for key, own in spreads.items() if key != largest}
-        if not _outlies(spreads[largest], others):
+        if not _outlies(spreads[largest], _together(others.values()), len(others)):
             break
         spreads = others
     return spreads
 
 
-def _outlies(spread, others):
-    """Whether a spread is larger than others let expect, were it the largest by chance."""
-    (variance, freedom), expected = spread, _variance(others)
+def _outlies(spread: Spread, others: Spread, count: int) -> bool:
+    """Whether a spread is larger than so many others together let expect, were it the largest by
+    chance."""
+    variance, expected = spread.variance, others.variance
     ratio = variance / expected if expected else math.inf if variance else 1
-    beyond = stats.f.sf(ratio, freedom, sum(f for _, f in others.values()))
-    return (len(others) + 1) * beyond <= OUTLYING
+    beyond = stats.f.sf(ratio, spread.freedom, others.freedom)
+    return bool((count + 1) * beyond <= OUTLYING)
 
 
 def by_curve(table: pd.DataFrame, values: pd.Series) -> dict[Curve, pd.DataFrame]:
