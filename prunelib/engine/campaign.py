@@ -232,8 +232,9 @@ class _Campaign:
             return 0
         bar.set_description(f"{self.recorded}/{total} {self.store.kind.name}")
         there = self._there(missing)
-        how = (self.store.kind, there, self._begun(missing, there), self.width, self.place.workers)
-        found = [task for make in makers for task in make(missing, *how)]
+        begun, workers = self._begun(missing, there), self.place.workers
+        stock = groups.Stock(self.store.kind, self.width, workers, there, begun)
+        found = [task for make in makers for task in make(missing, stock)]
         dense = [task for task in found if task.kind != self.store.kind]
         others = [task for task in found if task.kind == self.store.kind]
         back = 0

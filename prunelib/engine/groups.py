@@ -6,7 +6,7 @@ an ablation are compared where those of its unmodified Run are at hand.
 """
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,58 +51,50 @@ def steps(run: Run) -> list[int | str]:
     return sorted(run.parent_steps, key=lambda step: (isinstance(step, str), step))
 
 
-def first(
-    missing: list[Run],
-    kind: Kind,
-    there: Collection[State],
-    begun: list[tuple[Path, tuple[Run, ...]]],
-    width: Callable[[str], int],
-    workers: int,
-) -> list[Task]:
-    """Tasks of dense networks, whose states others need, and of Runs that need none.
+@dataclass(frozen=True)
+class Stock:
+    """What a campaign has to make tasks with.
 
-    Args:
-        missing: Runs to record, in the order of their value.
-        kind: what is recorded of them.
-        there: dense states that are at hand.
-        begun: unfinished groups: their checkpoint and the runs in it that are left to train.
+    Attributes:
+        kind: what it records.
         width: how many networks of a setting are trained as one program.
         workers: among how many the work is shared.
+        there: dense states that are at hand.
+        begun: unfinished groups: their checkpoint and the runs in it that are left to train.
     """
-    needed = [state for state in starts(missing) if state not in there]
+
+    kind: Kind
+    width: Callable[[str], int]
+    workers: int
+    there: Collection[State] = ()
+    begun: Sequence[tuple[Path, tuple[Run, ...]]] = ()
+
+
+def first(missing: list[Run], stock: Stock) -> list[Task]:
+    """Tasks of dense networks, whose states others need, and of Runs that need none; `missing` are
+    Runs to record, in the order of their value."""
+    needed = [state for state in starts(missing) if state not in stock.there]
     dense = list(dict.fromkeys(run for run, _ in needed))
     alone = [run for run in missing if not run.parent]
-    if kind != TRAINED:
-        return _training(dense, set(), needed, begun, width, workers) + _others(alone, kind)
+    if stock.kind != TRAINED:
+        return _training(dense, set(), needed, stock) + _others(alone, stock.kind)
     record = set(missing)
     dense = sorted({*dense, *(run for run in alone if run.method == "dense")})
     pruned = [run for run in alone if run.method != "dense"]
     needed += [state for state in starts(missing) if state[0] in record]
-    return _training(dense + pruned, record, needed, begun, width, workers)
+    return _training(dense + pruned, record, needed, stock)
 
 
-def second(
-    missing: list[Run],
-    kind: Kind,
-    there: Collection[State],
-    begun: list[tuple[Path, tuple[Run, ...]]],
-    width: Callable[[str], int],
-    workers: int,
-) -> list[Task]:
+def second(missing: list[Run], stock: Stock) -> list[Task]:
     """Tasks of Runs that start from dense states, as far as those are there; else as `first`."""
-    ready = [run for run in missing if run.parent and set(starts([run])) <= set(there)]
-    if kind != TRAINED:
-        return _others(ready, kind)
-    return _training(ready, set(ready), [], begun, width, workers)
+    ready = [run for run in missing if run.parent and set(starts([run])) <= set(stock.there)]
+    if stock.kind != TRAINED:
+        return _others(ready, stock.kind)
+    return _training(ready, set(ready), [], stock)
 
 
 def _training(
-    runs: list[Run],
-    record: Collection[Run],
-    keep: Collection[State],
-    begun: list[tuple[Path, tuple[Run, ...]]],
-    width: Callable[[str], int],
-    workers: int,
+    runs: list[Run], record: Collection[Run], keep: Collection[State], stock: Stock
 ) -> list[Task]:
     """Groups of like size for each worker, so that all end at about the same time; groups that
     were begun go on as they are."""
@@ -112,7 +104,7 @@ def _training(
         kept = frozenset(state for state in keep if state[0] in members)
         tasks.append(Task(TRAINED, tuple(members), frozenset(record) & {*members}, kept, path))
 
-    for path, group in begun:
+    for path, group in stock.begun:
         if members := [run for run in group if run in left]:
             add(members, path)
             left = {run: None for run in left if run not in members}
@@ -120,9 +112,9 @@ def _training(
     for run in left:
         groups.setdefault((run.setting, run.profile, run.replicate), []).append(run)
     for (setting, _, _), members in groups.items():
-        most = width(setting)
-        rounds = math.ceil(len(members) / (most * workers))
-        size = min(most, math.ceil(len(members) / (rounds * workers)))
+        most = stock.width(setting)
+        rounds = math.ceil(len(members) / (most * stock.workers))
+        size = min(most, math.ceil(len(members) / (rounds * stock.workers)))
         for i in range(0, len(members), size):
             add(members[i : i + size])
     return tasks

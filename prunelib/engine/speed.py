@@ -185,14 +185,8 @@ def _estimated(runs, store, device, precision):
         trained |= dict.fromkeys(replace(run, ablation="none") for run in runs)
     seconds, said = _scoring(runs, device), f"{workers} at a time"
     if trained:
-        found = groups.first(
-            [replace(run, prune_at=0, weights_from=0) for run in trained],
-            TRAINED,
-            (),
-            [],
-            lambda name: width(name, device, precision),
-            workers,
-        )
+        stock = groups.Stock(TRAINED, lambda name: width(name, device, precision), workers)
+        found = groups.first([replace(run, prune_at=0, weights_from=0) for run in trained], stock)
         size = max(len(task.runs) for task in found)
         workers = min(workers, len(found))
         rate = _alone(lambda: speed(setting, size, precision, device))

@@ -94,7 +94,7 @@ def carry_out(store, advance, **changes):
     job, folder, recorded = replace(job, **changes), job.checkpoints(), 0
     pairs = {("lenet_digits", "smoke")}
     missing, begun = store.missing(GROUP), folder.begun(pairs, store.missing)
-    for task in groups.first(missing, TRAINED, (), begun, lambda setting: 32, 1):
+    for task in groups.first(missing, groups.Stock(TRAINED, lambda setting: 32, 1, begun=begun)):
         kept = frozenset({(GROUP[0], STEP)} if GROUP[0] in task.runs else ())
         task = replace(task, keep=kept)
         done = tasks.carry_out(task, job, advance=lambda count: advance(job, count))

@@ -243,7 +243,7 @@ def once(root, signal_number, iteration):
 def test_when_a_worker_dies_half_as_many_go_on(undisturbed, store, registry, capsys, monkeypatch):
     """As with the system's killing of a process where two do not fit into memory."""
     first, numbers = groups.first, []
-    monkeypatch.setattr(groups, "first", lambda *a: (numbers.append(a[5]), first(*a))[1])
+    monkeypatch.setattr(groups, "first", lambda *a: (numbers.append(a[1].workers), first(*a))[1])
     scores.register("deadly", needs_data=False)(once(store.root.parent, signal.SIGKILL, 2))
     train([run("deadly"), *RUNS], store, workers=2)
     assert (store.root.parent / "signalled-9").exists()

@@ -51,7 +51,8 @@ def carry_out(store, compact, pause=None):
     returns the iterations that were behind it at the beginning."""
     job, told = campaign.make_job(RUNS, store, "cpu", "fp32", compact=compact), []
     begun = job.checkpoints().begun({("resnet8_digits", "smoke")}, store.missing)
-    (task,) = groups.first(store.missing(RUNS), TRAINED, (), begun, lambda setting: 32, 1)
+    stock = groups.Stock(TRAINED, lambda setting: 32, 1, begun=begun)
+    (task,) = groups.first(store.missing(RUNS), stock)
 
     def advance(count):
         told.append(count)

@@ -13,12 +13,16 @@ AFTER = {"prune_at": "end", "weights_from": "end"}
 PATH = Path("unfinished.safetensors")
 
 
-def first(missing, kind=TRAINED, there=(), begun=(), width=32, workers=1):
-    return groups.first(missing, kind, set(there), list(begun), lambda setting: width, workers)
+def stock(kind=TRAINED, there=(), begun=(), width=32, workers=1):
+    return groups.Stock(kind, lambda setting: width, workers, set(there), list(begun))
 
 
-def second(missing, kind=TRAINED, there=(), begun=(), width=32, workers=1):
-    return groups.second(missing, kind, set(there), list(begun), lambda setting: width, workers)
+def first(missing, *what, **how):
+    return groups.first(missing, stock(*what, **how))
+
+
+def second(missing, *what, **how):
+    return groups.second(missing, stock(*what, **how))
 
 
 def plain(tasks):
