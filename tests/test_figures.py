@@ -275,6 +275,10 @@ def test_claims_about_what_was_not_run(results, capsys):
     assert "setting" not in found  # all are this one's
     figures = {c.figure for c in claims.every() if c.id in set(page.claims(11)["id"])}
     assert figures == {"11"}
+    verdicts_of = list(page.claims("M", where="everywhere")["verdict"])
+    run = len(verdicts_of) - verdicts_of.count("not run")
+    assert 0 < run < len(verdicts_of)  # exact numbers, which need no results, stand above the rest
+    assert "not run" not in verdicts_of[:run]
     everywhere = page.claims("4", where="everywhere")
     assert set(everywhere["setting"]) >= {"resnet20_cifar10", "vgg16_cifar10"}
     capsys.readouterr()

@@ -218,8 +218,8 @@ class Page:
         return chosen.set_index("setting").reset_index()
 
     def claims(self, *sections: str | int, where: str = "here") -> pd.DataFrame | None:
-        """The claims of sections of the paper with their verdicts, see `verdicts.table`; None where
-        there are none, which is then printed.
+        """The claims of sections of the paper with their verdicts, see `verdicts.table`, those that
+        were not run last; None where there are none, which is then printed.
 
         Args:
             sections: as in claims.csv, "4" or "J", or the id of a claim; a number is a figure,
@@ -241,7 +241,7 @@ class Page:
             nothing = f"What is claimed there is not about {self.setting}."
             print("Nothing of it was run elsewhere." if where == "elsewhere" else nothing)
             return None
-        table = verdicts.table(found)
+        table = verdicts.table(sorted(found, key=lambda e: e.verdict == "not run"))
         return table.drop(columns=["setting", "profile"]) if where == "here" else table
 
     def answer(self, *sections: str | int) -> Markdown:
