@@ -23,9 +23,9 @@ def changes(
             initialisation, whose unpruned network is another, what pruning costs is compared.
 
     Returns:
-        data frame indexed by panel, ablation (or initialisation) and part: "effect", "low" and
-        "high", percentage points and the ends of the 95 % interval, NaN where there is nothing to
-        compare; the ends are infinite where all networks guess.
+        data frame: "effect", "low" and "high", percentage points and the ends of the 95 % interval,
+        NaN where there is nothing to compare; the ends are infinite where all networks guess. The
+        index has the panel, the ablation (or initialisation) and the part.
     """
     level = settings.highest_matching(setting)
     grid = settings.sparsities(setting, profile)
