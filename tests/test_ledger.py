@@ -186,6 +186,39 @@ def test_initialisations_are_compared_by_what_pruning_costs(tmp_path):
     assert (found.verdict, found.missing) == ("not run", 10)
 
 
+@pytest.mark.parametrize("reference", ["", "magnitude"])
+def test_what_an_ablation_changes_is_the_difference_of_accuracies(tmp_path, reference):
+    """A claim about all methods is supported where it is of each, and one about two of them is
+    about the difference of their differences: SNIP loses 0.1 points, magnitude 0.3."""
+    stream = np.random.default_rng(0)
+    truth = {"snip": 0.90, "snip+shuffle": 0.899, "magnitude": 0.92, "magnitude+shuffle": 0.917}
+    Store(tmp_path).add(
+        trained(
+            Curve.parse(name).run("lenet_mnist", "paper", settings.sparsity(12), r),
+            round(mean + 0.0005 * stream.normal(), 6),
+            dataset="mnist@0",
+        )
+        for name, mean in truth.items()
+        for r in range(5)
+    )
+    about = {"settings": "lenet_mnist", "over": "93.1", "kind": "equivalence", "bound": "0.5"}
+    about |= {"region": "not lower", "reference": reference}
+    both = claim(measure="effect of shuffle", subject="snip magnitude", **about)
+    single = [
+        claim(subject=f"{name}+shuffle", **about | {"reference": name})
+        for name in ("snip", "magnitude")
+    ]
+    (found,) = ledger.entries(Results(tmp_path), [both])
+    alone = ledger.entries(Results(tmp_path), single)
+    assert found.verdict == "supported"
+    if reference:
+        assert found.effect == pytest.approx(0.2, abs=0.1)
+    else:
+        worst = min(alone, key=lambda e: e.effect)
+        assert (found.effect, found.low) == (worst.effect, worst.low)
+        assert [e.verdict for e in alone] == ["supported", "supported"]
+
+
 def test_how_many_replicates_a_printed_number_rests_on():
     """C.4: five for Table 5, ResNet-50 too, of which the figures have three."""
     assert kinds.replicates(claim(figure="Table 5"), "resnet50_imagenet") == 5

@@ -103,36 +103,6 @@ def test_where_effective_and_actual_sparsity_are_rounded_to(kept, effective, dif
     assert one("rounds differently", LENET, rows) == differs
 
 
-def test_the_effect_of_an_ablation_where_a_network_guesses():
-    """At a fifth, twice the chance of ten classes, nothing can be seen of it."""
-    made = {("none", 0.2): 0.95, ("shuffle", 0.2): 0.93, ("none", 0.36): 0.95}
-    made |= {("shuffle", 0.36): 0.2, ("none", 0.488): 0.15, ("shuffle", 0.488): 0.9}
-    rows = [
-        trained(Run(LENET, "paper", "snip", sparsity, ablation), accuracy).row()
-        for (ablation, sparsity), accuracy in made.items()
-    ]
-    table = pd.DataFrame(rows)
-    found = measures.measure("effect of shuffle").values(table, LENET, table)
-    assert found.iloc[0] == pytest.approx(-2)
-    assert found.iloc[[2, 4]].tolist() == [math.inf, math.inf]
-    assert found.iloc[[1, 3, 5]].isna().all()
-
-
-def test_the_effect_of_an_ablation_where_there_are_two_classes(monkeypatch):
-    """They guess up to three quarters, not always."""
-    monkeypatch.setattr(quantities, "classes", lambda setting: 2)
-    accuracies = {("none", 0.2): 0.95, ("shuffle", 0.2): 0.9, ("none", 0.36): 0.95}
-    accuracies[("shuffle", 0.36)] = 0.75
-    table = pd.DataFrame(
-        trained(Run(LENET, "paper", "snip", sparsity, ablation), accuracy).row()
-        for (ablation, sparsity), accuracy in accuracies.items()
-    )
-    found = measures.measure("effect of shuffle").values(table, LENET, table)
-    assert found.iloc[0] == pytest.approx(-5)
-    assert found.iloc[2] == math.inf
-    assert found.iloc[[1, 3]].isna().all()
-
-
 def test_distances_of_layerwise_sparsities():
     """From layers that keep all to layers that keep a half, a tenth and nine tenths."""
     rows = [
@@ -199,20 +169,14 @@ def test_zeros_that_are_counted_hide_what_moves():
     assert layers.iloc[1] == pytest.approx(0.12)  # of 0.05, 0.12 and 0.1
 
 
-def test_accuracies_that_ablations_change_and_that_scatter():
+def test_accuracies_that_scatter():
     made = [
         trained(Run(LENET, "paper", "snip", SPARSITY, ablation, replicate=r), accuracy).row()
         for ablation, own in (("none", (0.95, 0.93)), ("shuffle", (0.94, 0.94)))
         for r, accuracy in enumerate(own)
     ]
     table = pd.DataFrame(made)
-    assert quantities.ablated(table, LENET, "shuffle").tolist()[:2] == pytest.approx([-1, 1])
-    assert quantities.ablated(table, LENET, "shuffle").isna().tolist() == [False, False, True, True]
     assert quantities.deviation(table, LENET).tolist() == pytest.approx([1, 1, 0, 0])
-    guessing = table.assign(test_accuracy=[0.95, 0.93, 0.94, 0.1])
-    assert quantities.ablated(guessing, LENET, "shuffle").tolist()[1] == math.inf
-    alone = quantities.ablated(table[:3], LENET, "shuffle")
-    assert alone.isna().tolist() == [False, True, True]  # one was not run: nothing to tell yet
 
 
 def test_an_unknown_measure_is_named():

@@ -78,6 +78,8 @@ def test_lines_of_one_figure_differ_in_grey():
 def test_lines_of_one_figure_differ_in_marker_and_dash():
     for looks in lines_of_figures():
         marked = [look for look in looks if look != style.UNPRUNED["he"]]
+        if style.VARIANTS["fixed_variance"] in looks:  # of whose colour the unpruned network is
+            assert style.UNPRUNED["fixed_variance"].dash not in {look.dash for look in looks}
         for part in ("label", "marker", "dash"):
             assert len({str(getattr(look, part)) for look in marked}) == len(marked)
 

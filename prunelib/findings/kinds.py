@@ -179,6 +179,9 @@ def _compared(claim, samples: Samples, subject, reference, where, at) -> Part:
     less = None
     if claim.measure == "accuracy" and len(set(inits)) > 1:
         less = tuple(replace(DENSE, init=init) for init in inits)
+    if ablation := measure(claim.measure).ablation:  # what it changes: ablated less unmodified
+        pairs = [(replace(c, ablation=ablation), c) for c in (subject, reference) if c is not None]
+        (subject, reference), less = pairs[0], pairs[1] if pairs[1:] else None
     difference = samples.difference(subject, reference, where, less)
     if difference.left_out:
         left = ", ".join(_spelled(point, claim) for point in difference.left_out)

@@ -39,6 +39,12 @@ class Measure:
     function: Callable[..., pd.Series]
     about: dict[str, str]
 
+    @property
+    def ablation(self) -> str:
+        """The ablation whose effect on accuracy this is: a difference of two curves, of which the
+        values are the accuracies; "" if it is another measure."""
+        return self.about.get("ablation", "")
+
     def values(self, table: pd.DataFrame, setting: str, masks: pd.DataFrame) -> pd.Series:
         """One value a record of a table.
 
@@ -47,7 +53,8 @@ class Measure:
                 weights read.
         """
         weights = {"masks": masks} if self.kind in (START, END) else {}
-        return self.function(table, setting, **weights, **self.about)
+        about = {name: value for name, value in self.about.items() if name != "ablation"}
+        return self.function(table, setting, **weights, **about)
 
     def reads(self, lines: Sequence[Curve]) -> list[tuple[Kind, Curve]]:
         """The curves that it takes to measure some: these and what they are compared with, each
@@ -55,8 +62,8 @@ class Measure:
         about, read = self.about, list(lines)
         if self.function == quantities.reconnected:
             read += [replace(c, ablation="shuffle") for c in read]
-        if "ablation" in about:
-            read += [replace(c, ablation=about["ablation"]) for c in read]
+        if self.ablation:
+            read += [replace(c, ablation=self.ablation) for c in read]
         if "curve" in about:
             read.append(Curve.parse(about["curve"]))
         if "excess" in about:  # over what random pruning moves by the same ablation
@@ -83,7 +90,7 @@ MEASURES: tuple[tuple[str, Kind, str, Callable[..., pd.Series]], ...] = (
     ("accuracy", TRAINED, "%", quantities.accuracy),
     ("diverged", TRAINED, "%", quantities.diverged),
     ("deviation", TRAINED, "points", quantities.deviation),
-    (r"effect of (?P<ablation>\w+)", TRAINED, "points", quantities.ablated),
+    (r"effect of (?P<ablation>\w+)", TRAINED, "points", quantities.accuracy),
     ("neurons", MASK, "%", quantities.neurons),
     ("neurons in emptied layers", MASK, "%", quantities.neurons_in_emptied_layers),
     ("reconnected", MASK, "", quantities.reconnected),
@@ -214,7 +221,7 @@ class Results:
             masks = self.table(MASK, setting, profile)
             computed = measured.values(table, setting, masks) if len(table) else None
             values = {} if computed is None else by_curve(table, computed)
-        accuracy = name == "accuracy"
+        accuracy = measured.function == quantities.accuracy
         guess = 100 * guessing(1 / quantities.classes(setting)) if accuracy else -math.inf
         return Samples(values, guess, pooled=accuracy)
 

@@ -204,17 +204,6 @@ def distance_to_variances(table: pd.DataFrame, setting: str) -> pd.Series:
     return (pruned(table, setting) - wanted).abs().mean(axis=1)
 
 
-def ablated(table: pd.DataFrame, setting: str, ablation: str) -> pd.Series:
-    """By how many percentage points an ablation changes accuracy, at the unmodified network of the
-    same replicate; infinite where either network guesses (`samples.guessing`), NaN for all
-    others."""
-    keys = ["method", "prune_at", "weights_from", "init", "sparsity", "replicate"]
-    own, guess = table["test_accuracy"].astype(float), samples.guessing(1 / classes(setting))
-    changed = beside(own, table, table["ablation"] == ablation, keys)
-    effects = (100 * (changed - own)).where(table["ablation"] == "none")
-    return effects.mask(effects.notna() & (np.minimum(changed, own) <= guess), math.inf)
-
-
 def deviation(table: pd.DataFrame, setting: str) -> pd.Series:
     """How far a network's accuracy lies from the mean over its replicates, in percentage points
     (Levene's measure of spread)."""

@@ -35,7 +35,8 @@ class Difference:
     """Of two curves, or what one curve has, in the unit of the measure.
 
     `effect` is the contrast over points, `each` has the difference at each of these, and
-    `left_out` are those that are not compared as networks of either curve guess, see `difference`.
+    `left_out` are those that are not compared, as networks of either curve guess there or have
+    nothing to tell: see `difference`.
     """
 
     effect: Effect
@@ -132,7 +133,11 @@ class Samples:
         guess = {p: sum(self._guesses(own, p) for own in curves) for p in both}
         if len(both) < len(points):
             return Difference(_nothing(min(self.count(own, p) for own in curves for p in points)))
-        compared = [p for p in both if not guess[p]] or [p for p in both if guess[p] == 1]
+        compared = [p for p in both if not guess[p]]
+        if not compared and against is not None:
+            compared = [
+                p for p in both if guess[p] == 1 and not any(self._void(c, p) for c in curves)
+            ]
         left_out = tuple(p for p in both if p not in compared)
         if not compared:
             n = min((self.count(own, p) for own in curves for p in both), default=0)
@@ -151,7 +156,10 @@ class Samples:
 
     def _guesses(self, curve, point):
         found = self._arrays[curve][point]
-        return bool(np.nanmin(found) <= self._guess or np.isinf(found).any())
+        return bool(np.nanmin(found) <= self._guess or self._void(curve, point))
+
+    def _void(self, curve, point):
+        return bool(np.isinf(self._arrays[curve][point]).any())
 
     def _rows(self, curve, points):
         """The values of the replicates of a curve that has all of the points."""

@@ -160,8 +160,8 @@ def ratio(data: pd.DataFrame, title: str, asked: int, setting: str) -> Figure:
                     axis.plot([], [], look.marker, color=look.colour, mfc="none", label=label)
             sparsity_axis(axis, ticks, width(axis))
             axis.axvline(matching, color=GREY, linewidth=1, label=where)
-            if known:
-                bound = f"At most {most}, which the paper says of it"
+            if len(theirs):
+                bound = f"The paper's bound at the highest matching sparsity, {most}"
                 axis.plot(matching, most, "_", color="black", ms=16, mew=2, label=bound, zorder=4)
         axes[0, -1].set_ylim(low, high)
         axes[0, 0].set_ylabel("Effective weights: shuffled / unmodified")

@@ -148,9 +148,9 @@ class Page:
             return None
         data = self.accuracy_data()
         unpruned = style.is_unpruned(data["line"])
-        lines, found = data[~unpruned], data[unpruned].groupby("line", sort=False)["accuracy"]
-        said = [f"{name}: {accuracy:.1f} %" for name, accuracy in found.first().items()]
-        print("\n".join(said) or "Unpruned: not run")
+        lines, found = data[~unpruned], data[unpruned].set_index("line")["accuracy"]
+        for name in dict.fromkeys(["Unpruned", *found.index]):
+            print(f"{name}:", f"{found[[name]].iloc[0]:.1f} %" if name in found else "not run")
         keys = ["panel", "line"] if lines["panel"].any() else ["line"]
         along, named = ("step", "iteration") if "step" in lines else ("sparsity", "sparsity (%)")
         table = lines.pivot(index=keys, columns=along, values="accuracy").round(1)
