@@ -118,7 +118,7 @@ def test_images_that_are_not_kept_are_looked_at_once_before_training(store, monk
     monkeypatch.setattr(
         campaign, "make_job", lambda *about: SimpleNamespace(folder=store.root, name="")
     )
-    monkeypatch.setattr(campaign.datasets, "load", lambda name: Folder())
+    monkeypatch.setattr(datasets, "load", lambda name: Folder())
     store.root.mkdir(exist_ok=True)
     quick = [run(profile="quick")]
     with pytest.raises(DatasetError, match="cannot be read"):
