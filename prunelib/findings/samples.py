@@ -11,7 +11,7 @@ pool's spread, but what is run of them changes no verdict on the paper.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -232,7 +232,7 @@ def _is_foreign(curve):
     return curve.method in LATER or provenance.is_own(curve.method)
 
 
-def _together(spreads: Iterable[Spread]) -> Spread:
+def _together(spreads: Collection[Spread]) -> Spread:
     """The spread of all taken together."""
     freedom = sum(own.freedom for own in spreads)
     squares = sum(own.variance * own.freedom for own in spreads)
