@@ -169,6 +169,13 @@ PROFILES = {
         ),
     )
 }  # fmt: skip
+# Those that say something about accuracy, the nearest to the paper's recipe first.
+RANKED = ("paper", "coarse", "quick")
+
+
+def convolutional() -> list[str]:
+    """The settings of the paper's networks but LeNet, which it keeps apart, in its order."""
+    return [name for name, s in SETTINGS.items() if s.of_paper and not s.fully_connected]
 
 
 def get_profile(name: str) -> Profile:

@@ -20,7 +20,7 @@ from prunelib.pages.evidence import Evidence, basis
 from prunelib.pages.page import Page
 from prunelib.results.records import END, MASK, START
 from prunelib.results.store import Store
-from prunelib.runs import Curve
+from prunelib.runs import DENSE, Curve
 
 ABOUT = ("lenet_digits", "quick")
 
@@ -221,6 +221,31 @@ def test_other_settings_are_those_of_which_there_are_records(results):
         Store(kind=MASK).add(mask(run) for run in mask_runs(setting, levels=(12,), replicates=1))
     assert [p.setting for p in Page("lenet_digits", figure=5).others()] == ["vgg16_cifar10"]
     assert Page("lenet_digits", figure=3).others() == []
+
+
+def test_the_papers_networks_are_drawn_by_the_profile_nearest_to_its_recipe(capsys, monkeypatch):
+    """VGG-16 at two profiles, ResNet-20 at one, of ResNet-18 the unpruned network alone."""
+    snip, drawn = Curve("snip"), []
+    Store().add(
+        trained(snip.run(setting, profile, settings.sparsity(6), 0))
+        for setting, profile in (
+            ("resnet20_cifar10", "quick"), ("vgg16_cifar10", "quick"), ("vgg16_cifar10", "paper"),
+            ("lenet_mnist", "paper"),
+        )
+    )  # fmt: skip
+    Store().add([trained(DENSE.run("resnet18_tinyimagenet", "paper", 0.0, 0))])
+    monkeypatch.setattr("prunelib.pages.page.display", lambda shown: drawn.append(shown))
+    Page(*ABOUT, train=False, figure=3).on_paper_networks()
+    figures = [made.get_label() for made in drawn[::2]]
+    names = ["resnet20_cifar10-quick", "vgg16_cifar10-paper"]
+    assert figures == [f"figure-03-{name}" for name in names]
+    assert all(list(table.index) == ["SNIP"] for table in drawn[1::2])
+    assert capsys.readouterr().out.count("Digest of the numbers drawn") == 2
+
+
+def test_where_no_network_of_the_paper_was_trained_that_is_printed(capsys):
+    Page("resnet20_cifar10", "quick", train=False, figure=4).on_paper_networks()
+    assert capsys.readouterr().out == "Of Figure 4 none was trained so far.\n"
 
 
 def test_every_line_is_drawn_with_its_own_colour_marker_and_dash(data):

@@ -94,6 +94,22 @@ def test_tiles_count_the_records_and_say_what_was_not_run(results):
     assert all(share == "not run" for _, share, _ in tiles["Table 7"].states)
 
 
+def test_a_tile_shows_the_papers_recipe_before_a_lower_profile_and_lenet_last():
+    drawings = {
+        "lenet_mnist": "figure-03-lenet_mnist-paper",
+        "resnet20_cifar10": "figure-03-resnet20_cifar10-quick",
+        "resnet8_digits": "figure-03-resnet8_digits-paper",
+    }
+    shown = []
+    while drawings:
+        states = [(setting, "", name) for setting, name in drawings.items()]
+        shown.append(gallery.Tile("3", "Figure 3", "", "", "", states).drawing)
+        drawings = {setting: name for setting, name in drawings.items() if name != shown[-1]}
+    assert [name.split("-")[2] for name in shown] == [
+        "resnet8_digits", "resnet20_cifar10", "lenet_mnist",
+    ]  # fmt: skip
+
+
 def test_links_of_a_tile_lead_where_they_are_told(results):
     tile = gallery.Tile("3", "Figure 3", "Accuracy", "04_at_initialization", "1 < 2.")
     page = gallery.gallery([tile], "", "notebooks/", "claims.html?figure={}")

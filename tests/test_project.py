@@ -18,7 +18,7 @@ import yaml
 import prunelib
 from prunelib import cli, datasets, masks, networks
 from prunelib.errors import BadValueError
-from prunelib.pages import notebooks, report, site
+from prunelib.pages import front, notebooks, report, site
 from prunelib.paths import project_root
 from prunelib.results.store import Store
 
@@ -160,7 +160,7 @@ def test_the_page_of_results_says_what_the_records_say():
 
 def test_the_readme_begins_with_what_the_ledger_says():
     text = (ROOT / "README.md").read_text()
-    assert report.with_highlights(text, Store(ROOT / "results")) == text
+    assert front.with_highlights(text, Store(ROOT / "results")) == text
 
 
 def test_readme_commands_are_the_ones_ci_runs():

@@ -8,11 +8,11 @@ from prunelib.errors import StoreError
 from prunelib.findings import claims, ledger
 from prunelib.findings.measures import Results
 from prunelib.grids import figure_runs, table_runs
-from prunelib.pages import report
+from prunelib.pages import front, report
 from prunelib.paths import results_root
 from prunelib.results.records import MASK
 from prunelib.results.store import Store
-from prunelib.runs import EARLY_METHODS, Curve, Run
+from prunelib.runs import DENSE, EARLY_METHODS, Curve, Run
 
 
 @pytest.fixture
@@ -139,13 +139,13 @@ def test_highlights_name_what_was_run_and_where_a_claim_does_not_hold(tmp_path):
             made = [curve.run("resnet8_digits", "paper", sparsity, r) for r in range(2)]
             drop = 0.02 if curve.ablation == "shuffle" and sparsity == levels[-1] else 0
             store.add(trained(run, accuracy - drop + run.replicate / 1000) for run in made)
-    chosen = [c for c in claims.every() if c.id in report.HIGHLIGHTS]
-    rows = report.highlights(ledger.entries(Results(tmp_path), chosen)).split("\n")
-    assert len(rows) == 2 + len(report.HIGHLIGHTS)
+    chosen = [c for c in claims.every() if c.id in front.HIGHLIGHTS]
+    rows = front.highlights(ledger.entries(Results(tmp_path), chosen)).split("\n")
+    assert len(rows) == 2 + len(front.HIGHLIGHTS)
     (snip,) = [row for row in rows if row.startswith("| SNIP at initialisation maintains")]
     assert "**differs**: ResNet-8 on digits (the miniature) (2), -12.0 at 98.2 % … -10.0 at" in snip
     assert "notebooks/05_ablations.ipynb" in snip
-    assert sum("| not run |" in row for row in rows) == len(report.HIGHLIGHTS) - 1
+    assert sum("| not run |" in row for row in rows) == len(front.HIGHLIGHTS) - 1
 
 
 def test_what_ablations_change_is_told_of_matching_sparsities_and_of_those_beyond(tmp_path):
@@ -165,18 +165,38 @@ def test_what_ablations_change_is_told_of_matching_sparsities_and_of_those_beyon
         for place, s in enumerate(levels)
         for r in range(2)
     ]
-    assert report.in_two_parts(Results(tmp_path)) == ""
+    assert front.in_two_parts(Results(tmp_path)) == ""
     Store(tmp_path).add(
         trained(run, 0.9 - changes.get((run.method, run.ablation), (0.0, 0.0))[beyond])
         for run, beyond in made
     )
-    said = report.in_two_parts(Results(tmp_path))
+    said = front.in_two_parts(Results(tmp_path))
     assert said.startswith("**On ResNet-8 on digits (the miniature), up to 86.6 % sparsity, ")
     assert "accuracy is SNIP's -0.1 points (-0.1 to -0.1) when its mask is shuffled" in said
     assert "and SynFlow's -0.4 points (-0.4 to -0.4) when its weights are drawn anew.**" in said
     assert "Beyond it the lowest are SynFlow's -3.0 points (-3.0 to -3.0) and SynFlow's" in said
 
 
+def test_the_papers_networks_at_the_matching_sparsity_are_a_table(tmp_path):
+    """ResNet-20 at 73.8 %: one unpruned network, two of SNIP (80 and 82 %), one shuffled."""
+    about, sparsity = ("resnet20_cifar10", "quick"), settings.sparsity(6)
+    store, snip = Store(tmp_path), Curve("snip")
+    store.add([trained(DENSE.run(*about, 0.0, 0), 0.85)])
+    store.add([trained(snip.run(*about, settings.sparsity(9), 0), 0.5)])
+    assert front.on_paper_networks(Results(tmp_path)) == ""
+    store.add([trained(Curve("snip", "shuffle").run(*about, sparsity, 0), 0.83)])
+    assert front.on_paper_networks(Results(tmp_path)) == ""  # nothing to compare it with
+    store.add([trained(snip.run(*about, sparsity, 0), 0.8)])
+    assert "; one replicate, which gives no verdict; " in front.on_paper_networks(Results(tmp_path))
+    store.add([trained(snip.run(*about, sparsity, 1), 0.82)])
+    said, _, table = front.on_paper_networks(Results(tmp_path)).partition("\n\n")
+    assert said.startswith("**On ResNet-20 on CIFAR-10 at 73.8 % sparsity**, the highest at which")
+    assert "(by profile `quick` (the schedule scaled to a tenth of its iterations); 1 to 2 " in said
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.split("\n")]
+    assert cells[0] == ["", "Unmodified", "Shuffled"]
+    assert cells[2:] == [["Unpruned", "85.0", ""], ["SNIP", "81.0 ± 1.4", "83.0"]]
+
+
 def test_a_readme_without_marks_is_refused(tmp_path):
     with pytest.raises(StoreError, match="has not both of the marks"):
-        report.with_highlights("# A readme", Store(tmp_path))
+        front.with_highlights("# A readme", Store(tmp_path))

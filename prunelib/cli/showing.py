@@ -91,7 +91,7 @@ def report(
     findings that the project's own README begins with, if these are its results."""
     from prunelib.findings import claims
     from prunelib.findings.facts import recorded
-    from prunelib.pages import report
+    from prunelib.pages import front, report
     from prunelib.paths import checkout, write_atomically
     from prunelib.results.store import Store
 
@@ -103,7 +103,7 @@ def report(
     root = checkout()
     if root and store.root == root / "results":
         front = root / "README.md"
-        write_atomically(front, report.with_highlights(front.read_text(encoding="utf-8"), store))
+        write_atomically(front, front.with_highlights(front.read_text(encoding="utf-8"), store))
         print(f"Wrote {front}")
 
 

@@ -43,6 +43,8 @@ from prunelib.pages.axes import unpruned as _unpruned
 from prunelib.paths import figures_root, write_atomically
 
 MOST = 5  # panels in a row
+# What to know where the schedule is shortened.
+TWICE = "at so short a schedule, pruning after training gains by training twice"
 
 
 def accuracy(
@@ -73,9 +75,7 @@ def accuracy(
     if (data["n"] == 1).any():
         title = noted(title, "no band where n = 1")
     if settings.get_profile(profile).scale < 1 and _pruned_late(data, figure):
-        title = noted(
-            title, "at so short a schedule, pruning after training gains by training twice"
-        )
+        title = noted(title, TWICE)
     with _axes(title, size, shape, **ratios) as (fig, axes):
         columns = _columns(axes, len(names), both)
         for column, panel in zip(columns, names, strict=True):

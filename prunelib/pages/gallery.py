@@ -36,10 +36,10 @@ class Tile:
 
     @property
     def drawing(self) -> str:
-        """The name of the drawing of the first network that has one, LeNet last, which the paper
-        keeps apart; "" if none has."""
+        """The name of the drawing of the first network that has one, those at lower profiles
+        behind the others, and LeNet last, which the paper keeps apart; "" if none has."""
         drawn = [(setting, name) for setting, _, name in self.states if name]
-        drawn.sort(key=lambda pair: settings.get(pair[0]).fully_connected)
+        drawn.sort(key=lambda pair: (settings.get(pair[0]).fully_connected, _is_lower(pair[1])))
         return drawn[0][1] if drawn else ""
 
 
@@ -113,7 +113,7 @@ def _states(key, results):
 def _share(number, setting, results, table):
     """The records that there are of those needed, at the highest profile that has any; "" if none
     but of unpruned networks is there."""
-    for profile in ("paper", "coarse", "quick"):
+    for profile in settings.RANKED:
         if table:
             runs, kind = grids.table_runs(number, setting, profile), TRAINED
         else:
@@ -128,8 +128,12 @@ def _share(number, setting, results, table):
 
 def _drawing(key, setting):
     first = _DRAWN.get(key, f"figure-{int(key):02d}" if key.isdecimal() else _hyphened(key))
-    names = (f"{first}-{setting}-paper", f"{first}-{setting}")
+    names = (*(f"{first}-{setting}-{profile}" for profile in settings.RANKED), f"{first}-{setting}")
     return next((name for name in names if (figures_root() / f"{name}.png").exists()), "")
+
+
+def _is_lower(drawing):
+    return drawing.rpartition("-")[2] in settings.RANKED[1:]
 
 
 def _hyphened(name):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 from IPython import get_ipython
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from prunelib import engine, grids, settings
@@ -290,6 +290,21 @@ class Page:
         known = settings.get(self.setting).matching is not None
         about = "its highest matching sparsity, " if known else "a sparsity of "
         return f" at {about}{100 * self.sparsity:.1f} %"
+
+    def on_paper_networks(self) -> None:
+        """Draw the figure, show its accuracies and print what it rests on, of the paper's networks
+        but LeNet, without this page's own setting: each by the profile nearest to the paper's
+        recipe at which a pruned network of it was trained. Where there is none, that is printed."""
+        found = []
+        for name in settings.convolutional():
+            pages = [Page(name, p, train=False, figure=self.figure) for p in settings.RANKED]
+            found += [page for page in pages if name != self.setting and page._has_pruned()][:1]
+        for page in found:
+            display(page.draw())
+            display(page.accuracies())
+            page.coverage()
+        if not found:
+            print(f"Of {self.name} none was trained so far.")
 
     def others(self) -> list["Page"]:
         """Pages of the same figure for the other settings of which the store holds records of
