@@ -583,6 +583,26 @@ def test_half_and_twice_the_margin(tmp_path):
     assert (found.half, found.verdict, found.twice) == ("supported", "supported", "not supported")
 
 
+def test_a_claim_that_holds_in_its_direction_but_not_in_its_size_falls_short(tmp_path):
+    results = exactly(tmp_path, (3,), (12,))
+    assert the_entry(results, bound=4).short
+    assert not the_entry(results, bound=2).short  # it holds
+    assert not the_entry(results, region="lower", bound=4).short  # nor in its direction
+
+
+def test_the_verdict_by_own_spreads(tmp_path):
+    """Two points apart with the error 0.02^0.5, 1.5 being what counts: t = 3.5, which is enough
+    with the six degrees of freedom of six curves, and not with the two of two."""
+    for place, name in enumerate(("random", "snip", "grasp", "synflow", "magnitude@end")):
+        for r in range(2):
+            run = Curve.parse(name).run("lenet_mnist", "paper", settings.sparsity(6), r)
+            Store(tmp_path).add([trained(run, 0.9 + 0.02 * place + 0.002 * r)])
+    run = [Curve("magnitude").run("lenet_mnist", "paper", settings.sparsity(6), r) for r in (0, 1)]
+    Store(tmp_path).add([trained(run[0], 0.8), trained(run[1], 0.802)])
+    found = the_entry(Results(tmp_path), over="73.8", bound=1.5)
+    assert (found.verdict, found.alone) == ("agrees", "undecided")
+
+
 @pytest.mark.parametrize(
     ("values", "level"),
     [({"bound": 2}, 0.975), ({"kind": "equivalence", "region": "same", "bound": 4}, 0.95)],

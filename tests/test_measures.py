@@ -294,3 +294,5 @@ def test_early_and_late_layers_of_resnet20_by_hand():
     assert [name.split(".")[1] for name in early[1:]] == ["0", "0", "1", "1", "2", "2"]
     assert [name.split(".")[1] for name in late[:-1]] == ["6", "6", "7", "7", "8", "8"]
     assert late[-1].startswith("fc")
+    # of LeNet's three layers, the late ones would be the output layer alone
+    assert quantities.group("lenet_mnist", "early") == quantities.group("lenet_mnist", "late") == []

@@ -10,7 +10,7 @@ from prunelib import scores
 from prunelib.findings.decisions import Part, decide
 from prunelib.findings.samples import Accuracies, Samples, guessing
 from prunelib.findings.statistics import Region, effect
-from prunelib.runs import AFTER, EARLY_METHODS, Curve
+from prunelib.runs import AFTER, DENSE, EARLY_METHODS, Curve
 
 SNIP, GRASP, RANDOM = Curve("snip"), Curve("grasp"), Curve("random")
 OTHERS = [Curve(m, a) for m in EARLY_METHODS for a in ("shuffle", "reinit")]
@@ -70,6 +70,24 @@ def test_a_third_curve_lends_its_spread():
     )
     assert found.effect.error == pytest.approx(0.0005**0.5)
     assert found.effect.freedom == pytest.approx(5)
+
+
+def test_the_unpruned_network_lends_no_spread_at_one_sparsity_either():
+    """It stands there, but was not pruned to it. Beside it SNIP's variance alone: 0.0002 / 2 with
+    one degree of freedom, and its own 0.0008 / 2 with one, by Satterthwaite 25 / 17."""
+    found = between({SNIP: {0.2: [0.90, 0.92]}, DENSE: {0.0: [0.90, 0.94]}}, (0.2,), (SNIP, DENSE))
+    assert found.effect.error == pytest.approx(0.0005**0.5)
+    assert found.effect.freedom == pytest.approx(25 / 17)
+
+
+def test_apart_each_curve_has_its_own_spread():
+    """0.0001 and 0.0004 with one degree of freedom each: Satterthwaite's 25 / 17."""
+    curves = {SNIP: {0.2: [0.90, 0.92]}, GRASP: {0.2: [0.80, 0.84]}}
+    samples = Accuracies(table(curves), 0.1)
+    assert samples.difference(SNIP, GRASP, (0.2,)).effect.freedom == pytest.approx(2)
+    found = samples.apart().difference(SNIP, GRASP, (0.2,)).effect
+    assert found.error == pytest.approx(0.0005**0.5)
+    assert found.freedom == pytest.approx(25 / 17)
 
 
 def test_an_erratic_curve_keeps_its_spread_to_itself():
@@ -258,29 +276,29 @@ def test_what_two_other_curves_differ_by_is_taken_off():
     assert found.effect.error == pytest.approx((4 * 0.0002 / 2) ** 0.5)
 
 
-DENSE = {0.0: [0.94, 0.96]}  # a variance of 0.0002
+UNPRUNED = {0.0: [0.94, 0.96]}  # a variance of 0.0002
 
 
 def test_a_network_that_is_the_same_at_all_points_is_one_network():
     """Means over two sparsities have the variances 0.00005 and 0.0002, pooled 0.000125. That of the
-    unpruned network, which is no mean, is that of the three networks at 20 %, 0.0002."""
+    unpruned network, which is no mean, is its own, 0.0002."""
     made = {
-        Curve("dense"): DENSE,
+        DENSE: UNPRUNED,
         SNIP: {0.2: [0.90, 0.92], 0.36: [0.91, 0.91]},
         GRASP: {0.2: [0.90, 0.92], 0.36: [0.91, 0.93]},
     }
     found = between(made, (0.2, 0.36), (Curve("dense"), SNIP))
     assert found.effect.mean == pytest.approx(0.95 - 0.91)
     assert found.effect.error == pytest.approx((0.0002 / 2 + 0.000125 / 2) ** 0.5)
-    # Satterthwaite's: three degrees of freedom at 20 %, two of the means
-    assert found.effect.freedom == pytest.approx(1.625**2 / (1 / 3 + 0.625**2 / 2))
+    # Satterthwaite's: one degree of freedom of its own, two of the means
+    assert found.effect.freedom == pytest.approx(1.625**2 / (1 + 0.625**2 / 2))
 
 
 def test_what_does_not_move_lends_no_spread_to_a_trend():
     """Of two curves one is the same at both steps: the other's trend, the difference of its two
     points, has the variance 0.0008 of its own replicates and no other."""
     made = {
-        Curve("dense"): DENSE,
+        DENSE: UNPRUNED,
         SNIP: {0.2: [0.90, 0.92], 0.36: [0.93, 0.99]},
     }
     samples = Accuracies(table(made), 0.1)

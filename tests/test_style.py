@@ -141,6 +141,12 @@ def test_layers_of_residual_networks_have_stage_and_block():
     ]
 
 
+def test_an_interval_shows_on_which_side_of_zero_it_ends():
+    assert style.with_interval(-0.404, -0.76, -0.049) == "-0.40 (-0.76 to -0.05)"
+    assert style.with_interval(0.2, -0.25, 0.64) == "+0.2 (-0.2 to +0.6)"
+    assert style.with_interval(0.0, 0.0, 0.0) == "+0.0 (+0.0 to +0.0)"
+
+
 def test_layers_without_blocks_are_numbered():
     found = style.layers(["features.0", "features.3", "classifier.0"])
     assert [name for _, _, name in found] == ["conv 1", "conv 2", "output"]

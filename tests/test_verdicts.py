@@ -14,7 +14,7 @@ ENTRY = Entry(
     data="", precision="fp32", named=True, spoken=True, replicates=3, unit="points", effect=-0.25,
     low=-0.5, high=0.125, ends="-1.0 at 98.2 % … 0.5 at 20.0 %", allowed="not lower (0.3)",
     reason="one", part="snip+shuffle against snip", verdict="undecided", half="not supported",
-    twice="supported", p=0.2, missing=0, pflop=0.0, figure="4",
+    twice="supported", alone="supported", short=False, p=0.2, missing=0, pflop=0.0, figure="4",
 )  # fmt: skip
 
 
@@ -37,7 +37,10 @@ def test_a_row_says_what_an_entry_has():
         "allowed": "not lower (0.3)",
         "decided by": "shuffled SNIP against SNIP",
         "at half, twice the margin": "not supported; supported",
+        "by own spreads": "supported",
     }
+    (less,) = verdicts.table([entry(allowed="lower (0.3)", short=True)])["decided by"]
+    assert less == "shuffled SNIP against SNIP; lower, but by less than counts"
     empty = ["effect", "interval", "at half, twice the margin"]
     assert found.loc[1, empty].tolist() == ["", "", ""]
 

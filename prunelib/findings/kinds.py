@@ -95,12 +95,16 @@ def replicates(claim: Claim, setting: str, profile: str = "paper") -> int:
     return settings.replicates(setting, profile)
 
 
-def build(claim: Claim, results: Results, setting: str, profile: str) -> Part | Parts:
-    """The parts of a claim, held against what there is of a setting at a profile."""
+def build(
+    claim: Claim, results: Results, setting: str, profile: str, pooled: bool = True
+) -> Part | Parts:
+    """The parts of a claim, held against what there is of a setting at a profile; if not `pooled`,
+    with each curve's own spread where curves share one."""
     if claim.measure.startswith(FACT):
         value = recorded.value(claim.measure.removeprefix(FACT), setting)
         return Part(setting, exact(value - (claim.printed or 0.0)), claim.region)
     samples = results.samples(claim.measure, setting, profile, claim.along_steps)
+    samples = samples if pooled else samples.apart()
 
     def place(curve: Curve) -> Curve:
         """With the setting's rewinding step as a number; "k" stays, as points are steps then."""

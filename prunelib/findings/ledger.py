@@ -65,6 +65,12 @@ class Entry(BaseModel, frozen=True):
     )
     half: str = Field(description="the verdict at half the margin; empty where there is none")
     twice: str = Field(description="the verdict at twice the margin")
+    alone: str = Field(
+        description="the verdict by each curve's own spread; empty where none is pooled"
+    )
+    short: bool = Field(
+        description="whether the effect is in the direction that is claimed, but does not count"
+    )
     p: float | None = Field(description="p value of the verdict, or of the nearer one")
     missing: int = Field(description="records that it takes and that are not there")
     pflop: float = Field(description="what training for them costs, in 10¹⁵ operations")
@@ -91,9 +97,12 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
     spoken = named and recipe and not data and theirs
     part, ends = decision.part, decision.interval
     shift = claim.printed if claim.printed is not None and claim.kind in ("value", "count") else 0.0
-    half = twice = ""
+    half = twice = alone = ""
     if kinds.margin_matters(claim.region) and decision.verdict != "not run":
         half, twice = (worded(decide(with_margin(tree, f)).verdict, spoken) for f in (0.5, 2))
+    if not is_fact and measure(claim.measure).is_accuracy and decision.verdict != "not run":
+        apart = [kinds.build(claim, results, name, profile, pooled=False) for name in names]
+        alone = worded(decide(kinds.together(claim, apart)).verdict, spoken)
     return Entry(
         id=claim.id,
         section=claim.section,
@@ -120,6 +129,8 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
         verdict=worded(decision.verdict, spoken),
         half=half,
         twice=twice,
+        alone=alone,
+        short=decision.verdict == "not supported" and _short(claim.region, ends),
         p=_finite(decision.p),
         missing=sum(len(runs) for each in absent for runs in each.values()),
         pflop=round(sum(map(_cost, absent)), 4),
@@ -140,6 +151,11 @@ def _ends(each):
         return ""
     ends = (min(each, key=each.get), max(each, key=each.get))
     return " … ".join(f"{each[where]:z.1f} at {where}" for where in ends)
+
+
+def _short(region, ends):
+    """Whether an interval lies on the side of zero that a region of one direction is on."""
+    return (region.word == "higher" and ends[0] > 0) or (region.word == "lower" and ends[1] < 0)
 
 
 def _finite(value):

@@ -40,6 +40,11 @@ class Measure:
     about: dict[str, str]
 
     @property
+    def is_accuracy(self) -> bool:
+        """Whether its values are accuracies: those of curves share their spread."""
+        return self.function == quantities.accuracy
+
+    @property
     def ablation(self) -> str:
         """The ablation whose effect on accuracy this is: a difference of two curves, of which the
         values are the accuracies; "" if it is another measure."""
@@ -221,7 +226,7 @@ class Results:
             masks = self.table(MASK, setting, profile)
             computed = measured.values(table, setting, masks) if len(table) else None
             values = {} if computed is None else by_curve(table, computed)
-        accuracy = measured.function == quantities.accuracy
+        accuracy = measured.is_accuracy
         guess = 100 * guessing(1 / quantities.classes(setting)) if accuracy else -math.inf
         return Samples(values, guess, pooled=accuracy)
 

@@ -36,8 +36,8 @@ def group(setting: str, name: str) -> list[int]:
     Args:
         name: "layers" (all), "output", "others" (all but it), "first", "shortcuts" (1x1
             convolutions on skip connections), "main" (all but these), "early" and "late" (the first
-            and the last third of the main ones), "blocks" (the convolutions of the blocks that have
-            a shortcut).
+            and the last third of the main ones, where that is more than the input or the output
+            layer alone), "blocks" (the convolutions of the blocks that have a shortcut).
 
     Raises:
         BadValueError: for another name.
@@ -46,7 +46,7 @@ def group(setting: str, name: str) -> list[int]:
     skips = [i for i, n in enumerate(names) if re.search("shortcut|downsample", n)]
     main = [i for i in range(len(names)) if i not in skips]
     blocks = {re.split(r"\.(?:shortcut|downsample)", names[i])[0] for i in skips}
-    third = round(len(main) / 3)
+    third = round(len(main) / 3) if len(main) > 3 else 0
     found = {
         "layers": list(range(len(names))),
         "output": main[-1:],
@@ -55,7 +55,7 @@ def group(setting: str, name: str) -> list[int]:
         "shortcuts": skips,
         "main": main,
         "early": main[:third],
-        "late": main[-third:],
+        "late": main[len(main) - third :],
         "blocks": [i for i in main if names[i].rpartition(".")[0] in blocks],
     }
     if name not in found:

@@ -5,9 +5,10 @@ fitted line a trend. (Weights by how well each point is known would give shorter
 quantity that no claim is about, and of another one for every pair of curves.) Its standard error is
 pooled: three replicates of one curve say little of its spread, those of all curves of a setting and
 profile together say much. Curves that guess, and those whose spread is out of the ordinary, stay
-out of the pool; and so do those that are the same at all points, whose mean over points is no
-better known than one of them. So do those of methods that are not the paper's: they may take the
-pool's spread, but what is run of them changes no verdict on the paper.
+out of the pool; so do those that are the same at all points, whose mean over points is no better
+known than one of them, and the unpruned network, which stands at every point, to be compared with,
+but was pruned at none. Methods that are not the paper's stay out, too: they may take the pool's
+spread, but what is run of them changes no verdict on the paper.
 """
 
 import math
@@ -72,6 +73,10 @@ class Samples:
             for key, frame in values.items()
         }
         self._known = {}
+
+    def apart(self) -> "Samples":
+        """The same values, with each curve's own spread in place of the pooled one."""
+        return Samples(self.values, self._guess, pooled=False)
 
     def count(self, curve: Curve, point: float) -> int:
         """How many replicates a curve has at a point."""
@@ -183,9 +188,11 @@ class Samples:
         return combined(terms)
 
     def _still(self, curve, points):
-        """Whether a curve has the same values at all of several points."""
+        """Whether a curve is the unpruned network's, or has the same values at all of several
+        points."""
         rows = self._rows(curve, list(points))
-        return len(points) > 1 and bool((rows == rows[:, :1]).all())
+        same = len(points) > 1 and bool((rows == rows[:, :1]).all())
+        return same or curve.method == DENSE.method
 
     def _terms(self, curves, weights):
         """(squared error, degrees of freedom) of what each curve's weighted mean adds."""

@@ -181,7 +181,7 @@ class Page:
         samples = self.results.samples("accuracy", self.setting, self.profile)
         table = ablations.changes(samples, self.setting, self.profile, found)
         said = [
-            f"{effect:+z.1f} ({low:+z.1f} to {high:+z.1f})" if math.isfinite(low) else ""
+            style.with_interval(effect, low, high) if math.isfinite(low) else ""
             for effect, low, high in table.itertuples(index=False)
         ]
         wide = pd.Series(said, table.index).unstack(["ablation", "part"], fill_value="")

@@ -203,7 +203,8 @@ def _against(found: list[Entry]) -> str:
         parts.append(f"### {name}: {verdicts.counted(own)}")
         against = verdicts.table(e for e in own if e.verdict in verdicts.AGAINST)
         if len(against):
-            shown = against.drop(columns=["allowed", "verdict", "at half, twice the margin"])
+            left = ["allowed", "verdict", "at half, twice the margin", "by own spreads"]
+            shown = against.drop(columns=left)
             parts.append(shown.to_markdown(index=False, disable_numparse=True))
     return "\n\n".join(parts)
 

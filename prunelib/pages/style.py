@@ -276,6 +276,14 @@ def in_words(part: str) -> str:
     return re.sub(r"\b\w[\w+@/~]*", word, part)
 
 
+def with_interval(effect: float, low: float, high: float) -> str:
+    """An effect in percentage points and its interval, as "-0.4 (-0.8 to +0.1)": to a tenth, or
+    to a hundredth where a tenth would hide on which side of zero an end lies."""
+    digits = 2 if any(0 < abs(end) < 0.05 for end in (low, high)) else 1
+    effect, low, high = (f"{value:+z.{digits}f}" for value in (effect, low, high))
+    return f"{effect} ({low} to {high})"
+
+
 def percentages(values: Collection[float]) -> str:
     """Shares in [0, 1] as people read them: "73.8, 93.1"; "" if there are none."""
     return ", ".join(f"{100 * value:.1f}" for value in values)

@@ -38,7 +38,7 @@ GROUPS = {
 FORMS = ("table", "json", "csv", "schema")
 COLUMNS = (
     "id", "verdict", "claim", "setting", "profile", "n", "effect", "interval", "smallest, largest",
-    "allowed", "decided by", "at half, twice the margin",
+    "allowed", "decided by", "at half, twice the margin", "by own spreads",
 )  # fmt: skip
 SHOWN = 3  # lines of a list in an answer that are not folded
 
@@ -49,8 +49,8 @@ def table(entries: Iterable[Entry]) -> pd.DataFrame:
     Returns:
         data frame of text, a row an entry: id, verdict, claim, setting, profile, n (replicates),
         effect of the part that decides with its unit, its interval, the smallest and the largest of
-        what it is the mean of, what is allowed, which part decides, and the verdicts at half and at
-        twice the margin where there is one.
+        what it is the mean of, what is allowed, which part decides, the verdicts at half and at
+        twice the margin where there is one, and that by each curve's own spread where it is pooled.
     """
     rows = [
         {
@@ -64,8 +64,9 @@ def table(entries: Iterable[Entry]) -> pd.DataFrame:
             "interval": interval(e),
             "smallest, largest": e.ends,
             "allowed": e.allowed,
-            "decided by": style.in_words(e.part),
+            "decided by": "; ".join(filter(None, (style.in_words(e.part), short(e)))),
             "at half, twice the margin": f"{e.half}; {e.twice}" if e.half else "",
+            "by own spreads": e.alone,
         }
         for e in entries
     ]
@@ -100,6 +101,12 @@ def interval(entry: Entry, to: str = " … ", decimals: int = 3) -> str:
 def _number(value, unit, decimals):
     """So many decimals of percentages and points; five digits of ratios and other numbers."""
     return f"{round(value, decimals):zg}" if unit in ("%", "points") else f"{value:z.5g}"
+
+
+def short(entry: Entry) -> str:
+    """What to add where a claim does not hold though its effect has the direction that is claimed;
+    "" elsewhere."""
+    return f"{entry.allowed.partition(' ')[0]}, but by less than counts" if entry.short else ""
 
 
 def counted(entries: Iterable[Entry]) -> str:
@@ -149,7 +156,7 @@ def printed(sections: Sequence[str], names: Sequence[str], wanted: Sequence[str]
         return ledger.ENTRIES.dump_json(found, indent=2).decode()
     if form == "csv":
         return pd.DataFrame([e.model_dump() for e in found]).to_csv(index=False).rstrip()
-    left = ["smallest, largest", "allowed", "at half, twice the margin"]
+    left = ["smallest, largest", "allowed", "at half, twice the margin", "by own spreads"]
     short = table(found).drop(columns=left)
     lines = tabulate(short, headers="keys", showindex=False, disable_numparse=True, maxcolwidths=44)
     return f"{lines}\n\n{counted(found)}"
@@ -192,7 +199,8 @@ def _found(entry):
     if entry.kind == "count":
         most = f"{style.in_words(entry.part)}, {entry.measure}: {effect(entry, 2)}"
         return f"{entry.claim} ({entry.id}: {most}, allowed {entry.allowed})"
-    return f"{entry.claim} ({entry.id}: {effect(entry, 2)}, {interval(entry, ' to ', 2)})"
+    found = (effect(entry, 2), interval(entry, " to ", 2), short(entry))
+    return f"{entry.claim} ({entry.id}: {', '.join(filter(None, found))})"
 
 
 def _about(names, profile):
@@ -249,8 +257,8 @@ def _cells(e):
     ends = interval(e) + (f" ({e.ends})" if e.ends else "")
     cost = f"{e.missing} missing, {e.pflop:,.4g} PFLOP" if e.verdict == "not run" else ""
     about = (e.id, e.verdict, e.claim, e.setting, e.profile, str(e.replicates))
-    found = (effect(e), ends, e.allowed, style.in_words(e.part) or cost, e.half, e.twice)
-    return (*about, *found, e.place)
+    part = "; ".join(filter(None, (style.in_words(e.part) or cost, short(e))))
+    return (*about, effect(e), ends, e.allowed, part, e.half, e.twice, e.alone, e.place)
 
 
 def _shown_in(e):
