@@ -28,14 +28,33 @@ def products(precision: str) -> Iterator[None]:
         UnknownNameError: for another precision.
     """
     check_name("precision", precision, PRECISIONS)
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    fast, older = precision == "tf32", ["highest", False]
+    with contextlib.suppress(RuntimeError):  # PyTorch's, where a caller has used the newer ones
+        older = [torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32]
+    newer = [switch.fp32_precision for switch in _SWITCHES]
+    _turn("high" if fast else "highest", fast, ["tf32" if fast else "ieee"] * len(_SWITCHES))
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
+        _turn(*older, newer)
+
+
+# Of PyTorch's newer switches, those that its older ones turn too, or leave to what is global.
+_SWITCHES = (
+    torch.backends.cuda.matmul,
+    torch.backends.cudnn.conv,
+    torch.backends.cudnn.rnn,
+    torch.backends.mkldnn.matmul,
+)
+
+
+def _turn(matmul, cudnn, newer):
+    """Turn the older switches, which turn newer ones with them, and then the newer ones."""
+    torch.set_float32_matmul_precision(matmul)
+    torch.backends.cudnn.allow_tf32 = cudnn
+    for switch, value in zip(_SWITCHES, newer, strict=True):
+        if switch.fp32_precision != value:
+            switch.fp32_precision = value
 
 
 def short(precision: str, device: str | torch.device) -> torch.autocast:

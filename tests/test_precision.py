@@ -39,6 +39,43 @@ def test_fp32_on_a_gpu():
     assert precision.default_precision("cuda") == "fp32"
 
 
+SWITCHES = (
+    torch.backends, torch.backends.cuda.matmul, torch.backends.cudnn.conv,
+    torch.backends.cudnn.rnn, torch.backends.mkldnn.matmul,
+)  # fmt: skip
+
+
+@pytest.fixture
+def untouched():
+    """PyTorch's switches, as they were, after a test."""
+    matmul, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    newer = [switch.fp32_precision for switch in SWITCHES]
+    yield
+    torch.set_float32_matmul_precision(matmul)
+    torch.backends.cudnn.allow_tf32 = cudnn
+    for switch, value in zip(SWITCHES, newer, strict=True):
+        switch.fp32_precision = value
+
+
+@pytest.mark.parametrize("matmul", [None, "high", "highest"])
+@pytest.mark.parametrize("turned", [(), (0,), (1,), (2,), (0, 1, 2, 3)])
+def test_full_precision_is_full_and_leaves_the_callers_switches(matmul, turned, untouched):
+    """Whichever of PyTorch's two kinds of switches a caller has turned to TF32 before."""
+    if matmul:
+        torch.set_float32_matmul_precision(matmul)
+    for place in turned:
+        SWITCHES[place].fp32_precision = "tf32"
+    before = [switch.fp32_precision for switch in SWITCHES]
+    for name, value in (("fp32", "ieee"), ("tf32", "tf32"), ("bf16", "ieee")):
+        with precision.products(name):
+            with precision.products("tf32"):
+                pass
+            assert [switch.fp32_precision for switch in SWITCHES[1:]] == [value] * 4
+            older = torch.get_float32_matmul_precision()
+            assert older == ("high" if value == "tf32" else "highest")
+        assert [switch.fp32_precision for switch in SWITCHES] == before
+
+
 def test_larger_products_take_longer():
     small, large = (precision._product_seconds(side, 3) for side in (32, 512))
     for dtype, seconds in small.items():

@@ -48,12 +48,13 @@ class Captured:
 
     def _capture(self, program, part):
         program.optimiser.zero_grad()
-        static, graph = part.clone(), torch.cuda.CUDAGraph()
+        static, graph, here = part.clone(), torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         pool = next(iter(self.graphs.values()))[0].pool() if self.graphs else None
         try:
             with torch.cuda.graph(graph, pool=pool):  # records, and changes nothing
                 program.step(*self.dataset.train_batch(static))
         except RuntimeError as error:
+            torch.cuda.set_stream(here)  # where the end of a capture fails, its own stays current
             if memory.is_lacking(error):
                 raise
             first = error.__context__ or error  # which the end of the capture has covered

@@ -164,7 +164,7 @@ class Stacked(Program):
         for name in mask[0]:
             p = self.wide.get_parameter(name)
             own = torch.stack([m[name].to(p.device) for m in mask]).view(p.shape)
-            self.masks[name] = torch.empty_like(p).copy_(own)  # in the order of p in memory
+            self.masks[name] = _beside(p, own)
         masked = [(self.wide.get_parameter(name), m) for name, m in self.masks.items()]
         return list(self.wide.parameters()), masked
 
@@ -200,8 +200,8 @@ class Several(Program):
     def _take(self, models, mask):
         self.models = [m.to(memory_format=m.memory_format).train() for m in models]
         self.masks = [
-            {n: m.to(self.device, next(model.parameters()).dtype) for n, m in own.items()}
-            for model, own in zip(models, mask, strict=True)
+            {n: _beside(model.get_parameter(n), m) for n, m in own.items()}
+            for model, own in zip(self.models, mask, strict=True)
         ]
         if self.device.type == "cuda":
             self.streams = [torch.cuda.Stream() for _ in models]
@@ -245,6 +245,11 @@ class Several(Program):
         state = self.optimiser.state
         named = self.models[k].named_parameters()
         return {n: state[p]["momentum_buffer"] for n, p in named if p in state}
+
+
+def _beside(parameter, mask):
+    """A mask in numbers, in the type and the order in memory of its parameter."""
+    return torch.empty_like(parameter, requires_grad=False).copy_(mask)
 
 
 def make(

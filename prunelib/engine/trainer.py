@@ -1,6 +1,7 @@
 """Train one group of Runs as a program: begun or resumed, watched, and halved if need be."""
 
 import contextlib
+import gc
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -36,6 +37,7 @@ def train(task: Task, job: Job, states: Mapping[State, Tensors], advance: Advanc
                 f"{job.device!r} in {job.precision}: finished runs are kept; give fewer workers,"
                 f"{shorter} or a larger machine"
             ) from None
+    gc.collect()  # what a compacted network refers to refers back to it
     # A half goes on from what the whole has checkpointed: evaluation may be what did not fit.
     own = job.checkpoints().group_path(task.runs)
     begun = own if own.exists() else task.begun
