@@ -31,7 +31,8 @@ def products(precision: str) -> Iterator[None]:
     fast, older = precision == "tf32", ["highest", False]
     with contextlib.suppress(RuntimeError):  # PyTorch's, where a caller has used the newer ones
         older = [torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32]
-    newer = [switch.fp32_precision for switch in _SWITCHES]
+    whole = torch.backends.fp32_precision
+    newer = [s.fp32_precision if s.fp32_precision != whole else "none" for s in _SWITCHES]
     _turn("high" if fast else "highest", fast, ["tf32" if fast else "ieee"] * len(_SWITCHES))
     try:
         yield
@@ -39,12 +40,14 @@ def products(precision: str) -> Iterator[None]:
         _turn(*older, newer)
 
 
-# Of PyTorch's newer switches, those that its older ones turn too, or leave to what is global.
+# PyTorch's newer switches; "none" is what `torch.backends.fp32_precision` says.
 _SWITCHES = (
     torch.backends.cuda.matmul,
     torch.backends.cudnn.conv,
     torch.backends.cudnn.rnn,
     torch.backends.mkldnn.matmul,
+    torch.backends.mkldnn.conv,
+    torch.backends.mkldnn.rnn,
 )
 
 

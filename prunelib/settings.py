@@ -170,10 +170,10 @@ PROFILES = {
     )
 }  # fmt: skip
 # Those that say something about accuracy, the nearest to the paper's recipe first.
-RANKED = ("paper", "coarse", "quick")
+NEAREST_FIRST = ("paper", "coarse", "quick")
 
 
-def convolutional() -> list[str]:
+def papers_convolutional() -> list[str]:
     """The settings of the paper's networks but LeNet, which it keeps apart, in its order."""
     return [name for name, s in SETTINGS.items() if s.of_paper and not s.fully_connected]
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from prunelib import __version__ as prunelib_version
 from prunelib import cli, grids, runs, scores, settings
+from prunelib.pages import front
 from prunelib.results.records import END, KINDS, MASK, START, TRAINED
 from prunelib.results.store import Store
 from prunelib.runs import Run
@@ -291,3 +292,20 @@ def test_an_error_of_the_system_is_one_sentence(monkeypatch, capsys):
     assert capsys.readouterr().err == (
         "prunelib: [Errno 28] No space left on device: '/dev/full'\n"
     )
+
+
+def test_a_report_of_the_projects_own_results_writes_both_pages(prunelib, tmp_path, monkeypatch):
+    """And of other results the one beside them alone."""
+    monkeypatch.setattr("prunelib.paths.checkout", lambda: tmp_path)
+    readme = tmp_path / "README.md"
+    readme.write_text("\n".join(["# A readme", *front.MARKS, "and its end"]))
+    store = Store(tmp_path / "results")
+    store.add([trained(Run("lenet_digits", "paper"), 0.9)])
+    monkeypatch.setenv("PRUNELIB_RESULTS", str(store.root))
+    code, out, _ = prunelib("report")
+    assert (code, out.count("Wrote")) == (0, 2)
+    assert "lenet_digits" in (store.root / "README.md").read_text()
+    assert "| The papers say |" in readme.read_text()
+    assert readme.read_text().endswith("and its end")
+    monkeypatch.setenv("PRUNELIB_RESULTS", str(tmp_path / "others"))
+    assert prunelib("report")[1].count("Wrote") == 1

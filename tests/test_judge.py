@@ -409,7 +409,8 @@ def test_a_report_from_nothing(results, halved, tmp_path):
         numbers += "" if e.low is None else f" ({verdicts.interval(e)})"
         margins = f"{e.half}; {e.twice}" if e.half else ""
         said = [html.unescape(cell) for cell in cells]
-        assert said == [e.claim, e.verdict, numbers, e.allowed, margins, e.id]
+        allowed = e.allowed + (f": {verdicts.short(e)}" if e.short else "")
+        assert said == [e.claim, e.verdict, numbers, allowed, margins, e.alone, e.id]
     # in words: what each figure is about, what it rests on and which lines it has
     said = dict(re.findall(r'<img alt="([^(]+) \(Figure \d+\)\. ([^"]+)"', text))
     assert len(said) == len(made.drawings)

@@ -41,7 +41,8 @@ def test_fp32_on_a_gpu():
 
 SWITCHES = (
     torch.backends, torch.backends.cuda.matmul, torch.backends.cudnn.conv,
-    torch.backends.cudnn.rnn, torch.backends.mkldnn.matmul,
+    torch.backends.cudnn.rnn, torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv,
+    torch.backends.mkldnn.rnn,
 )  # fmt: skip
 
 
@@ -58,7 +59,7 @@ def untouched():
 
 
 @pytest.mark.parametrize("matmul", [None, "high", "highest"])
-@pytest.mark.parametrize("turned", [(), (0,), (1,), (2,), (0, 1, 2, 3)])
+@pytest.mark.parametrize("turned", [(), (0,), (1,), (2,), (5,), (0, 1, 2, 3, 4, 5, 6)])
 def test_full_precision_is_full_and_leaves_the_callers_switches(matmul, turned, untouched):
     """Whichever of PyTorch's two kinds of switches a caller has turned to TF32 before."""
     if matmul:
@@ -70,10 +71,19 @@ def test_full_precision_is_full_and_leaves_the_callers_switches(matmul, turned, 
         with precision.products(name):
             with precision.products("tf32"):
                 pass
-            assert [switch.fp32_precision for switch in SWITCHES[1:]] == [value] * 4
+            assert [switch.fp32_precision for switch in SWITCHES[1:]] == [value] * 6
             older = torch.get_float32_matmul_precision()
             assert older == ("high" if value == "tf32" else "highest")
         assert [switch.fp32_precision for switch in SWITCHES] == before
+
+
+def test_what_is_global_stays_so_for_switches_that_follow_it(untouched):
+    torch.backends.fp32_precision = "tf32"
+    with precision.products("fp32"):
+        pass
+    torch.backends.fp32_precision = "ieee"
+    followed = (torch.backends.cuda.matmul, torch.backends.mkldnn.conv)
+    assert [switch.fp32_precision for switch in followed] == ["ieee", "ieee"]
 
 
 def test_larger_products_take_longer():

@@ -177,8 +177,8 @@ def test_what_ablations_change_is_told_of_matching_sparsities_and_of_those_beyon
         runs = (curve.run("resnet8_digits", "paper", sparsity, r) for r in range(2))
         Store(tmp_path).add(trained(run, accuracy) for run in runs)
     said = front.in_two_parts(Results(tmp_path))
-    assert "is shown of 4 of 4 (refuted of 0) when shuffled" in said
-    assert "and of 3 of 4 (refuted of 1) when drawn anew" in said
+    assert "That shuffling costs at most 0.3 points is shown of 4 of 4 methods and refut" in said
+    assert "by at most 0.3 points is shown of 3 of 4 methods and refuted of 1. Beyond" in said
     assert "the mark, lies -0.2 (-0.2 to -0.2) from the unpruned network at 86.6 %." in said
     assert said.startswith("**On ResNet-8 on digits (the miniature), up to 86.6 % sparsity, ")
     assert "percentage points, is SNIP's -0.1 (-0.1 to -0.1) when its mask is shuffled" in said

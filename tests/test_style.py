@@ -143,6 +143,7 @@ def test_layers_of_residual_networks_have_stage_and_block():
 
 def test_an_interval_shows_on_which_side_of_zero_it_ends():
     assert style.with_interval(-0.404, -0.76, -0.049) == "-0.40 (-0.76 to -0.05)"
+    assert style.with_interval(-0.4, -0.8, -0.004) == "-0.400 (-0.800 to -0.004)"
     assert style.with_interval(0.2, -0.25, 0.64) == "+0.2 (-0.2 to +0.6)"
     assert style.with_interval(0.0, 0.0, 0.0) == "+0.0 (+0.0 to +0.0)"
 

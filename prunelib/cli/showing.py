@@ -102,9 +102,9 @@ def report(
     print(f"Wrote {store.root / 'README.md'}")
     root = checkout()
     if root and store.root == root / "results":
-        front = root / "README.md"
-        write_atomically(front, front.with_highlights(front.read_text(encoding="utf-8"), store))
-        print(f"Wrote {front}")
+        readme = root / "README.md"
+        write_atomically(readme, front.with_highlights(readme.read_text(encoding="utf-8"), store))
+        print(f"Wrote {readme}")
 
 
 def claims(

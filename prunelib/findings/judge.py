@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, Field
 
 from prunelib import scores
-from prunelib.findings import claims, kinds, ledger
+from prunelib.findings import claims, kinds, ledger, quantities
 from prunelib.findings.claims import Claim
 from prunelib.findings.ledger import Entry
 from prunelib.findings.measures import Results
@@ -29,7 +29,7 @@ class Check:
     words: str
 
 
-SHUFFLED, REINITIALISED, MARK = "5.03", "5.60", "4.47"  # of SNIP, in claims.csv
+SHUFFLED, REINITIALISED, MARK, LATE = "5.03", "5.60", "4.47", "J.10"  # of SNIP, in claims.csv
 BEST = "1.07"  # compares with the other early methods, of which the one displaced is one then
 PROPORTIONS = "same proportions"  # the one check that the paper has in another form
 _OWN = "{} is more accurate than random pruning in its own proportions, which its shuffle is"
@@ -59,7 +59,7 @@ CHECKS = (
     Check("J.05", "snip", "The layerwise proportions of {} are quite different from magnitude's"),
     Check("J.06", "synflow", "The layerwise proportions of {} are quite different from SNIP's"),
     Check("J.07", "synflow", "The layerwise proportions of {} are quite different from GraSP's"),
-    Check("J.10", "snip", "{} prunes later layers more heavily than earlier ones"),
+    Check(LATE, "snip", "{} prunes later layers more heavily than earlier ones"),
     Check("J.30", "snip", "{} prunes the output layer less than the other layers"),
     Check("M.45", "snip", "Shuffling {} reconnects less than one weight in twenty"),
     Check("M.46", "snip", "The effective sparsity of {} rounds to the actual one"),
@@ -154,8 +154,11 @@ def choice(found: Sequence[Entry]) -> str:
 
 def entries(method: str, results: Results, setting: str, profile: str) -> list[Entry]:
     """Every check of a method with its verdict, in the order of `checks`; those about the highest
-    matching sparsity only where one is known of the setting."""
+    matching sparsity only where one is known of the setting, and those about late layers only where
+    the network has such."""
     asked = [c for c in checks(method) if kinds.points(c, setting, "paper")]
+    if not quantities.group(setting, "late"):
+        asked = [c for c in asked if c.id != LATE]
     return [ledger.entry(c, results, [setting], profile) for c in asked]
 
 

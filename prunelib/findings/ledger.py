@@ -130,7 +130,7 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
         half=half,
         twice=twice,
         alone=alone,
-        short=decision.verdict == "not supported" and _short(claim.region, ends),
+        short=decision.verdict == "not supported" and part.holds and _short(claim.region, ends),
         p=_finite(decision.p),
         missing=sum(len(runs) for each in absent for runs in each.values()),
         pflop=round(sum(map(_cost, absent)), 4),

@@ -164,6 +164,16 @@ class Results:
             key=lambda pair: (known.index(pair[0]), pair[1]),
         )
 
+    def nearest_profile(self, setting: str) -> str | None:
+        """The profile nearest to the paper's recipe by which a setting's unpruned network was
+        trained, and one pruned to its highest matching sparsity; None if there is none."""
+        wanted = {0.0, settings.highest_matching(setting)}
+        held = (
+            (name, set(self.table(TRAINED, setting, name)["sparsity"]))
+            for name in settings.NEAREST_FIRST
+        )
+        return next((name for name, there in held if wanted <= there), None)
+
     def records(self, kind: Kind, setting: str, profile: str) -> dict[Run, Record]:
         """The records of a kind, by their Runs; those of masks have the profile "paper" always."""
         if kind == MASK and profile != "paper":

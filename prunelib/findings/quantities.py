@@ -36,7 +36,7 @@ def group(setting: str, name: str) -> list[int]:
     Args:
         name: "layers" (all), "output", "others" (all but it), "first", "shortcuts" (1x1
             convolutions on skip connections), "main" (all but these), "early" and "late" (the first
-            and the last third of the main ones, where that is more than the input or the output
+            and the last third of the main ones, where a third is more than the input or the output
             layer alone), "blocks" (the convolutions of the blocks that have a shortcut).
 
     Raises:
@@ -46,7 +46,8 @@ def group(setting: str, name: str) -> list[int]:
     skips = [i for i, n in enumerate(names) if re.search("shortcut|downsample", n)]
     main = [i for i in range(len(names)) if i not in skips]
     blocks = {re.split(r"\.(?:shortcut|downsample)", names[i])[0] for i in skips}
-    third = round(len(main) / 3) if len(main) > 3 else 0
+    third = round(len(main) / 3)
+    third = third if third > 1 else 0
     found = {
         "layers": list(range(len(names))),
         "output": main[-1:],

@@ -11,10 +11,10 @@ import pandas as pd
 
 from prunelib import grids, settings
 from prunelib.errors import StoreError
-from prunelib.findings import ablations, claims, ledger, statistics
-from prunelib.findings.decisions import Part, decide
+from prunelib.findings import ablations, claims, kinds, ledger, statistics
+from prunelib.findings.decisions import decide
 from prunelib.findings.ledger import Entry
-from prunelib.findings.measures import Results, measure, variant
+from prunelib.findings.measures import Results, variant
 from prunelib.pages import homes, verdicts
 from prunelib.pages.draw import TWICE
 from prunelib.pages.style import VARIANTS, dataset, label, method, title, with_interval
@@ -58,32 +58,34 @@ def in_two_parts(results: Results) -> str:
         most = [_change(own, own["effect"].abs().idxmax()) for own in chosen[:2]]
         lowest = [_change(own, own["effect"].idxmin()) for own in chosen[2:]]
         level = settings.highest_matching(name)
-        points = [s for s in settings.sparsities(name, "paper") if s <= level]
-        kept = [_kept(samples, points, claim) for claim in _ALL]
+        kept = [_kept(results, name, claim) for claim in _ALL]
         mark = samples.difference(AFTER, DENSE, [level]).effect
         said.append(
             f"**On {title(name)}, up to {100 * level:.1f} % sparsity, where the paper looks first, "
             "the largest change of an early method's mean accuracy, in percentage points, is "
             f"{most[0]} when its mask is shuffled, and {most[1]} when its weights are drawn "
-            f"anew.** That a method keeps its accuracy there, by what claims {' and '.join(_ALL)} "
-            f"allow, is shown {kept[0]} when shuffled, and {kept[1]} when drawn anew. Beyond it "
-            f"the lowest are {lowest[0]} and {lowest[1]}. Magnitude pruning after training, the "
-            f"mark, lies {with_interval(mark.mean, *mark.interval())} from the unpruned network at "
-            f"{100 * level:.1f} %. (95 % intervals; the verdicts below average over both parts.)"
+            f"anew.** That shuffling costs {kept[0]}; that new weights change it by {kept[1]}. "
+            f"Beyond it the lowest are {lowest[0]} and {lowest[1]}."
         )
+        if mark.n > 1:
+            said.append(
+                "Magnitude pruning after training, the mark, lies "
+                f"{with_interval(mark.mean, *mark.interval())} from the unpruned network at "
+                f"{100 * level:.1f} %."
+            )
+        said.append("(Intervals of 95 %; the verdicts below average over both parts.)")
     return " ".join(said)
 
 
-def _kept(samples, points, id):
-    """Of how many methods it is shown, and refuted, that an ablation keeps their mean accuracy over
-    some points, by what a claim on all of them allows."""
+def _kept(results, setting, id):
+    """Of how many methods it is shown, and of how many refuted, that an ablation keeps their mean
+    accuracy at matching sparsities, by what a claim on all of them allows."""
     (claim,) = (c for c in claims.every() if c.id == id)
-    ablation, found = measure(claim.measure).ablation, []
-    for curve in claim.subject:
-        change = samples.difference(replace(curve, ablation=ablation), curve, points)
-        found.append(decide(Part(str(curve), change.effect, claim.region)).verdict)
+    parts = kinds.build(replace(claim, over="matching"), results, setting, "paper").parts
+    found = [decide(part).verdict for part in parts]
     shown, refuted = found.count("supported"), found.count("not supported")
-    return f"of {shown} of {len(found)} (refuted of {refuted})"
+    margin = f"at most {claim.region.bound:g} points"
+    return f"{margin} is shown of {shown} of {len(found)} methods and refuted of {refuted}"
 
 
 def _change(own: pd.DataFrame, name: str) -> str:
@@ -96,10 +98,8 @@ def on_paper_networks(results: Results) -> str:
     prints: a sentence and a table in Markdown for each of which pruned ones were trained there, by
     the profile nearest to the paper's recipe; "" if none was.
     """
-    said = []
-    for setting in settings.convolutional():
-        made = (_at_matching(results, setting, profile) for profile in settings.RANKED)
-        said.append(next(filter(None, made), ""))
+    found = {name: results.nearest_profile(name) for name in settings.papers_convolutional()}
+    said = [_at_matching(results, name, profile) for name, profile in found.items() if profile]
     return "\n\n".join(filter(None, said))
 
 
@@ -116,17 +116,17 @@ def _at_matching(results, setting, profile):
                 cells[label(3, curve), VARIANTS[ablation].label] = f"{100 * mean:.1f}{spread}"
                 counts.add(int(n))
     rows, columns = (dict.fromkeys(key[i] for key in cells) for i in (0, 1))
-    plain = VARIANTS["none"].label
-    pruned = [name for name, change in cells if change == plain and name != label(3, DENSE)]
-    if settings.get(setting).matching is None or not pruned:
+    plain = [name for name, change in cells if change == VARIANTS["none"].label]
+    if settings.get(setting).matching is None or len(plain) < 2:  # the unpruned network alone
         return ""
     shown = pd.Series(cells).unstack(fill_value="").loc[list(rows), list(columns)]
     number = " to ".join(map(str, sorted({min(counts), max(counts)})))
-    few = "one replicate, which gives no verdict" if counts == {1} else f"{number} replicates"
+    few = "one replicate, which gives no verdict"
+    few = few if counts == {1} else f"{number} replicates, ± one standard deviation"
     other = variant(setting, table).removeprefix(" on ")
     about = [f"by profile `{profile}` ({settings.get_profile(profile).meaning})", few]
     about += [f"on {dataset(other)}"] if other else []
-    if settings.get_profile(profile).scale < 1:
+    if settings.get_profile(profile).scale < 1 and label(3, AFTER) in rows:
         about.append(TWICE)
     return (
         f"**On {title(setting)} at {100 * sparsity:.1f} % sparsity**, the highest at which the "

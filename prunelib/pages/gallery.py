@@ -113,7 +113,7 @@ def _states(key, results):
 def _share(number, setting, results, table):
     """The records that there are of those needed, at the highest profile that has any; "" if none
     but of unpruned networks is there."""
-    for profile in settings.RANKED:
+    for profile in settings.NEAREST_FIRST:
         if table:
             runs, kind = grids.table_runs(number, setting, profile), TRAINED
         else:
@@ -128,12 +128,13 @@ def _share(number, setting, results, table):
 
 def _drawing(key, setting):
     first = _DRAWN.get(key, f"figure-{int(key):02d}" if key.isdecimal() else _hyphened(key))
-    names = (*(f"{first}-{setting}-{profile}" for profile in settings.RANKED), f"{first}-{setting}")
+    names = [f"{first}-{setting}-{profile}" for profile in settings.NEAREST_FIRST]
+    names.append(f"{first}-{setting}")
     return next((name for name in names if (figures_root() / f"{name}.png").exists()), "")
 
 
 def _is_lower(drawing):
-    return drawing.rpartition("-")[2] in settings.RANKED[1:]
+    return drawing.rpartition("-")[2] in settings.NEAREST_FIRST[1:]
 
 
 def _hyphened(name):

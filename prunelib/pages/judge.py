@@ -282,6 +282,7 @@ def page(report: Report) -> str:
         counted=verdicts.counted(report.judgement.entries),
         effect=verdicts.effect,
         interval=verdicts.interval,
+        short=verdicts.short,
         looks={name: colour for name, (colour, _) in verdicts.LOOKS.items()},
         setting=style.title(report.judgement.setting),
         meaning=settings.get_profile(report.judgement.profile).meaning,

@@ -293,18 +293,22 @@ class Page:
 
     def on_paper_networks(self) -> None:
         """Draw the figure, show its accuracies and print what it rests on, of the paper's networks
-        but LeNet, without this page's own setting: each by the profile nearest to the paper's
-        recipe at which a pruned network of it was trained. Where there is none, that is printed."""
-        found = []
-        for name in settings.convolutional():
-            pages = [Page(name, p, train=False, figure=self.figure) for p in settings.RANKED]
-            found += [page for page in pages if name != self.setting and page._has_pruned()][:1]
-        for page in found:
-            display(page.draw())
-            display(page.accuracies())
-            page.coverage()
-        if not found:
-            print(f"Of {self.name} none was trained so far.")
+        but LeNet and this page's own: each by its `Results.nearest_profile`. Where there is none,
+        that is printed."""
+        found = {
+            name: self.results.nearest_profile(name)
+            for name in settings.papers_convolutional()
+            if name != self.setting
+        }
+        for name, profile in found.items():
+            if profile:
+                page = Page(name, profile, train=False, figure=self.figure)
+                display(page.draw())
+                display(page.accuracies())
+                page.coverage()
+        if not any(found.values()):
+            print("No other convolutional network of the paper was trained to its highest matching")
+            print("sparsity here.")
 
     def others(self) -> list["Page"]:
         """Pages of the same figure for the other settings of which the store holds records of

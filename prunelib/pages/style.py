@@ -277,9 +277,11 @@ def in_words(part: str) -> str:
 
 
 def with_interval(effect: float, low: float, high: float) -> str:
-    """An effect in percentage points and its interval, as "-0.4 (-0.8 to +0.1)": to a tenth, or
-    to a hundredth where a tenth would hide on which side of zero an end lies."""
-    digits = 2 if any(0 < abs(end) < 0.05 for end in (low, high)) else 1
+    """An effect in percentage points and its interval, as "-0.4 (-0.8 to +0.1)": to a tenth, or to
+    as many digits as show on which side of zero each end lies."""
+    digits, ends = 1, [end for end in (low, high) if abs(end) > 1e-6]
+    while digits < 4 and not all(round(end, digits) for end in ends):
+        digits += 1
     effect, low, high = (f"{value:+z.{digits}f}" for value in (effect, low, high))
     return f"{effect} ({low} to {high})"
 

@@ -157,8 +157,8 @@ def printed(sections: Sequence[str], names: Sequence[str], wanted: Sequence[str]
     if form == "csv":
         return pd.DataFrame([e.model_dump() for e in found]).to_csv(index=False).rstrip()
     left = ["smallest, largest", "allowed", "at half, twice the margin", "by own spreads"]
-    short = table(found).drop(columns=left)
-    lines = tabulate(short, headers="keys", showindex=False, disable_numparse=True, maxcolwidths=44)
+    shown = table(found).drop(columns=left)
+    lines = tabulate(shown, headers="keys", showindex=False, disable_numparse=True, maxcolwidths=44)
     return f"{lines}\n\n{counted(found)}"
 
 
