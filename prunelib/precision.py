@@ -76,8 +76,8 @@ def default_precision(device: str) -> str:
     elsewhere.
 
     There are CPUs with instructions for bf16 on which products take twice as long as in fp32.
-    `benchmarks/README.md` has the paired comparison of accuracies for LeNet and the miniature. For
-    other networks on a CPU, and for everything on a GPU, it is still to be made.
+    `benchmarks/README.md` has the paired comparison of accuracies for LeNet and the miniature, and
+    three pairs of ResNet-20. For other networks on a CPU, and for everything on a GPU, it is still to be made.
 
     Args:
         device: "cpu" or "cuda".
