@@ -77,7 +77,8 @@ def default_precision(device: str) -> str:
 
     There are CPUs with instructions for bf16 on which products take twice as long as in fp32.
     `benchmarks/README.md` has the paired comparison of accuracies for LeNet and the miniature, and
-    three pairs of ResNet-20. For other networks on a CPU, and for everything on a GPU, it is still to be made.
+    three pairs of ResNet-20. For other networks on a CPU, and for everything on a GPU, it is still
+    to be made.
 
     Args:
         device: "cpu" or "cuda".
