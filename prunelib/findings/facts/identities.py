@@ -25,6 +25,9 @@ EXAMPLES = 2  # scored; the fewest with which batch norm trains
 # Of weights, relative: so small that hardly any of the ReLUs of a ResNet switches, of which each
 # would move the gradient by a jump.
 STEP = 1e-9
+# Of one weight alone, which switches hardly any ReLU of LeNet: of a smaller step the difference is
+# rounding, another one on each machine.
+STEP_OF_ONE = 1e-5
 
 
 def named(*functions: Callable[[str], float]) -> dict[str, Callable[[str], float]]:
@@ -230,7 +233,8 @@ def _effects(setting: str, count: int = 5) -> list[float]:
     for place in found[name].flatten().abs().topk(count).indices.tolist():
         direction = {n: torch.zeros_like(w) for n, w in current.weights.items()}
         direction[name].view(-1)[place] = -current.weights[name].view(-1)[place]
-        ratios.append(current.slope(direction) / float(found[name].view(-1)[place]))
+        slope = current.slope(direction, STEP_OF_ONE)
+        ratios.append(slope / float(found[name].view(-1)[place]))
     return ratios
 
 
