@@ -219,6 +219,24 @@ def test_figure_3_marks_the_matching_sparsities_that_the_paper_prints():
     assert marks == pytest.approx([6.9, 41.0, 41.0, 80.0])
 
 
+@pytest.mark.parametrize(
+    ("figure", "setting", "remaining", "cut"),
+    [(4, "resnet20_cifar10", 51.2, False), (3, "vgg16_cifar10", 80.0, True)],
+)
+def test_a_printed_mark_is_whole_where_the_axis_begins_and_hidden_beyond(
+    figure, setting, remaining, cut
+):
+    """Of `quick`, the axes begin at 48.8 %: there ResNet-20's shuffled networks match (Section 5);
+    VGG-16's random pruning does at 20.0 % (Section 4)."""
+    runs = figure_runs(figure, setting, "quick", 1)
+    table = pd.DataFrame([trained(run, 0.9).row() for run in runs])
+    data = curves.accuracy_data(figure, table, setting, "quick", style.label)
+    axis = draw.accuracy(data, "", figure, setting, "quick").axes[-1]
+    marks = [a for a in axis.get_lines() if a.get_markerfacecolor() == "none"]
+    there = [a.get_clip_on() for a in marks if a.get_xdata() == pytest.approx([remaining])]
+    assert set(there) == {cut}
+
+
 def test_figures_5_and_16_show_what_the_paper_prints():
     rows = pd.DataFrame(
         [(m, a, t, 100 - t, 0.0, 5) for m, a in KEYS for t in (0.0, 100.0)],

@@ -263,9 +263,11 @@ def counted(data, line, asked, points):
 def _printed_marks(axis, figure, panel, setting):
     """The highest matching sparsities that the paper prints, on a vertical line each."""
     label = "Highest matching sparsity, printed in the paper"
+    first, last = axis.get_xlim()
     for place, curve in enumerate(FIGURES[figure].panels[panel]):
         for sparsity in curves.printed_matching(setting, curve):
             x, where = 100 * (1 - sparsity), {"transform": axis.get_xaxis_transform()}
+            where["clip_on"] = not first >= x >= last  # whole where it stands on the axis's end
             axis.axvline(x, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
             printed(axis, x, 0.04 + 0.06 * place, style.look(figure, curve), label, **where)
 
