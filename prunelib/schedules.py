@@ -41,6 +41,10 @@ class Schedule:
             return None
         return final * (1 - (1 - (100 * step // half) / 100) ** 3)
 
+    def iteration(self, step: int | str) -> int:
+        """The iteration that a step names: the last one for "end"."""
+        return self.iterations if step == "end" else step
+
     @property
     def epochs(self) -> float:
         """The length in epochs, which a scaled schedule need not end whole."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from prunelib import networks, scores, settings
 from prunelib.errors import BadValueError, check_name
 from prunelib.findings.facts import FACTS
-from prunelib.findings.measures import measure
+from prunelib.findings.measures import Measure, measure
 from prunelib.findings.statistics import Region
 from prunelib.runs import ABLATIONS, Curve
 
@@ -65,8 +65,8 @@ class Claim:
         check_name("across", self.across, ("each", "minus", *QUANTIFIERS))
         check_name("parts", self.parts, QUANTIFIERS)
         check_name("each", self.each, ("mean", *QUANTIFIERS))
-        if self.measure.startswith(FACT):
-            check_name("fact", self.measure.removeprefix(FACT), FACTS)
+        if self.fact:
+            check_name("fact", self.fact, FACTS)
         elif not self.subject:
             raise BadValueError(f"claim {self.id} has no subject")
         else:
@@ -77,6 +77,16 @@ class Claim:
             check_name("init", curve.init, networks.INITS)
         if self.kind == "crossing" and (self.printed is None or not self.reference):
             raise BadValueError(f"claim {self.id}: a crossing has a reference and a printed level")
+
+    @property
+    def fact(self) -> str:
+        """The name of the fact that it rests on; "" if it rests on records."""
+        return self.measure.removeprefix(FACT) if self.measure.startswith(FACT) else ""
+
+    @property
+    def measured(self) -> Measure:
+        """What is measured of records, where it rests on them."""
+        return measure(self.measure)
 
     @property
     def along_steps(self) -> bool:
@@ -133,5 +143,4 @@ def every() -> tuple[Claim, ...]:
 
 def facts() -> list[tuple[str, str]]:
     """The (name of a fact, setting) that claims rest on."""
-    found = [(c.measure.removeprefix(FACT), c) for c in every() if c.measure.startswith(FACT)]
-    return [(fact, setting) for fact, claim in found for setting in claim.settings]
+    return [(claim.fact, setting) for claim in every() if claim.fact for setting in claim.settings]

@@ -13,7 +13,6 @@ import pandas as pd
 from prunelib import settings
 from prunelib.findings import quantities, statistics
 from prunelib.findings.quantities import layers as layers_of
-from prunelib.findings.statistics import Region, spelled
 from prunelib.grids import FIGURES, LATER, compared, figure_runs
 from prunelib.runs import DENSE, Curve, Run
 
@@ -21,6 +20,7 @@ from prunelib.runs import DENSE, Curve, Run
 # Kolmogorov-Smirnov distance (Singh and Liu print no number); and the paper's bound on effective
 # weights, shuffled over unmodified, at matching sparsities (Appendix M).
 MOVED, RECONNECTED = 0.05, 1.0026
+AFTER_TRAINING = " after training"  # behind the name of a method that prunes a trained network
 
 
 def accuracy_data(
@@ -46,7 +46,7 @@ def accuracy_data(
         which no run exists are absent; the unpruned network, of each initialisation that the panel
         has, has sparsity, or step, 0.
     """
-    grid, last = FIGURES[figure], settings.schedule(setting, profile).iterations
+    grid, schedule = FIGURES[figure], settings.schedule(setting, profile)
     table = rows_of(figure_runs(figure, setting, profile, replicates), table)
     points = grid.points(setting, profile)
     rows = []
@@ -56,7 +56,7 @@ def accuracy_data(
             name, pruned = label(figure, curve), curve.method != "dense"
             for step in {step: None for _, step in points} if pruned else (0,):
                 found = statistics.over_replicates(table, curve.at(setting, profile, step))
-                place = (last if step == "end" else step,)
+                place = (schedule.iteration(step),)
                 for s, row in found.iterrows():
                     about = place if grid.along == "step" else (round(100 * s, 1), 100 * (1 - s))
                     mean, std = 100 * row["mean"], 100 * row["std"]
@@ -102,9 +102,7 @@ def layer_data(table: pd.DataFrame, setting: str, sparsity: float) -> pd.DataFra
     Returns:
         data frame: method, layer (in order), sparsity and std in percent, n.
     """
-    late = table["prune_at"] == "end"
-    methods = table["method"].where(~late, table["method"] + " after training")
-    rows = []
+    methods, rows = _named(table), []
     for method in methods.drop_duplicates().sort_values(key=_place):
         pruned = 100 * layer_sparsities(table, setting, sparsity, method)
         for layer, values in pruned.items() if len(pruned) else ():
@@ -118,14 +116,12 @@ def layer_sparsities(
     """The sparsity of each layer in [0, 1], of a method's unmodified masks.
 
     Args:
-        method: a name, or "magnitude after training", of masks of the trained network.
+        method: a name, as "magnitude after training" where the trained network is pruned.
 
     Returns:
         data frame: a row a replicate, a column a layer, from input to output.
     """
-    name = method.removesuffix(" after training")
-    chosen = table[(table["method"] == name) & (table["sparsity"] == sparsity)]
-    chosen = chosen[(chosen["prune_at"] == "end") == (name != method)]
+    chosen = table[(_named(table) == method) & (table["sparsity"] == sparsity)]
     chosen = chosen[(chosen["ablation"] == "none") & (chosen["init"] == "he")]
     return (quantities.pruned(chosen, setting) / 100).set_axis(list(layers_of(setting)), axis=1)
 
@@ -160,19 +156,18 @@ def weight_data(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         unmodified network's unpruned weights, and the ratio of the standard deviations.
     """
     rows = []
-    keys = ["sparsity", "method", "prune_at", "replicate"]
+    keys = ["sparsity", "method", "replicate"]
     for when, table in tables.items():
-        first = table.copy()
+        first = table.assign(method=_named(table))
         for name in ("std", "wasserstein", "ks"):
             first[name] = quantities.cells(first[name])[0]
-        for (sparsity, method, prune_at, replicate), group in first.groupby(keys, sort=False):
+        for (sparsity, method, replicate), group in first.groupby(keys, sort=False):
             stds = group.set_index("ablation")["std"]
             if "none" not in stds:
                 continue  # there is nothing to compare with
             for row in group[group["ablation"] != "none"].itertuples():
-                name = "magnitude after training" if prune_at == "end" else method
                 scaled = row.wasserstein / stds["none"], row.std / stds["none"]
-                rows.append((when, sparsity, name, row.ablation, replicate, row.ks, *scaled))
+                rows.append((when, sparsity, method, row.ablation, replicate, row.ks, *scaled))
     columns = ["when", "sparsity", "method", "ablation", "replicate", "ks", "wasserstein", "std"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -189,11 +184,14 @@ def layer_weights(
         ablation: of the runs it is read of.
     """
     rows = table[(table["sparsity"] == sparsity) & (table["ablation"] == ablation)]
-    found = {}
-    for (method, prune_at), group in rows.groupby(["method", "prune_at"], sort=False):
-        name = f"{method} after training" if prune_at == "end" else method
-        found[name] = quantities.cells(group[quantity]).mean()
+    groups = rows.groupby(_named(rows), sort=False)
+    found = {method: quantities.cells(group[quantity]).mean() for method, group in groups}
     return pd.DataFrame(found).set_axis(["all layers", *layers_of(setting)])
+
+
+def _named(table: pd.DataFrame) -> pd.Series:
+    """The method of each row, with " after training" behind those that prune a trained network."""
+    return table["method"].mask(table["prune_at"] == "end", table["method"] + AFTER_TRAINING)
 
 
 def _early(table: pd.DataFrame) -> pd.DataFrame:
@@ -217,7 +215,7 @@ def against_published(table: pd.DataFrame, setting: str) -> pd.DataFrame:
     """Our values beside those the paper prints in Section 5 and Appendix M.
 
     Both numbers of replicates count in the interval of the difference, see
-    `statistics.from_printed`. The ledger has the verdicts.
+    `statistics.less_printed`. The ledger has the verdicts.
 
     Args:
         table: records of masks of the setting, made at profile "paper".
@@ -236,10 +234,11 @@ def against_published(table: pd.DataFrame, setting: str) -> pd.DataFrame:
         values = _measured(table[table["sparsity"].round(3) == row.sparsity], setting, row)
         bound = str(row.value).startswith("<")
         number = float(str(row.value).removeprefix("<"))
-        effect = statistics.from_printed(values, number, chosen.replicates)
+        effect = statistics.less_printed(statistics.effect(values), number, chosen.replicates)
+        low, high = effect.interval(0.9)
+        interval = f"{low:+z.4f} … {high:+z.4f}" if effect.n > 1 else ""
         about = (row.quantity.replace("_", " "), row.method, 100 * row.sparsity, row.value)
-        apart = (effect.mean, spelled(effect, Region("same", 0), "+z.4f", 1))
-        apart = (float("nan"), "") if bound else apart
+        apart = (float("nan"), "") if bound else (effect.mean, interval)
         rows.append((*about, values.mean(), values.std(), effect.n, *apart))
     columns = ["quantity", "method", "sparsity", "paper", "ours", "std", "n"]
     return pd.DataFrame(rows, columns=[*columns, "difference", "interval"])
@@ -247,7 +246,7 @@ def against_published(table: pd.DataFrame, setting: str) -> pd.DataFrame:
 
 def printed_matching(setting: str, curve: Curve) -> list[float]:
     """The highest matching sparsities in [0, 1) that the paper prints of a curve, often none."""
-    method = "magnitude after training" if curve.prune_at == "end" else curve.method
+    method = curve.method + AFTER_TRAINING * (curve.prune_at == "end")
     where = {"setting": setting, "method": method, "ablation": curve.ablation}
     printed = statistics.published("frankle2021_matching", **where)["sparsity"]
     plain = curve.init == "he" and curve.weights_from == curve.prune_at

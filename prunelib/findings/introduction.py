@@ -63,7 +63,7 @@ def remaining(
             continue
         shown = statistics.over_replicates(table, own if sparsity else DENSE).loc[sparsity]
         last = schedule.iterations
-        since = last if own.weights_from == "end" else own.weights_from
+        since = schedule.iteration(own.weights_from)
         pruned = {0: 0.0, since: sparsity, last: sparsity}
         if own.method == "gradual":
             found = {k: schedule.gradual_sparsity(k, sparsity) for k in range(last)}

@@ -14,12 +14,12 @@ from dataclasses import replace
 
 from prunelib import settings
 from prunelib.errors import BadValueError
-from prunelib.findings.claims import FACT, Claim
+from prunelib.findings.claims import Claim
 from prunelib.findings.decisions import Part, Parts, p_value
 from prunelib.findings.facts import recorded
-from prunelib.findings.measures import Results, measure
+from prunelib.findings.measures import Results
 from prunelib.findings.samples import Samples
-from prunelib.findings.statistics import Effect, Region, combined, exact, less_printed
+from prunelib.findings.statistics import Effect, combined, exact, less_printed
 from prunelib.grids import TABLES, WEIGHT_LEVELS
 from prunelib.results.records import END, MASK, START, TRAINED
 from prunelib.runs import DENSE, Curve
@@ -30,9 +30,9 @@ NEAREST = 0.06  # a printed sparsity, in percent with one decimal, and its point
 def grid(claim: Claim, setting: str, profile: str) -> list[float]:
     """The points along the curves of a claim: sparsities, or the steps of Figures 6 and 10."""
     if claim.along_steps:
-        last = settings.schedule(setting, profile).iterations
-        return [last if step == "end" else step for step in settings.steps(setting, profile)]
-    kind = measure(claim.measure).kind
+        schedule = settings.schedule(setting, profile)
+        return list(map(schedule.iteration, settings.steps(setting, profile)))
+    kind = claim.measured.kind
     if kind in (START, END):
         return [settings.sparsity(k) for k in WEIGHT_LEVELS if k <= settings.get(setting).highest]
     if kind == MASK:
@@ -54,7 +54,7 @@ def points(claim: Claim, setting: str, profile: str) -> list[float]:
         return _between(found, over.removeprefix("steps").strip() or "…", lambda p: p / last)
     matching = settings.highest_matching(setting)
     # Where none is known, 93.1 % stands in to read masks at, but no accuracy is known to match.
-    if settings.get(setting).matching is None and measure(claim.measure).kind == TRAINED:
+    if settings.get(setting).matching is None and claim.measured.kind == TRAINED:
         matching = math.nan  # no sparsity is at most that, or above it
     named = {
         "": [0.0],  # the unpruned network
@@ -100,8 +100,8 @@ def build(
 ) -> Part | Parts:
     """The parts of a claim, held against what there is of a setting at a profile; if not `pooled`,
     with each curve's own spread where curves share one."""
-    if claim.measure.startswith(FACT):
-        value = recorded.value(claim.measure.removeprefix(FACT), setting)
+    if claim.fact:
+        value = recorded.value(claim.fact, setting)
         return Part(setting, exact(value - (claim.printed or 0.0)), claim.region)
     samples = results.samples(claim.measure, setting, profile, claim.along_steps)
     samples = samples if pooled else samples.apart()
@@ -111,9 +111,11 @@ def build(
         fixed = "k" not in (curve.prune_at, curve.weights_from)
         return curve.at(setting, profile) if fixed else curve
 
+    subject, reference = (tuple(map(place, lines)) for lines in (claim.subject, claim.reference))
     make = {"crossing": _crossing, "trend": _trend, "order": _order}.get(claim.kind, _pairs)
     where = points(claim, setting, profile)
-    return make(claim, samples, place, where, (setting, profile))
+    claim = replace(claim, subject=subject, reference=reference)
+    return make(claim, samples, where, (setting, profile))
 
 
 def together(claim: Claim, built: Sequence[Part | Parts]) -> Part | Parts:
@@ -129,17 +131,15 @@ def together(claim: Claim, built: Sequence[Part | Parts]) -> Part | Parts:
     return replace(built[0], label=f"{claim.settings[0]} minus {claim.settings[1]}", effect=effect)
 
 
-def _pairs(claim, samples, place, where, at):
+def _pairs(claim, samples, where, at):
     """Each subject against each reference, or alone.
 
     What must hold at every point, or at some, is said of a subject and all its references: that a
     method is the best somewhere, it is at one and the same sparsity.
     """
-    references: Sequence[Curve | None] = claim.reference or (None,)
     made = []
-    for subject in map(place, claim.subject):
-        others = [r and place(r) for r in references]
-        others = [r for r in others if r != subject]  # LeNet is rewound to its initialisation
+    for subject in claim.subject:
+        others = _others(claim, subject)
         if claim.each == "mean" or len(where) < 2:
             made += [_compared(claim, samples, subject, r, where, at) for r in others]
             continue
@@ -157,13 +157,22 @@ def _one(how, parts):
     return parts[0] if len(parts) == 1 else Parts(how, tuple(parts))
 
 
-def _order(claim, samples, place, where, at):
+def _others(claim, subject) -> list[Curve | None]:
+    """What a subject is compared with, None for nothing; not with itself, which rewinding is where
+    a network is rewound to its initialisation, as LeNet."""
+    return [r for r in claim.reference or (None,) if r != subject]
+
+
+def _against(subject, reference):
+    return str(subject) if reference is None else f"{subject} against {reference}"
+
+
+def _order(claim, samples, where, at):
     """Each subject against the next, at each point or in the mean."""
     points = [where] if claim.each == "mean" else [[point] for point in where]
-    curves = map(place, claim.subject)
     made = [
         _one("all", [_compared(claim, samples, *pair, own, at) for own in points])
-        for pair in itertools.pairwise(curves)
+        for pair in itertools.pairwise(claim.subject)
     ]
     return _one("all", made)
 
@@ -174,7 +183,7 @@ def _compared(claim, samples: Samples, subject, reference, where, at) -> Part:
     Networks of two initialisations are compared by what pruning costs: of their accuracies the
     unpruned networks' own difference is taken off.
     """
-    label = str(subject) if reference is None else f"{subject} against {reference}"
+    label = _against(subject, reference)
     if len(where) == 1:
         label += f" at {_spelled(where[0], claim)}"
     if claim.kind == "count":
@@ -183,7 +192,7 @@ def _compared(claim, samples: Samples, subject, reference, where, at) -> Part:
     less = None
     if claim.measure == "accuracy" and len(set(inits)) > 1:
         less = tuple(replace(DENSE, init=init) for init in inits)
-    if ablation := measure(claim.measure).ablation:  # what it changes: ablated less unmodified
+    if ablation := claim.measured.ablation:  # what it changes: ablated less unmodified
         pairs = [(replace(c, ablation=ablation), c) for c in (subject, reference) if c is not None]
         (subject, reference), less = pairs[0], pairs[1] if pairs[1:] else None
     difference = samples.difference(subject, reference, where, less)
@@ -192,14 +201,16 @@ def _compared(claim, samples: Samples, subject, reference, where, at) -> Part:
         label += f", without {left}" if difference.each else ""
         label += ", where a network guesses"
     each = {_spelled(point, claim): value for point, value in difference.each.items()}
-    effect = _from_printed(claim, difference.effect, at)
+    effect = difference.effect
+    if claim.printed is not None:  # which was drawn as ours was
+        effect = less_printed(effect, claim.printed, replicates(claim, at[0]))
     return Part(label, effect, claim.region, each=each)
 
 
 def _largest(claim, samples, subject, where, at) -> Effect:
-    """The largest value of any replicate. One network tells that some have so much, or that some
-    have too much; that none has takes two replicates, as an interval does, and that none has enough
-    all of them."""
+    """The largest value of any replicate. One network shows that some have enough, or too much.
+    That none has too much takes two replicates, as an interval does; that none has enough takes
+    them all."""
     largest = samples.largest(subject, where)
     low, high = claim.region.ends
     inside = p_value(largest, claim.region) == 0
@@ -211,32 +222,19 @@ def _largest(claim, samples, subject, where, at) -> Effect:
     return largest if largest.n >= needed else replace(largest, error=math.nan)
 
 
-def _from_printed(claim, effect: Effect, at) -> Effect:
-    """What is left of an effect when the printed number is taken off, which was drawn as ours was:
-    a prediction interval, see `statistics.less_printed`."""
-    if claim.printed is None:
-        return effect
-    return less_printed(effect, claim.printed, replicates(claim, at[0]))
-
-
-def _trend(claim, samples, place, where, at):
+def _trend(claim, samples, where, at):
     """The change of a fitted line from the first to the last point."""
     count, centre = len(where), (len(where) - 1) / 2
     spread = sum((i - centre) ** 2 for i in range(count)) or 1.0
     weights = {p: (i - centre) / spread * (count - 1) for i, p in enumerate(where)}
-    references: Sequence[Curve | None] = claim.reference or (None,)
-    made = []
-    for subject in claim.subject:
-        for reference in references:
-            if subject != reference:
-                pair = place(subject), reference and place(reference)
-                effect = samples.contrast(*pair, weights).effect
-                label = str(pair[0]) if reference is None else f"{pair[0]} against {pair[1]}"
-                made.append(Part(f"trend of {label}", effect, claim.region))
+    made = [
+        Part(f"trend of {_against(*pair)}", samples.contrast(*pair, weights).effect, claim.region)
+        for pair in ((s, r) for s in claim.subject for r in _others(claim, s))
+    ]
     return _one(claim.parts, made)
 
 
-def _crossing(claim, samples, place, where, at):
+def _crossing(claim, samples, where, at):
     """That the region holds up to the printed point, one point of the grid either way.
 
     It holds in the mean over the three points before the printed one, or at the first if that is
@@ -249,30 +247,22 @@ def _crossing(claim, samples, place, where, at):
         return Parts("all", ())
     printed = min(range(len(where)), key=lambda i: abs(unit(where[i]) - claim.printed))
     made = []
-    for subject in claim.subject:
-        for reference in claim.reference:
-            pair = place(subject), place(reference)
+    for pair in itertools.product(claim.subject, claim.reference):
 
-            def part(points, holds, pair=pair):
-                effect = samples.difference(*pair, points).effect
-                ends = " to ".join(_spelled(p, claim) for p in sorted({points[0], points[-1]}))
-                label = f"{pair[0]} against {pair[1]} at {ends}"
-                return Part(label, effect, claim.region, holds)
+        def part(points, holds, pair=pair):
+            effect = samples.difference(*pair, points).effect
+            ends = " to ".join(_spelled(p, claim) for p in sorted({points[0], points[-1]}))
+            return Part(f"{_against(*pair)} at {ends}", effect, claim.region, holds)
 
-            first = abs(unit(where[0]) - claim.printed) < NEAREST
-            before = where[:1] if first else where[max(printed - 3, 0) : printed]
-            both = [part(before, True)] if before else []
-            if printed + 2 < len(where):
-                after = tuple(part([p], False) for p in where[printed : printed + 3])
-                both.append(Parts("some", after))
-            made.append(Parts("all", tuple(both)))
+        first = abs(unit(where[0]) - claim.printed) < NEAREST
+        before = where[:1] if first else where[max(printed - 3, 0) : printed]
+        both = [part(before, True)] if before else []
+        if printed + 2 < len(where):
+            after = tuple(part([p], False) for p in where[printed : printed + 3])
+            both.append(Parts("some", after))
+        made.append(Parts("all", tuple(both)))
     return _one(claim.parts, made)
 
 
 def _spelled(point, claim):
     return f"iteration {point}" if claim.along_steps else f"{100 * point:.1f} %"
-
-
-def margin_matters(region: Region) -> bool:
-    """Whether a region has a margin that could be half or twice as large."""
-    return region.scaled(2) != region

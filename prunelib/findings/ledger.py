@@ -16,9 +16,9 @@ from pydantic import BaseModel, Field, TypeAdapter
 from prunelib import grids, settings
 from prunelib.errors import BadValueError, UnknownNameError
 from prunelib.findings import decisions, kinds
-from prunelib.findings.claims import FACT, KINDS, Claim, every
+from prunelib.findings.claims import KINDS, Claim, every
 from prunelib.findings.decisions import decide, with_margin
-from prunelib.findings.measures import Results, measure
+from prunelib.findings.measures import Results
 from prunelib.findings.statistics import worded
 from prunelib.results.records import MASK, START, TRAINED, Kind
 from prunelib.runs import DENSE, Run
@@ -26,6 +26,7 @@ from prunelib.runs import DENSE, Run
 # LeNet with 64 inputs is another network than the one that Appendix K speaks of: what it differs
 # in, and why, stands in K_lenet, and the ledger does not hold it to the paper's sentences.
 UNLISTED = "lenet_digits"
+EXACT = "exact numbers"  # what a fact rests on, in place of records
 
 
 class Entry(BaseModel, frozen=True):
@@ -88,7 +89,7 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
     """
     built = [kinds.build(claim, results, name, profile) for name in names]
     tree = kinds.together(claim, built)
-    decision, is_fact = decide(tree), claim.measure.startswith(FACT)
+    decision, is_fact = decide(tree), bool(claim.fact)
     absent = [] if is_fact else [missing(claim, results, name, profile) for name in names]
     data, precision = ("", "") if is_fact else _origin(claim, results, names, profile)
     recipe = profile == "paper" or is_fact
@@ -98,9 +99,9 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
     part, ends = decision.part, decision.interval
     shift = claim.printed if claim.printed is not None and claim.kind in ("value", "count") else 0.0
     half = twice = alone = ""
-    if kinds.margin_matters(claim.region) and decision.verdict != "not run":
+    if claim.region.has_margin and decision.verdict != "not run":
         half, twice = (worded(decide(with_margin(tree, f)).verdict, spoken) for f in (0.5, 2))
-    if not is_fact and measure(claim.measure).is_accuracy and decision.verdict != "not run":
+    if not is_fact and claim.measured.is_accuracy and decision.verdict != "not run":
         apart = [kinds.build(claim, results, name, profile, pooled=False) for name in names]
         alone = worded(decide(kinds.together(claim, apart)).verdict, spoken)
     return Entry(
@@ -110,7 +111,7 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
         claim=claim.text,
         kind=claim.kind,
         measure=claim.measure,
-        rests_on="exact numbers" if is_fact else _kind(claim).name,
+        rests_on=EXACT if is_fact else claim.measured.kind.name,
         setting=", ".join(names),
         profile=profile,
         data=data,
@@ -140,7 +141,7 @@ def entry(claim: Claim, results: Results, names: Sequence[str], profile: str) ->
 
 def _unit(claim):
     """That of the measure; of what is compared, percentage points."""
-    unit = measure(claim.measure).unit
+    unit = claim.measured.unit
     compares = claim.reference or claim.across == "minus" or claim.kind in ("trend", "order")
     return "points" if unit == "%" and compares else unit
 
@@ -177,12 +178,8 @@ def allowed(claim: Claim) -> str:
     return f"{region.word} ({region.bound:g})"
 
 
-def _kind(claim):
-    return measure(claim.measure).kind
-
-
 def _reads(claim):
-    return measure(claim.measure).reads([*claim.subject, *claim.reference])
+    return claim.measured.reads([*claim.subject, *claim.reference])
 
 
 def missing(claim: Claim, results: Results, setting: str, profile: str) -> dict[Kind, list[Run]]:
@@ -227,7 +224,7 @@ def lacking(
                 f"claim {name} does not make sense of {setting}: it speaks of "
                 f"{', '.join(claim.settings)}"
             )
-        if claim.measure.startswith(FACT):
+        if claim.fact:
             continue
         for each in [settings.get(setting).name] if setting else claim.settings:
             for kind, runs in missing(claim, results, each, profile).items():
@@ -299,8 +296,8 @@ def entries(
 
 def _can(claim, results, setting, profile):
     """Whether there is anything of a setting and profile to hold a claim against."""
-    if claim.measure.startswith(FACT):
+    if claim.fact:
         return False
-    kind = _kind(claim)
+    kind = claim.measured.kind
     held = (setting, profile) in results.held(kind)
     return held and (kind != MASK or profile == "paper")

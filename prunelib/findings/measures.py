@@ -245,7 +245,7 @@ def _along_steps(values, setting, profile):
     """The same values with a column a step: curves of Figures 6 and 10, and, the same at every
     step, those that do not depend on it."""
     sparsity = settings.highest_matching(setting)
-    last = settings.schedule(setting, profile).iterations
+    schedule = settings.schedule(setting, profile)
     lines = [c for f in (6, 10) for panel in FIGURES[f].panels.values() for c in panel]
     lines += [DENSE, AFTER, REWOUND, RANDOM, *(Curve(m) for m in EARLY_METHODS)]
     found = {}
@@ -254,7 +254,7 @@ def _along_steps(values, setting, profile):
         for step in settings.steps(setting, profile):
             own = values.get(line.at(setting, profile, step), pd.DataFrame())
             if sparsity in own:
-                columns[last if step == "end" else step] = own[sparsity]
+                columns[schedule.iteration(step)] = own[sparsity]
         if columns:
             key = line if "k" in (line.prune_at, line.weights_from) else line.at(setting, profile)
             found[key] = pd.DataFrame(columns)

@@ -23,8 +23,7 @@ PUBLISHED = {
 TOLERANCES = (0.0, 0.001, 0.0025, 0.005, 0.01)
 TOLERANCE = 0.0025  # the criterion of "matching", where one is needed: the paper prints none
 
-VERDICTS = ("supported", "undecided", "not supported", "not run")
-# What is said instead of results that the claim does not speak of.
+# What is said, instead of a verdict, of results that the claim does not speak of.
 ELSEWHERE = {"supported": "agrees", "not supported": "differs"}
 
 # Decimals that ends of intervals and bounds are compared to. The store keeps six digits of an
@@ -98,21 +97,16 @@ def exact(value: float) -> Effect:
     return Effect(float(value), 0.0, math.inf, 1)
 
 
-def from_printed(values: Iterable[float], printed: float, replicates: int) -> Effect:
-    """How far the mean of our values lies from a printed mean of other replicates.
+def less_printed(ours: Effect, printed: float, replicates: int) -> Effect:
+    """How far our mean lies from a printed mean of other replicates.
 
     The printed mean was drawn as ours was, so that both numbers of replicates enter: the interval
     is the prediction interval of a mean of `replicates` values (Hahn and Meeker, 1991, ch. 4).
 
     Args:
-        values: ours, one a replicate, whose spread stands for both.
+        ours: our mean, whose spread stands for both.
         printed: the mean that a paper prints, over `replicates` values, in the same unit.
     """
-    return less_printed(effect(values), printed, replicates)
-
-
-def less_printed(ours: Effect, printed: float, replicates: int) -> Effect:
-    """The same of an effect whose error is known otherwise, as from pooled spreads."""
     error = ours.error * math.sqrt(1 + ours.n / replicates)
     return Effect(ours.mean - printed, error, ours.freedom, ours.n)
 
@@ -121,8 +115,8 @@ def less_printed(ours: Effect, printed: float, replicates: int) -> Effect:
 class Region:
     """The effects that a claim allows, in a word and its bound, in the unit of the effect.
 
-    "higher" and "lower" by more than a smallest effect that counts; "same", "not lower" and
-    "not higher" but for a margin; "at most" and "at least" a value; "between" two.
+    "higher", "lower": a change by more than the bound. "same", "not lower", "not higher": no change
+    beyond the bound, a margin. "at most", "at least": the bound itself. "between": two bounds.
 
     Raises:
         UnknownNameError: for another word. BadValueError: for a margin below zero, or bounds that
@@ -151,8 +145,12 @@ class Region:
     def scaled(self, factor: float) -> "Region":
         """The same with its margin times a factor; "at most", "at least" and "between" have none
         and stay."""
-        margin = self.word in _MARGINS
-        return replace(self, bound=self.bound * factor) if margin else self
+        return replace(self, bound=self.bound * factor) if self.has_margin else self
+
+    @property
+    def has_margin(self) -> bool:
+        """Whether it has a margin above zero, which could be half or twice as large."""
+        return self.word in _MARGINS and self.bound > 0
 
     @property
     def confidence(self) -> float:
@@ -167,21 +165,11 @@ def worded(verdict: str, speaks: bool) -> str:
     """A verdict as it may be said of these results.
 
     Args:
-        verdict: one of `VERDICTS`.
+        verdict: "supported", "undecided", "not supported" or "not run".
         speaks: whether the claim speaks of them. Below profile `paper`, on other data or on
             another network it does not: results "agree" or "differ", and contradict nothing.
     """
     return verdict if speaks else ELSEWHERE.get(verdict, verdict)
-
-
-def spelled(effect: Effect, region: Region, form: str = "+z.2f", scale: float = 100) -> str:
-    """The interval that decides, as text; empty where there is none to speak of.
-
-    Args:
-        form: how to write its ends; scale: what to multiply them by, 100 for percent.
-    """
-    ends = [scale * end for end in effect.interval(region.confidence)]
-    return " … ".join(f"{end:{form}}" for end in ends) if all(map(math.isfinite, ends)) else ""
 
 
 def select(table: pd.DataFrame, curve: Curve) -> pd.DataFrame:

@@ -60,8 +60,8 @@ def onsets(results: Results, setting: str, profile: str) -> pd.DataFrame:
         that the paper prints of the setting, "" where it prints none.
     """
     samples = results.samples("accuracy", setting, profile, steps=True)
-    last, rows = settings.schedule(setting, profile).iterations, {}
-    steps = [last if step == "end" else step for step in settings.steps(setting, profile)]
+    schedule, rows = settings.schedule(setting, profile), {}
+    steps = list(map(schedule.iteration, settings.steps(setting, profile)))
     for method in EARLY_METHODS:
         own = Curve(method, "none", "k", "k")
         rewound = REWOUND.at(setting, profile)
@@ -74,7 +74,7 @@ def onsets(results: Results, setting: str, profile: str) -> pd.DataFrame:
     found = pd.DataFrame(
         [rows[key] for key in order], index, columns=["not before", "from"], dtype=object
     )
-    share = (100 * found["from"].astype(float) / last).map("{:.0f} %".format)
+    share = (100 * found["from"].astype(float) / schedule.iterations).map("{:.0f} %".format)
     share = share.where(found["from"].notna(), "")
     printed = statistics.published("frankle2021_steps", setting=setting)
     printed = printed.set_index("event")["step"]

@@ -130,7 +130,7 @@ def steps(
             for drop in schedule.drops:
                 dash = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (4, 4))}
                 axis.axvline(drop, label="Drop of the learning rate", **dash)
-            _step_axis(axis, there, schedule.iterations)
+            _step_axis(axis, list(map(schedule.iteration, there)))
             axis.set_xlabel("Iteration of pruning" + ("" if panel else " (or rewinding)"))
         _name_axes(axes, _titles(data, figure, names), False)
         legend(fig)
@@ -185,11 +185,10 @@ def introduction(data: pd.DataFrame, title: str, asked: int) -> Figure:
     return fig
 
 
-def _step_axis(axis: Axes, steps: Sequence[int | str], last: int) -> None:
+def _step_axis(axis: Axes, numbers: Sequence[int]) -> None:
     """An axis of steps, with labels at as many of them as there is room for, and at both ends."""
     factor = 2 if width(axis) > 4 else 5  # between steps that are labelled
-    numbers = [last if step == "end" else step for step in steps]
-    first = numbers[1]
+    first, last = numbers[1], numbers[-1]
     axis.set_xscale("symlog", linthresh=first, linscale=0.5)
     axis.set_xlim(-first / 4, 1.15 * last)
     shown = [0]

@@ -10,7 +10,7 @@ from tabulate import tabulate
 from prunelib import settings
 from prunelib.errors import check_name
 from prunelib.findings import claims, ledger
-from prunelib.findings.ledger import Entry
+from prunelib.findings.ledger import EXACT, Entry
 from prunelib.findings.measures import Results
 from prunelib.pages import homes, style
 
@@ -24,9 +24,8 @@ LOOKS = {
     "not run": ("#d4d8da", "."),
 }
 AGAINST = ("not supported", "differs")  # a claim
-EXACT = "exact numbers"
 GROUPS = {
-    "exact numbers": lambda e: e.rests_on == EXACT,
+    EXACT: lambda e: e.rests_on == EXACT,
     "the paper's networks": lambda e: (
         e.named and e.profile == "paper" and e.setting != "lenet_mnist" and e.rests_on != EXACT
     ),
