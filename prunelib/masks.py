@@ -83,7 +83,7 @@ def remove(scores: Scores, sparsity: float, mask: Mask | None = None, seed: int 
     else:
         kept = torch.cat([mask[name].flatten() for name in scores]).to(flat.device)
     alive = int(kept.count_nonzero())
-    count = round(sparsity * flat.numel()) - (flat.numel() - alive)
+    count = alive - _count(scores, sparsity)
     if count < 0:
         raise BadValueError(
             f"sparsity {sparsity} is below the mask's own "
@@ -146,7 +146,8 @@ def prune(
             `scores.score` refuses; a method of whole masks with `mask`, `iterations` or `invert`.
         UserCodeError: an exception in a method of one's own.
     """
-    check_sparsity(sparsity)
+    if not _count(full(model), check_sparsity(sparsity)):
+        raise BadValueError(f"sparsity {sparsity} leaves no weight of the network: ask for less")
     chosen = _scores.get(method)
     steps = chosen.iterations if iterations is None else iterations
     _scores.check_iterations(steps)
@@ -270,7 +271,7 @@ def from_densities(
     if abs(sum(ideal.values()) - goal) > len(mask):
         raise BadValueError(
             f"the densities keep {sum(ideal.values()):,.0f} weights, at sparsity {sparsity} these "
-            f"must be {goal:,}"
+            f"must be {goal:,}: scale them, as densities.fitted of prunelib.later does"
         )
     counts = {name: int(value) for name, value in ideal.items()}
     while (left := goal - sum(counts.values())) != 0:
@@ -283,25 +284,24 @@ def from_densities(
     return mask
 
 
-def check(model: nn.Module, method: str, batch: Data | None = None) -> None:
-    """Check that a method gives the same again: its scores of a network, or its whole mask, at half
-    of the weights where it asks for the sparsity.
+def check(model: nn.Module, method: str, batch: Data | None = None, sparsity: float = 0.5) -> None:
+    """Check that a method gives the same again: its scores of a network, or its whole mask.
 
     Rounding may differ, by a thousandth of the largest score, or in a thousandth of the weights.
 
     Args:
-        model, method, batch: as for `prune`.
+        model, method, batch, sparsity: as for `prune`.
 
     Raises:
         BadValueError: it does not; or as `prune`.
     """
-    chosen = _scores.get(method)
-    if chosen.kind == "mask":
-        first, second = (prune(model, method, 0.5, batch) for _ in range(2))
+    if (chosen := _scores.get(method)).kind == "mask":
+        first, second = (prune(model, method, sparsity, batch) for _ in range(2))
         apart = sum(int((first[name] ^ second[name]).sum()) for name in first)
         same = apart <= 1e-3 * sum(m.numel() for m in first.values())
     else:
-        first, second = (_scores.score(model, method, batch, sparsity=0.5) for _ in range(2))
+        about = {"batch": batch, "sparsity": sparsity}
+        first, second = (_scores.score(model, method, **about) for _ in range(2))
         largest = max(float(z.abs().max()) for z in first.values())
         same = all(((second[n] - z).abs() <= 1e-3 * largest).all() for n, z in first.items())
     if not same:

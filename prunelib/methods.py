@@ -203,12 +203,15 @@ def call(method: Method, model: nn.Module, batch: Data | None, seed: int, **offe
     named = {name: value for name, value in offered.items() if method.takes(name)}
     device = next(work.parameters()).device
     versions = _versions(method, batch)
+    unasked = " (its batch is None, as it was registered with needs_data=False)"
     with (
         seeds.restored(device),
         torch.enable_grad(),
         products("fp32"),
         short("fp32", device.type),
-        provenance.running(f"method {method.label!r}", method.function),
+        provenance.running(
+            f"method {method.label!r}", method.function, unasked * (not method.needs_data)
+        ),
     ):
         # Seeded, so that draws whose seed a method forgot can be repeated all the same.
         own = seeds.seed(seed, f"scores/{method.label}")
@@ -277,7 +280,10 @@ def check_tensors(method: Method, model: nn.Module, found: Any) -> None:
     verb, names = method.kind, prunable(model)
     said, did = f"method {method.label!r}", f"{verb}d" if verb[-1] == "e" else f"{verb}ed"
     if not isinstance(found, dict):
-        raise BadValueError(f"{said} returned {type(found).__name__}, expected a dict")
+        raise BadValueError(
+            f"{said} returned {type(found).__name__}, expected a dict from the names that "
+            "networks.prunable(model) gives to tensors"
+        )
     if set(found) != set(names):
         spared = (
             " (a layer to be spared gets higher ones than all others)" if verb == "score" else ""
@@ -293,7 +299,7 @@ def check_tensors(method: Method, model: nn.Module, found: Any) -> None:
         if given.shape != shape:
             raise BadValueError(
                 f"{said} {did} {name} with shape {tuple(given.shape)}, the weight has "
-                f"{tuple(shape)}"
+                f"{tuple(shape)}: return it in that one"
             )
         if verb == "mask" and given.dtype != torch.bool:
             raise BadValueError(
@@ -305,8 +311,9 @@ def check_tensors(method: Method, model: nn.Module, found: Any) -> None:
                 f"{said} scored {name} with complex numbers, which have no order: return their "
                 "absolute values, or their real parts"
             )
-        if verb == "score" and not torch.isfinite(given).all():
+        if verb == "score" and not (finite := torch.isfinite(given)).all():
             raise BadValueError(
-                f"{said} gave scores of {name} that are not finite: look for divisions by zero, or "
-                "say what they are to count as, by torch.nan_to_num"
+                f"{said} gave scores of {name} that are not finite, {int((~finite).sum()):,} of "
+                f"{given.numel():,}: look for divisions by zero and the like, or say what they are "
+                "to count as, by torch.nan_to_num"
             )

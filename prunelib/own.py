@@ -21,7 +21,7 @@ import cloudpickle
 
 from prunelib import networks, provenance, scores, settings
 from prunelib.datasets import LOADERS
-from prunelib.errors import BadValueError
+from prunelib.errors import BadValueError, PrunelibError
 
 TABLES: dict[str, dict[str, Any]] = {
     "method": scores.METHODS,
@@ -111,7 +111,7 @@ def method(files: Iterable[Path | str], name: str | None = None) -> str:
     if not name and len(found) != 1:
         raise BadValueError(
             f"the files register {len(found)} methods ({', '.join(map(provenance.label, found))}): "
-            "say which one to judge, by its name"
+            f"say which one to judge, as --method {provenance.label(found[0])}"
             if found
             else "there is no method to judge: give a file that registers one, as mine.py, or a "
             "later one by its name, as erk"
@@ -131,8 +131,9 @@ def _run(file: File) -> list[tuple[str, str]]:
             exec(compile(file.source, file.path, "exec"), vars(module))
         except (Exception, SystemExit) as error:
             del sys.modules[module.__name__]
-            said = f"{file.path} cannot be imported: {type(error).__name__}: {error}"
-            raise provenance.user_error(said, error) from error
+            said = f" cannot be imported: {type(error).__name__}: {error}"
+            said = f": {error}" if isinstance(error, PrunelibError) else said
+            raise provenance.user_error(file.path + said, error) from error
     _ran.pop(file.digest, None)
     _ran[file.digest] = file  # the last: files travel in the order in which they were run
     return found

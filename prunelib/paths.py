@@ -3,6 +3,7 @@
 import contextlib
 import os
 import stat
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,10 @@ def project_root() -> Path:
 
 def _place(variable: str, default: str) -> Path:
     named = os.environ.get(variable)
-    return Path(os.path.expanduser(named) if named else project_root() / default).absolute()
+    path = Path(os.path.expanduser(named) if named else project_root() / default).absolute()
+    if path.is_file():
+        raise StoreError(f"{path} is a file: name a folder, in {variable}, or move it away")
+    return path
 
 
 def data_root() -> Path:
@@ -37,8 +41,10 @@ def results_root() -> Path:
 
 
 def figures_root() -> Path:
-    """Where figures are written: PRUNELIB_FIGURES, by default figures/."""
-    return _place("PRUNELIB_FIGURES", "figures")
+    """Where figures are written: PRUNELIB_FIGURES, by default figures/; with results of one's own,
+    in PRUNELIB_RESULTS, a folder figures/ in there, and not over those of this project."""
+    own = os.environ.get("PRUNELIB_RESULTS")
+    return _place("PRUNELIB_FIGURES", str(results_root() / "figures") if own else "figures")
 
 
 @contextlib.contextmanager
@@ -92,6 +98,6 @@ def check_writable(folder: Path, what: str) -> None:
             f"{folder} is a file, where a folder of {what} is to be: name another place, or move "
             "the file away"
         )
-    probe = folder / f".writable.{os.getpid()}"
-    write_atomically(probe, b"")
-    probe.unlink(missing_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()

@@ -276,17 +276,21 @@ def _compiled(code):
 
 
 @contextlib.contextmanager
-def running(what: str, function: Callable | None = None) -> Iterator[None]:
-    """Turn an exception of a user's code into a UserCodeError, whose sentence says what failed;
-    errors of this package, and of its own functions, stay as they are."""
+def running(what: str, function: Callable | None = None, of_none: str = "") -> Iterator[None]:
+    """Turn an exception of a user's code into a UserCodeError, whose sentence says what failed,
+    and, where something was None, `of_none`. Where a user's code gave this package a bad value,
+    that error says whose it was; what this package's own functions raise stays as it is."""
     try:
         yield
-    except PrunelibError:
-        raise
     except Exception as error:
-        if function is not None and is_ours(function):
+        ours = function is not None and is_ours(function)
+        if isinstance(error, BadValueError) and not ours and what not in str(error):
+            raise BadValueError(f"{what}: {error}") from None
+        if ours or isinstance(error, PrunelibError):
             raise
-        raise user_error(f"{what} raised {type(error).__name__}: {error}", error) from error
+        hint = of_none if "NoneType" in str(error) else ""
+        said = f"{what} raised {type(error).__name__}: {error}{hint}"
+        raise user_error(said, error) from error
 
 
 def user_error(sentence: str, error: BaseException) -> UserCodeError:

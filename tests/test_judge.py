@@ -61,7 +61,7 @@ def halved(registry):
 def test_checks_are_the_papers_own_claims_with_the_method_in_them(halved):
     known = {c.id: c for c in claims.every()}
     found = judge.checks("halved")
-    assert {c.id for c in found} == {c.id for c in judge.CHECKS} | {judge.PROPORTIONS}
+    assert [c.id for c in found] == [c.id for c in judge.CHECKS]
     for check in found:
         assert {c.method for c in check.subject} == {halved}
         assert "halved" in check.text
@@ -137,8 +137,10 @@ def test_answers_on_made_up_results(results, halved, shuffled, reinitialised, fi
         Curve(halved, "reinit"): reinitialised,
     }
     found = _record("halved", PAPER | own)
-    answers = judge.answers(found, "halved")
-    assert first in answers[0]
+    parts = judge.parts("halved", Results(), "resnet8_digits", "quick")
+    answers = judge.answers(found, parts, "halved")
+    assert list(parts) == ["Up to 86.6 % sparsity", "Beyond it"]
+    assert [f"{words}: {first}" in answers[0] for words in parts] == [True, True]
     assert second in answers[1]
     assert f"{100 * (0.95 - shuffled):+.1f} points" in answers[1]
     assert "**-3.0 points** from magnitude pruning after training" in answers[2]
@@ -147,8 +149,27 @@ def test_answers_on_made_up_results(results, halved, shuffled, reinitialised, fi
 def test_answers_of_nothing(results, halved):
     found = judge.entries("halved", Results(), "resnet8_digits", "quick")
     assert {e.verdict for e in found} == {"not run"}
-    answers = judge.answers(found, "halved")
+    parts = judge.parts("halved", Results(), "resnet8_digits", "quick")
+    answers = judge.answers(found, parts, "halved")
     assert all("It cannot be told yet" in answer for answer in answers)
+    assert not any("would tell" in answer for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("effect", "told"),
+    [
+        # 5.03 allows -0.3 and more: 0.15 from that, of which the half-width of 0.3 is twice as much
+        (-0.15, "It cannot be told yet; about 12 replicates would tell"),
+        (-0.45, "It cannot be told yet; about 12 replicates would tell"),
+        (-0.29, "It cannot be told yet, and hardly by 50 replicates"),
+        (-0.30, "It cannot be told yet"),
+    ],
+)
+def test_what_cannot_be_told_says_how_many_replicates_would(effect, told):
+    about = {"id": judge.SHUFFLED, "verdict": "undecided", "replicates": 3}
+    open_ = SimpleNamespace(**about, effect=effect, low=effect - 0.3, high=effect + 0.3)
+    decided = SimpleNamespace(id=judge.REINITIALISED, verdict="agrees", effect=0, low=-1, high=1)
+    assert judge._chosen((open_, decided), "halved").startswith(f"{told} (shuffled {effect:+.1f}")
 
 
 def test_a_methods_figures(halved):
@@ -342,8 +363,8 @@ def test_a_setting_without_sparsities_at_a_profile_is_told_nothing():
     values = {"network": "own_net", "dataset": "own_data", "examples": 200, "epochs": 10}
     name = "own_low"
     settings.register(name, **values, batch_size=16, learning_rate=0.05, highest=5)
-    found = judge.entries("own_score", Results(), settings.get(name).name, "smoke")
-    answers = judge.answers(found, "own_score")
+    about = "own_score", Results(), settings.get(name).name, "smoke"
+    answers = judge.answers(judge.entries(*about), judge.parts(*about), "own_score")
     assert all("It cannot be told yet" in answer for answer in answers)
 
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from prunelib import masks, networks, scores
+from prunelib.engine.starts import Starts
 from prunelib.errors import BadValueError
+from prunelib.runs import Run
 
 NAN = float("nan")
 
@@ -224,6 +226,16 @@ def test_iterations_must_be_a_whole_number(iterations):
 
 
 @pytest.mark.parametrize("iterations", [1, 3])
+def test_a_sparsity_that_leaves_no_weight_is_refused():
+    """Of 0.9999999 of 25,100 + weights nothing is left, which no network can be trained with."""
+    with pytest.raises(BadValueError, match=r"^sparsity 0\.9999999 leaves no weight .* for less$"):
+        masks.prune(networks.build("lenet_8x8"), "magnitude", 0.9999999)
+    with pytest.raises(
+        BadValueError, match=r"^sparsity 0\.9999999 leaves no weight of lenet_digits"
+    ):
+        Starts({}).start(Run("lenet_digits", "smoke", "magnitude", 0.9999999))
+
+
 def test_every_sparsity_of_the_paper_is_met_exactly(iterations):
     model = linear(37, 11)
     for k in range(1, 19):

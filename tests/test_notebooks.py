@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from prunelib import cli
+from prunelib import cli, paths
 from prunelib.errors import PrunelibError, StoreError, UnknownNameError
 from prunelib.findings.statistics import published
 from prunelib.pages import notebooks
@@ -304,9 +304,21 @@ def test_a_notebook_of_nothing_goes_on(name, tmp_path, monkeypatch):
 def test_an_output_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
     (tmp_path / "file").write_text("kept")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(StoreError, match="cannot take the executed notebooks"):
+        with pytest.raises(StoreError, match=r"is a file|cannot be written"):
             notebooks.execute(PATHS[FOUR], folder / "out.ipynb")
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_figures_of_results_of_ones_own_lie_beside_them(tmp_path, monkeypatch):
+    """And not over those of this project, which rest on its results."""
+    assert paths.figures_root() == project_root() / "figures"
+    monkeypatch.setenv("PRUNELIB_RESULTS", str(tmp_path))
+    assert paths.figures_root() == tmp_path / "figures"
+    monkeypatch.setenv("PRUNELIB_FIGURES", str(tmp_path / "elsewhere"))
+    assert paths.figures_root() == tmp_path / "elsewhere"
+    (tmp_path / "elsewhere").write_text("")
+    with pytest.raises(StoreError, match=r"elsewhere is a file: .* in PRUNELIB_FIGURES"):
+        paths.figures_root()
 
 
 def test_find_takes_a_beginning():

@@ -141,6 +141,23 @@ def test_a_file_that_is_missing_or_registers_nothing(file, tmp_path):
         own.load(tmp_path / "bytes.py")
 
 
+def test_a_method_without_data_that_reads_its_batch_is_told_why_that_is_none(file):
+    file(SMALL.replace("return {", "batch[0]\n    return {"))
+    with pytest.raises(UserCodeError, match=r"TypeError.* it was registered with needs_data=False"):
+        masks.prune(nn.Linear(2, 2), "small", 0.5)
+
+
+def test_a_bad_value_that_a_method_gives_is_told_with_its_name(file):
+    """As densities that do not sum to the sparsity, with the way to such as do."""
+    file(
+        "from prunelib import masks\n@masks.register('quota', needs_data=False)\n"
+        "def quota(model, sparsity, seed):\n"
+        "    return masks.from_densities(model, {'weight': 1.0}, sparsity, seed)\n"
+    )
+    with pytest.raises(BadValueError, match=r"^method 'quota': the densities keep 8 .*fitted"):
+        masks.prune(nn.Linear(4, 2), "quota", 0.75)
+
+
 def test_an_exception_in_a_method_of_a_file_shows_its_line(file):
     file(SMALL.replace("return {", "raise ValueError('too\\nbad')\n    return {"))
     with pytest.raises(UserCodeError) as error:

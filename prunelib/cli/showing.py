@@ -18,6 +18,7 @@ from prunelib.cli.options import (
     number,
 )
 from prunelib.errors import BadValueError
+from prunelib.paths import check_writable
 
 
 def figures(
@@ -50,9 +51,8 @@ def figures(
             "--in-place takes no parameters and no file: committed notebooks show the defaults"
         )
     folder = executed.resolve()
-    existing = next(place for place in (folder, *folder.parents) if place.exists())
-    if not in_place and not existing.is_dir():
-        raise BadValueError(f"--executed {executed}: {existing} is a file; give a folder")
+    if not in_place:
+        check_writable(folder, "executed notebooks")
     if workers < 1:
         raise BadValueError(f"--workers {workers}: give a whole number from 1")
     load(file)  # here only to say what is wrong before any kernel starts

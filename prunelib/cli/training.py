@@ -129,6 +129,7 @@ def plan(
     replicates: Replicates = None,
     device: Device = None,
     precision: Precision = None,
+    workers: Workers = None,
     file: Files = None,
 ) -> None:
     """Say what a figure, a claim or a run needs, what is done, and how long the rest will take."""
@@ -139,7 +140,7 @@ def plan(
     from prunelib.results.store import Store
 
     for kind, _, chosen in wanted:
-        print(engine.plan(chosen, Store(kind=kind), device, precision))
+        print(engine.plan(chosen, Store(kind=kind), device, precision, workers))
     if not wanted:
         print(NOTHING)
 

@@ -56,7 +56,11 @@ def measure(
 
 
 def plan(
-    runs: list[Run], store: Store, device: str | None = None, precision: str | None = None
+    runs: list[Run],
+    store: Store,
+    device: str | None = None,
+    precision: str | None = None,
+    workers: int | None = None,
 ) -> str:
     """What runs need: how many are in the store, how many are not, and how long these take.
 
@@ -64,7 +68,7 @@ def plan(
 
     Args:
         runs: of any settings. store: that holds, or is to hold, their records.
-        device, precision: as for `train`.
+        device, precision, workers: as for `train`.
 
     Returns:
         one line of text a setting and profile.
@@ -72,12 +76,14 @@ def plan(
     Raises:
         DatasetError: data that they need are missing.
         StoreError: a record is damaged.
-        UnknownNameError, BadValueError: another device or precision, or one that is not here.
+        UnknownNameError, BadValueError: another device, precision or number, or one that is not
+            here.
     """
     device = campaign.check_device(device)
     if store.kind != TRAINED:
         device = "cpu"  # as in `measure`
     precision = campaign.check_precision(precision, device)
+    workers = check_workers(workers, device)
     missing = set(store.missing(runs))
     pairs: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
@@ -89,7 +95,7 @@ def plan(
         line += f"{len(members) - len(left)} in the store, {len(left)} to make"
         if left:
             data.fingerprints(left, store)  # data that are missing are told now
-            line += f" ({speed.estimate(left, store, device, precision)})"
+            line += f" ({speed.estimate(left, store, device, precision, workers)})"
         lines.append(line + ".")
     return "\n".join(lines)
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from prunelib import datasets, masks, networks, provenance, scores, settings, training
-from prunelib.engine import executors, groups, memory, programs, wide
+from prunelib.engine import groups, memory, programs, wide
 from prunelib.precision import products
 from prunelib.results.records import END, TRAINED
 from prunelib.results.store import Store
@@ -161,11 +161,11 @@ def iterations(runs: list[Run]) -> int:
     return sum(settings.schedule(run.setting, run.profile).iterations for run in runs)
 
 
-def estimate(runs: list[Run], store: Store, device: str, precision: str) -> str:
+def estimate(runs: list[Run], store: Store, device: str, precision: str, workers: int) -> str:
     """How long it takes to make what a store records of Runs, of one setting and profile, or that a
     network is too large."""
     try:
-        return _estimated(runs, store, device, precision)
+        return _estimated(runs, store, device, precision, workers)
     except RuntimeError as error:
         if not memory.is_lacking(error):
             raise
@@ -175,9 +175,8 @@ def estimate(runs: list[Run], store: Store, device: str, precision: str) -> str:
         torch.cuda.empty_cache()
 
 
-def _estimated(runs, store, device, precision):
+def _estimated(runs, store, device, precision, workers):
     setting, profile = runs[0].setting, runs[0].profile
-    workers = executors.check_workers(None, device)
     trained = dict.fromkeys(run.parent for run in runs if run.parent)
     if store.kind in (TRAINED, END):
         trained |= dict.fromkeys(runs)

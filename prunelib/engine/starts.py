@@ -12,7 +12,7 @@ from torch import nn
 
 from prunelib import masks, networks, scores, settings
 from prunelib.engine.checkpoints import State, Tensors
-from prunelib.errors import PrunelibError
+from prunelib.errors import BadValueError, PrunelibError
 from prunelib.runs import Run
 
 Mask = dict[str, torch.Tensor]
@@ -60,7 +60,12 @@ class Starts:
         if key not in self.masks:
             if scores.get(run.method).ranks_once:
                 ranking = self._ranking(key)
-                self.masks[key] = masks.remove(ranking, run.sparsity, seed=run.replicate)
+                mask = masks.remove(ranking, run.sparsity, seed=run.replicate)
+                if not masks.kept(mask):
+                    raise BadValueError(
+                        f"sparsity {run.sparsity} leaves no weight of {run.setting}: ask for less"
+                    )
+                self.masks[key] = mask
             else:
                 model = self._network(run, run.prune_at)
                 self.masks[key] = masks.prune(

@@ -7,12 +7,12 @@ sentences what comes out; a `Judgement` holds everything, for people's pages and
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, Field
 
-from prunelib import scores
+from prunelib import scores, settings
 from prunelib.findings import claims, kinds, ledger, quantities
 from prunelib.findings.claims import Claim
 from prunelib.findings.ledger import Entry
@@ -22,19 +22,27 @@ from prunelib.runs import Curve
 
 @dataclass(frozen=True)
 class Check:
-    """A claim of claims.csv, the method in it that gives its place up, and the claim's words."""
+    """A claim of claims.csv, the method in it that gives its place up, and the claim's words; where
+    the paper has a check in another form, `claim` is the one that lends it its margin."""
 
     id: str
     instead_of: str
     words: str
+    claim: str = ""
 
 
 SHUFFLED, REINITIALISED, MARK, LATE = "5.03", "5.60", "4.47", "J.10"  # of SNIP, in claims.csv
 BEST = "1.07"  # compares with the other early methods, of which the one displaced is one then
 PROPORTIONS = "same proportions"  # the one check that the paper has in another form
-_OWN = "{} is more accurate than random pruning in its own proportions, which its shuffle is"
+MANY = 50  # replicates: more than anybody trains for a check
 CHECKS = (
     Check("4.43", "snip", "{} is more accurate than random pruning"),
+    Check(
+        PROPORTIONS,
+        "snip",
+        "{} is more accurate than random pruning in its own proportions, which its shuffle is",
+        "4.43",
+    ),
     Check(BEST, "snip", "{} lies near the best of the paper's early methods, over sparsities"),
     Check(MARK, "snip", "{} is less accurate than magnitude pruning after training"),
     Check(
@@ -62,7 +70,12 @@ CHECKS = (
     Check(LATE, "snip", "{} prunes later layers more heavily than earlier ones"),
     Check("J.30", "snip", "{} prunes the output layer less than the other layers"),
     Check("M.45", "snip", "Shuffling {} reconnects less than one weight in twenty"),
-    Check("M.46", "snip", "The effective sparsity of {} rounds to the actual one"),
+    Check(
+        "M.46",
+        "snip",
+        "The effective sparsity of {} rounds to the actual one (the effect is the share of the "
+        "networks of which it does not)",
+    ),
 )
 
 # What a method chooses, by whether it does without its own weights (shuffled) and without their
@@ -101,23 +114,15 @@ def checks(method: str) -> tuple[Claim, ...]:
         UnknownNameError: there is no such method.
     """
     chosen = scores.get(method)
-    known = {claim.id: claim for claim in claims.every()}
-    found = [_put(known[c.id], c, chosen) for c in CHECKS]
-    # The paper says that a method does not beat its own shuffle: asked the other way round, by the
-    # margin that random pruning is to be beaten by, since the shuffle is random within layers.
-    against = (Curve(chosen.name, "shuffle"),)
-    found.insert(
-        1,
-        replace(
-            found[0],
-            id=PROPORTIONS,
-            text=_OWN.format(chosen.label),
-            reference=against,
-            figure="4",
-        ),
-    )
+    found = [_put(_form(check.id), check, chosen) for check in CHECKS]
     inverted = chosen.kind == "mask"
     return tuple(c for c in found if not (inverted and c.subject[0].ablation == "invert"))
+
+
+def _form(id):
+    """The claim of claims.csv that a check has its form from."""
+    (wanted,) = (check.claim or check.id for check in CHECKS if check.id == id)
+    return next(claim for claim in claims.every() if claim.id == wanted)
 
 
 def _put(claim, check, method):
@@ -128,6 +133,11 @@ def _put(claim, check, method):
 
     subject = tuple(c for c in swapped(claim.subject) if c.method == method.name)
     others = (Curve(check.instead_of),) if check.id == BEST else ()
+    if check.id == PROPORTIONS:
+        # The paper says that a method does not beat its own shuffle: asked the other way round, by
+        # the margin that random pruning is to be beaten by, as a shuffle is random within layers.
+        shuffled = (Curve(method.name, "shuffle"),)
+        claim = replace(claim, id=check.id, reference=shuffled, figure="4")
     return replace(
         claim,
         text=check.words.format(method.label),
@@ -140,10 +150,8 @@ def _put(claim, check, method):
 
 def words() -> dict[str, str]:
     """What each check says of "the method", by its id, in the order of `checks`."""
-    said = [(c.id, c.words) for c in CHECKS]
-    said.insert(1, (PROPORTIONS, _OWN))
-    said = [(key, text.format("the method")) for key, text in said]
-    return {key: text[0].upper() + text[1:] for key, text in said}
+    said = {check.id: check.words.format("the method") for check in CHECKS}
+    return {key: text[0].upper() + text[1:] for key, text in said.items()}
 
 
 def choice(found: Sequence[Entry]) -> str:
@@ -177,15 +185,48 @@ def ablated(
     return shuffled, anew
 
 
-def answers(found: Sequence[Entry], label: str) -> list[str]:
+def ranges(setting: str) -> dict[str, str]:
+    """The sparsities at which it is asked apart what a method chooses, in words and as `ablated`
+    takes them: those at which networks match, where the paper looks first, and higher ones; all of
+    them where none is known to match."""
+    if settings.get(setting).matching is None:
+        return {"Over all sparsities": "any"}
+    level = 100 * settings.highest_matching(setting)
+    return {f"Up to {level:.1f} % sparsity": "matching", "Beyond it": "extreme"}
+
+
+def parts(
+    method: str, results: Results, setting: str, profile: str
+) -> dict[str, tuple[Entry, Entry]]:
+    """What shuffling and drawing anew do to a method in each of the `ranges`, by their words."""
+    about = method, results, setting, profile
+    return {words: ablated(*about, over) for words, over in ranges(setting).items()}
+
+
+def answers(
+    found: Sequence[Entry], parted: Mapping[str, tuple[Entry, Entry]], label: str
+) -> list[str]:
     """Whether a method chooses weights or layers, whether it beats random pruning in the same
-    proportions, and how far it is from magnitude pruning after training; each a sentence.
+    proportions, and how far it is from magnitude pruning after training; each a few sentences.
 
     Args:
-        found: its `entries`. label: its name for people.
+        found: its `entries`. parted: its `parts`. label: its name for people.
     """
     by = {e.id: e for e in found}
-    shuffled, reinitialised = by[SHUFFLED], by[REINITIALISED]
+    chooses = [f"{words}: {_chosen(pair, label)}" for words, pair in parted.items()]
+    same, mark = by[PROPORTIONS], by[MARK]
+    beats = {True: "**Yes**", False: "**No**"}.get(holds(same), _untold(same))
+    return [
+        f"Does it choose weights or layers? {' '.join(chooses)}",
+        f"Does it beat random pruning in the same proportions? {beats} (unmodified less shuffled "
+        f"{_said(same)}).",
+        f"How far is it from the mark? {_distance(mark)}.",
+    ]
+
+
+def _chosen(pair, label):
+    """What a method chooses at some sparsities, with the two effects that say so."""
+    shuffled, reinitialised = pair
     chooses = {
         LAYERS: f"**Layers**, as the paper's methods do: {label} loses nothing when its mask "
         "is shuffled within layers, nor when the weights are drawn anew",
@@ -195,17 +236,34 @@ def answers(found: Sequence[Entry], label: str) -> list[str]:
         f"costs {label} accuracy, drawing the weights anew does not",
         WEIGHTS: f"**Weights**: {label} loses accuracy when its mask is shuffled within "
         "layers, and drawing the weights anew changes it",
-    }.get(choice(found), "It cannot be told yet")
-    same, mark = by[PROPORTIONS], by[MARK]
-    beats = {True: "**Yes**", False: "**No**"}.get(holds(same), "It cannot be told yet")
+    }.get(choice(pair), _untold(*pair))
+    return f"{chooses} (shuffled {_said(shuffled)}; reinitialised {_said(reinitialised)})."
 
-    return [
-        f"Does it choose weights or layers? {chooses} (shuffled {_said(shuffled)}; reinitialised "
-        f"{_said(reinitialised)}).",
-        f"Does it beat random pruning in the same proportions? {beats} (unmodified less shuffled "
-        f"{_said(same)}).",
-        f"How far is it from the mark? {_distance(mark)}.",
-    ]
+
+def _untold(*found):
+    """That checks are not all decided, and about how many replicates would decide them."""
+    counts = [replicates_needed(e) for e in found if holds(e) is None]
+    if not counts or math.isinf(max(counts)):
+        return "It cannot be told yet"
+    if max(counts) > MANY:
+        return f"It cannot be told yet, and hardly by {MANY} replicates"
+    return f"It cannot be told yet; about {max(counts)} replicates would tell"
+
+
+def replicates_needed(entry: Entry) -> float:
+    """About how many replicates would decide a check, if its effect stays what it is.
+
+    The interval must end before the nearest bound of what is allowed, and its half-width falls with
+    the root of the number of replicates.
+
+    Returns:
+        a whole number; infinity where nothing was run, or the effect lies on a bound.
+    """
+    if entry.effect is None or entry.low is None or entry.high is None:
+        return math.inf
+    ends = [end for end in _form(entry.id).region.ends if math.isfinite(end)]
+    distance, half = min(abs(entry.effect - end) for end in ends), (entry.high - entry.low) / 2
+    return math.ceil(entry.replicates * (half / distance) ** 2) if distance else math.inf
 
 
 def holds(entry: Entry) -> bool | None:

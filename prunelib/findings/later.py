@@ -177,12 +177,8 @@ def _chosen(found, early, results, setting, profile, label):
     ran = _ran(found)
     if not ran:
         return [f"{YET}."]
-    point = settings.highest_matching(setting)
-    ranges = {f"Up to {100 * point:.1f} % sparsity": "matching", "Beyond it": "extreme"}
-    if settings.get(setting).matching is None:
-        ranges = {"Over all sparsities": "any"}
     parts, null = [], []
-    for words, over in ranges.items():
+    for words, over in judge.ranges(setting).items():
         own = {n: judge.ablated(n, results, setting, profile, over) for n in (*ran, *early)}
         there = _ran(own)
         told = _grouped({n: own[n] for n in ran if n not in DRAWN}, there, label)

@@ -25,7 +25,7 @@ def erk(model: nn.Module, sparsity: float, seed: int) -> Mask:
     shapes = {name: model.get_parameter(name).shape for name in prunable(model)}
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     shares = {name: sum(shape) / sizes[name] for name, shape in shapes.items()}
-    capped = _fitted(lambda c, name: min(1.0, shares[name] / c), sizes, sparsity)
+    capped = fitted(lambda c, name: min(1.0, shares[name] / c), sizes, sparsity)
     return masks.from_densities(model, capped, sparsity, seed)
 
 
@@ -62,15 +62,23 @@ def igq(model: nn.Module, sparsity: float, seed: int) -> Mask:
     """IGQ, ideal gas quotas: of a layer of n weights the density is 1 / (1 + f n), with f found by
     bisection (Vysogorets and Kempe, 2023)."""
     sizes = {name: model.get_parameter(name).numel() for name in prunable(model)}
-    quotas = _fitted(lambda f, name: 1 / (1 + f * sizes[name]), sizes, sparsity)
+    quotas = fitted(lambda f, name: 1 / (1 + f * sizes[name]), sizes, sparsity)
     return masks.from_densities(model, quotas, sparsity, seed)
 
 
-def _fitted(
+def fitted(
     density: Callable[[float, str], float], sizes: dict[str, int], sparsity: float
 ) -> dict[str, float]:
-    """The densities density(c, name), which fall with c, for the c at which they prune `sparsity`
-    of all weights."""
+    """Densities that together prune a sparsity, found by bisection.
+
+    Args:
+        density: the density in [0, 1] of a layer, given a number c above 0 and the layer's name; it
+            falls with c. As `lambda c, name: min(1, shares[name] / c)`, proportional to shares.
+        sizes: dict from name to the number of weights. sparsity: of the whole network, in [0, 1).
+
+    Returns:
+        dict from name to density, as `masks.from_densities` takes it.
+    """
     low, high, goal = 0.0, 1e20, (1 - sparsity) * sum(sizes.values())
     for _ in range(HALVINGS):
         middle = (low + high) / 2

@@ -81,7 +81,8 @@ def accuracy(
         for column, panel in zip(columns, names, strict=True):
             rows = data[data["panel"] == panel]
             for axis, lowest in zip(column, [-math.inf, low][not both :], strict=True):
-                _lines(axis, figure, panel, rows, "remaining", labels, lowest)
+                where = "remaining", [100 * (1 - s) for s in ticks]
+                _lines(axis, figure, panel, rows, where, labels, lowest)
                 sparsity_axis(axis, ticks, width(axis))
             if style.is_unpruned(rows["line"]).all():
                 about = {"ha": "center", "va": "center", "color": GREY}
@@ -118,6 +119,7 @@ def steps(
     """
     grid, schedule = FIGURES[figure], settings.schedule(setting, profile)
     names, there = list(grid.panels), settings.steps(setting, profile)
+    numbers = list(map(schedule.iteration, there))
     asked = replicates or grid.count(setting, profile)
     labels = {line: counted(data, line, asked, len(there)) for line in data["line"].unique()}
     shape, size, _ = _layout(len(names), False)
@@ -126,26 +128,29 @@ def steps(
     with _axes(title, size, shape, sharex=True, sharey=True) as (fig, axes):
         for axis, panel in zip(axes[0], names, strict=True):
             rows = data[data["panel"] == panel]
-            _lines(axis, figure, panel, rows, "step", labels)
+            _lines(axis, figure, panel, rows, ("step", numbers), labels)
             for drop in schedule.drops:
                 dash = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (4, 4))}
                 axis.axvline(drop, label="Drop of the learning rate", **dash)
-            _step_axis(axis, list(map(schedule.iteration, there)))
+            _step_axis(axis, numbers)
             axis.set_xlabel("Iteration of pruning" + ("" if panel else " (or rewinding)"))
         _name_axes(axes, _titles(data, figure, names), False)
         legend(fig)
     return fig
 
 
-def _lines(axis, figure, panel, rows, along, labels, lowest=-math.inf):
-    """The lines of a panel, the unpruned networks' too, against a column; `labels` are those of the
-    legend by the names of lines. Bands end where the mean is below the lowest accuracy that the
-    axis shows, as there they would only hide the others."""
+def _lines(axis, figure, panel, rows, where, labels, lowest=-math.inf):
+    """The lines of a panel, the unpruned networks' too, against a column, with gaps at those of its
+    values of which nothing was run; `labels` are those of the legend by the names of lines. Bands
+    end where the mean is below the lowest accuracy that the axis shows, as there they would only
+    hide the others."""
     _unpruned(axis, rows, labels)
+    along, ticks = where
     for curve in FIGURES[figure].panels[panel]:
         look = style.look(figure, curve)
         points = rows[rows["line"] == look.label]
         if len(points):
+            points = points.set_index(along).reindex(ticks).rename_axis(along).reset_index()
             seen = points.assign(std=points["std"].where(points["accuracy"] > lowest))
             _line(axis, points[along], points["accuracy"], seen, look, labels[look.label])
 

@@ -65,10 +65,19 @@ class Report:
         if about.replicates == 1:
             told = "one replicate, of which nothing can be told: ask for two or more"
         meaning = settings.get_profile(about.profile).meaning
-        return (
-            f"{about.label} on {style.title(about.setting)}, profile {about.profile}, {meaning}; "
-            f"{told}."
-        )
+        said = f"{about.label} on {style.title(about.setting)}, profile {about.profile}, {meaning}"
+        return " ".join(filter(None, (f"{said}; {told}.", self.caution)))
+
+    @property
+    def caution(self) -> str:
+        """What a schedule shorter than the paper's does to the answers, in a sentence; else ""."""
+        profile = settings.get_profile(self.judgement.profile)
+        if profile.iterations:
+            return (
+                f"After {profile.iterations} iterations of training the answers say nothing of a "
+                "method: this profile tries whether everything runs."
+            )
+        return f"{draw.TWICE[0].upper()}{draw.TWICE[1:]}." if profile.scale < 1 else ""
 
     def __repr__(self) -> str:
         return "\n".join([self.basis, *self.judgement.answers]).replace("**", "")
@@ -151,14 +160,14 @@ def report(
 
     if folder is not None:
         check_writable(Path(folder), "pages")
-    _check(method, setting, minutes)
+    _check(method, setting, profile, minutes)
     runs = trained_runs(method, setting, profile, replicates)
     read = mask_runs(method, setting, profile, replicates)
     store = Store()
     if train:
-        if not how.get("cluster") and (left_out := store.missing(runs)):
-            here = how.get("device"), how.get("precision")
-            print(engine.plan(left_out, store, *here), flush=True)
+        if not how.get("cluster") and store.missing(runs):
+            here = {n: how.get(n) for n in ("device", "precision", "workers")}
+            print(engine.plan(runs, store, **here), flush=True)
         shared = {n: v for n, v in how.items() if n in ("workers", "cluster", "progress")}
         engine.train(runs, store, minutes=left(), **how)
         engine.measure(read, Store(kind=MASK), minutes=left(), **shared)
@@ -172,9 +181,9 @@ def report(
     return replace(found, path=path)
 
 
-def _check(method, setting, minutes):
-    """That a method gives the same again, before hours of training rest on it; and within a
-    budget, if there is one."""
+def _check(method, setting, profile, minutes):
+    """That a method gives the same again, at half of the weights and at the highest sparsity if it
+    is told these, before hours of training rest on it; and within a budget, if there is one."""
 
     def stop(*_):
         raise BadValueError(
@@ -190,7 +199,9 @@ def _check(method, setting, minutes):
     try:
         if timed:
             others = signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
-        masks.check(model, method, scores.data(method, setting))
+        highest = settings.sparsities(setting, profile)[-1:]
+        for sparsity in [0.5, *highest] if scores.get(method).takes("sparsity") else [0.5]:
+            masks.check(model, method, scores.data(method, setting), sparsity)
     finally:
         if timed:
             signal.setitimer(signal.ITIMER_REAL, *others)
@@ -201,6 +212,7 @@ def _report(method, setting, profile, replicates, runs, read):
     results = Results(Store().root)
     found = judge.entries(method.name, results, setting, profile)
     trained, seen = Evidence.read(runs, Store()), Evidence.read(read, Store(kind=MASK))
+    parts = judge.parts(method.name, results, setting, profile)
     judgement = Judgement(
         method=method.name,
         label=method.label,
@@ -208,12 +220,21 @@ def _report(method, setting, profile, replicates, runs, read):
         setting=setting,
         profile=profile,
         replicates=len({run.replicate for run in runs}),
-        answers=judge.answers(found, method.label),
+        answers=judge.answers(found, parts, method.label),
         entries=found,
         missing=len(trained.missing) + len(seen.missing),
     )
     drawings = _drawings(method, setting, profile, replicates, seen)
-    return Report(judgement, drawings, (str(trained), str(seen)), provenance.code(method.function))
+    evidence = (str(trained), str(seen), *_made_by(trained))
+    return Report(judgement, drawings, evidence, provenance.code(method.function))
+
+
+def _made_by(trained):
+    """What trained the networks, in a sentence; none where none was."""
+    if trained.records:
+        known = {"commit": "commits", "torch": "PyTorch", "device": "on"}
+        said = [f"{words} {', '.join(trained.values(name))}" for name, words in known.items()]
+        yield f"Trained by this project's {'; '.join(said)}."
 
 
 def _drawings(method, setting, profile, replicates, seen):
@@ -289,6 +310,7 @@ def page(report: Report) -> str:
         drawings=[
             (d, d.figure and draw.described(d.figure), _image(d.figure)) for d in report.drawings
         ],
+        caution=report.caution,
         evidence=report.evidence,
         code=report.code,
     )

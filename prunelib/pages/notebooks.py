@@ -3,7 +3,6 @@
 import hashlib
 import os
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -18,8 +17,8 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
 from tqdm.auto import tqdm
 
-from prunelib.errors import PrunelibError, StoreError, UnknownNameError, check_name
-from prunelib.paths import project_root, write_atomically
+from prunelib.errors import PrunelibError, UnknownNameError, check_name
+from prunelib.paths import check_writable, project_root, write_atomically
 
 TIMEOUT = 24 * 3600  # seconds a cell
 NONE = "there are no notebooks here: they come with a checkout of the project"
@@ -65,15 +64,7 @@ def execute(
     """
     for name in parameters or {}:
         check_name("notebook parameter", name, papermill.inspect_notebook(path))
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output.parent):
-            pass  # a day of training should not end at a folder that cannot be written
-    except OSError as error:
-        raise StoreError(
-            f"{output.parent} cannot take the executed notebooks ({error.strerror}): give a folder "
-            "that can be written"
-        ) from None
+    check_writable(output.parent, "executed notebooks")  # before a day of training
     try:
         papermill.execute_notebook(
             path,
