@@ -225,17 +225,15 @@ def test_iterations_must_be_a_whole_number(iterations):
         masks.prune(linear(), "magnitude", 0.5, iterations=iterations)
 
 
-@pytest.mark.parametrize("iterations", [1, 3])
 def test_a_sparsity_that_leaves_no_weight_is_refused():
     """Of 0.9999999 of 25,100 + weights nothing is left, which no network can be trained with."""
     with pytest.raises(BadValueError, match=r"^sparsity 0\.9999999 leaves no weight .* for less$"):
         masks.prune(networks.build("lenet_8x8"), "magnitude", 0.9999999)
-    with pytest.raises(
-        BadValueError, match=r"^sparsity 0\.9999999 leaves no weight of lenet_digits"
-    ):
+    with pytest.raises(BadValueError, match=r"^sparsity 0\.9999999 leaves no weight of le"):
         Starts({}).start(Run("lenet_digits", "smoke", "magnitude", 0.9999999))
 
 
+@pytest.mark.parametrize("iterations", [1, 3])
 def test_every_sparsity_of_the_paper_is_met_exactly(iterations):
     model = linear(37, 11)
     for k in range(1, 19):
