@@ -212,6 +212,16 @@ def test_a_kernel_that_dies_is_told_in_a_sentence(tmp_path):
     assert living.cells[0].outputs[0]["text"] == "1\n"
 
 
+def test_the_index_which_shows_the_others_figures_is_executed_behind_them(tmp_path):
+    other = f"import pathlib\npathlib.Path({str(tmp_path / 'drawn')!r}).touch()"
+    index = f"open({str(tmp_path / 'drawn')!r}).close()"
+    for name, cell in (("00_index", index), ("other", other)):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+    jobs = [(tmp_path / f"{n}.ipynb", tmp_path / "out" / n, {}) for n in ("00_index", "other")]
+    notebooks.execute_all(jobs, 1)
+
+
 def test_what_a_cell_prints_is_refreshed_to_one_output_however_slowly(tmp_path):
     """The kernel flushes every fifth of a second: a slower machine would print in other parts.
     What is displayed between two lines stays there."""

@@ -78,7 +78,7 @@ def insight(
     Args:
         found: as of `effects`, by the name of their network. label: the name of a method.
     """
-    said, verdicts = [], []
+    said, verdicts, places = [], [], []
     for network, own in found.items():
         for ablation, verb in _VERBS.items():
             methods = {m: moved for (a, m), moved in own.items() if a == ablation}
@@ -86,19 +86,22 @@ def insight(
                 verdict, sentence = _compared(methods, label)
                 said.append(f"- {network}, {verb}, {verdict}: {sentence}.")
                 verdicts.append(verdict)
+                places.append(f"{network}, {verb}")
     if not said:
         return "Whether a distribution that moves predicts harm: not run."
-    count, total = verdicts.count("shown"), len(said)
+    shown = [where for where, verdict in zip(places, verdicts, strict=True) if verdict == "shown"]
     head = "**A distribution that moves need not mean harm.**"
-    head = head if count else "No counterexample is shown."
+    head = head if shown else "No counterexample is shown."
+    named = f" ({', '.join(shown)})" if shown else ""
     return "\n".join(
         [
-            f"{head} That magnitude pruning's weights move as far at initialisation as after "
-            f"training, and that only after training this lowers accuracy, is shown in {count} of "
-            f"{total} comparisons, refuted in {verdicts.count('refuted')} and undecided in "
-            f"{verdicts.count('undecided')}. (Kolmogorov-Smirnov distance before training, alike "
-            f"within {MOVED:g}; change of accuracy in percentage points, with its 95 % interval, "
-            f"harm being more than {HARM:g}.)\n",
+            f"{head} That an ablation moves magnitude pruning's weights about as far at "
+            f"initialisation as after training, and yet lowers accuracy only after training, is "
+            f"shown in {len(shown)} of {len(said)} comparisons{named}, refuted in "
+            f"{verdicts.count('refuted')} and undecided in {verdicts.count('undecided')}. "
+            f"(Kolmogorov-Smirnov distance before training, alike within {MOVED:g}; change of "
+            f"accuracy in percentage points, with its 95 % interval, harm being more than "
+            f"{HARM:g}.)\n",
             *said,
         ]
     )

@@ -102,11 +102,13 @@ class Evidence:
 
 def basis(found: Sequence[Evidence], profile: str = "") -> str:
     """What a figure rests on, for the line below its title: the profile if it depends on one, how
-    many replicates are wanted, other data than the setting's, and how much is not run."""
+    many replicates there are of those wanted, other data than the setting's, what is not run."""
     wanted = found[0].wanted
     count = len({run.replicate for run in wanted})
+    there = len({run.replicate for each in found for run in each.records})
     parts = [f"profile {profile}"] if profile else []
-    some = "up to " if count > 1 and any(each.missing for each in found) else ""
+    some = "up to " if there > 1 and any(each.missing for each in found) else ""
+    some += f"{there} of " if there < count else ""
     parts.append(f"{some}{count} replicate{'' if count == 1 else 's'}")
     tables = pd.concat([evidence.table for evidence in found])
     if on := variant(wanted[0].setting, tables).removeprefix(" on "):

@@ -64,8 +64,9 @@ def in_two_parts(results: Results) -> str:
             f"**On {title(name)}, up to {100 * level:.1f} % sparsity, where the paper looks first, "
             "the largest change of an early method's mean accuracy, in percentage points, is "
             f"{most[0]} when its mask is shuffled, and {most[1]} when its weights are drawn "
-            f"anew.** That shuffling costs {kept[0]}; that new weights change it by {kept[1]}. "
-            f"Beyond it the lowest are {lowest[0]} and {lowest[1]}."
+            f"anew.** Shuffling is shown to cost {kept[0]}; new weights are shown to change it by "
+            f"{kept[1]}. Of the others the replicates cannot tell. Beyond it the lowest are "
+            f"{lowest[0]} and {lowest[1]}."
         )
         if mark.n > 1:
             said.append(
@@ -85,7 +86,7 @@ def _kept(results, setting, id):
     found = [decide(part).verdict for part in parts]
     shown, refuted = found.count("supported"), found.count("not supported")
     margin = f"at most {claim.region.bound:g} points"
-    return f"{margin} is shown of {shown} of {len(found)} methods and refuted of {refuted}"
+    return f"{margin} for {shown} of the {len(found)} methods, and more for {refuted}"
 
 
 def _change(own: pd.DataFrame, name: str) -> str:
@@ -128,11 +129,36 @@ def _at_matching(results, setting, profile):
     about += [f"on {dataset(other)}"] if other else []
     if settings.get_profile(profile).scale < 1 and label(3, AFTER) in rows:
         about.append(TWICE)
-    return (
+    head = (
         f"**On {title(setting)} at {100 * sparsity:.1f} % sparsity**, the highest at which the "
         "paper's magnitude pruning after training matches full accuracy, test accuracy in percent "
-        f"({'; '.join(about)}):\n\n" + shown.to_markdown(disable_numparse=True)
+        f"({'; '.join(about)}):"
     )
+    table = shown.to_markdown(disable_numparse=True)
+    samples = results.samples("accuracy", setting, profile)
+    return "\n\n".join([head, table, *_differences(samples, sparsity)])
+
+
+def _differences(samples, sparsity):
+    """What pruning costs at a sparsity and what the ablations change, in a sentence, where there
+    are replicates enough to say so with an interval."""
+    lines = grids.FIGURES[3].panels[""]
+    pairs = {"Less the unpruned network": [(curve, DENSE) for curve in lines]}
+    for ablation in _RANDOM:
+        changed = [(replace(curve, ablation=ablation), curve) for curve in lines]
+        pairs[f"{VARIANTS[ablation].label} less unmodified"] = changed
+    said = []
+    for words, own in pairs.items():
+        effects = {pair: samples.difference(*pair, [sparsity]).effect for pair in own}
+        told = [
+            f"{label(3, replace(curve, ablation='none'))} "
+            f"{with_interval(effect.mean, *effect.interval())}"
+            for (curve, _), effect in effects.items()
+            if effect.n > 1
+        ]
+        said += [f"{words}: {', '.join(told)}."] if told else []
+    if said:
+        yield f"In percentage points, with intervals of 95 %. {' '.join(said)}"
 
 
 def highlights(entries: list[Entry], notebooks: str = "notebooks/") -> str:
@@ -155,7 +181,7 @@ def highlights(entries: list[Entry], notebooks: str = "notebooks/") -> str:
         home = homes.home(own[0])
         link = f"[{home}]({notebooks}{home}.ipynb)"
         rows.append((own[0].claim, "; ".join(said) or "not run", link))
-    head = ("The papers say", "Found here, on (replicates)", "Shown in")
+    head = ("The papers say, as it is read here", "Found here, on (replicates)", "Shown in")
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * 3, *rows))
 
 

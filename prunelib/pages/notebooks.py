@@ -21,6 +21,7 @@ from prunelib.errors import PrunelibError, UnknownNameError, check_name
 from prunelib.paths import check_writable, project_root, write_atomically
 
 TIMEOUT = 24 * 3600  # seconds a cell
+INDEX = "00_index"
 NONE = "there are no notebooks here: they come with a checkout of the project"
 
 
@@ -102,7 +103,8 @@ def _loading(file: Path) -> str:
 def execute_all(
     jobs: list[tuple[Path, Path | None, dict]], workers: int, files: Sequence[Path] = ()
 ) -> None:
-    """Execute notebooks in processes beside each other; all of them, whichever fail.
+    """Execute notebooks in processes beside each other; all of them, whichever fail, and the index,
+    which shows the figures that others draw, last.
 
     Args:
         jobs: of each the notebook, the output as in `execute` (None refreshes it in place), and
@@ -119,16 +121,18 @@ def execute_all(
     # kernels beside each other with threads of their own would wait for each other's
     threads = {"OMP_NUM_THREADS": str(max(1, loky.cpu_count() // workers))}
     bound = {"initializer": _end_with, "initargs": (os.getpid(),)}
+    waves = [[job for job in jobs if (job[0].stem == INDEX) is last] for last in (False, True)]
     with loky.ProcessPoolExecutor(workers, env=threads, **bound) as pool, bar:
-        begun = {pool.submit(_one, *job, files): job for job in jobs}
-        for done in as_completed(begun):
-            path, output, _ = begun[done]
-            try:
-                done.result()
-            except PrunelibError as error:
-                failed.append(f"{(output or path).name}: {error}")
-            bar.write(f"{(output or path).name}: {'failed' if done.exception() else 'done'}")
-            bar.update()
+        for wave in waves:
+            begun = {pool.submit(_one, *job, files): job for job in wave}
+            for done in as_completed(begun):
+                path, output, _ = begun[done]
+                try:
+                    done.result()
+                except PrunelibError as error:
+                    failed.append(f"{(output or path).name}: {error}")
+                bar.write(f"{(output or path).name}: {'failed' if done.exception() else 'done'}")
+                bar.update()
     if failed:
         head = [f"{len(failed)} of {len(jobs)} notebooks failed:"] if len(jobs) > 1 else []
         raise PrunelibError("\n".join([*head, *failed]))
