@@ -177,7 +177,10 @@ def test_what_ablations_change_is_told_of_matching_sparsities_and_of_those_beyon
         runs = (curve.run("resnet8_digits", "paper", sparsity, r) for r in range(2))
         Store(tmp_path).add(trained(run, accuracy) for run in runs)
     said = front.in_two_parts(Results(tmp_path))
-    assert "That shuffling costs at most 0.3 points is shown of 4 of 4 methods and refut" in said
+    assert (
+        "Shuffling is shown to cost at most 0.3 points for 4 of the 4 methods, and more for 0;"
+        in said
+    )
     assert "by at most 0.3 points is shown of 3 of 4 methods and refuted of 1. Beyond" in said
     assert "the mark, lies -0.2 (-0.2 to -0.2) from the unpruned network at 86.6 %." in said
     assert said.startswith("**On ResNet-8 on digits (the miniature), up to 86.6 % sparsity, ")

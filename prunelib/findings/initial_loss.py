@@ -81,7 +81,8 @@ def measure(setting: str, replicates: int = REPLICATES) -> pd.DataFrame:
 
 
 def record(setting: str) -> None:
-    """Measure a setting and write the file, with that setting alone."""
+    """Measure a setting and write results/initial_loss.csv, with that setting alone: how it was
+    made."""
     write_atomically(path(), measure(setting).to_csv(index=False, float_format="%.4g"))
 
 

@@ -130,12 +130,12 @@ def measure(name: str) -> Measure:
     raise BadValueError(f"measure {name!r} is none of findings/measures.py")
 
 
-def variant(setting: str, table: pd.DataFrame) -> str:
-    """Words for a title: " on X" where records rest on another dataset than the setting's."""
+def other_data(setting: str, table: pd.DataFrame) -> str:
+    """The data that records rest on, where they are other than the setting's; else ""."""
     # modified and shifted data are stored under the name of the data themselves
     own = re.sub("^(modified|shifted)_", "", settings.get(setting).dataset)
     others = sorted({name.split("@")[0] for name in table["dataset"].unique()} - {own, "none"})
-    return f" on {', '.join(others)}" if others else ""
+    return ", ".join(others)
 
 
 class Results:
@@ -217,7 +217,7 @@ class Results:
         table = self.table(kind, setting, profile)
         rows = table[table["method"].isin(methods)]
         precisions = sorted(set(rows["precision"])) if kind == TRAINED else ()
-        return variant(setting, rows).removeprefix(" on "), tuple(precisions)
+        return other_data(setting, rows), tuple(precisions)
 
     def samples(self, name: str, setting: str, profile: str, steps: bool = False) -> Samples:
         """The values of a measure.

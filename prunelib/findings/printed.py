@@ -13,7 +13,7 @@ import pandas as pd
 from prunelib import grids, settings
 from prunelib.errors import check_name
 from prunelib.findings import statistics
-from prunelib.findings.measures import variant
+from prunelib.findings.measures import other_data
 from prunelib.findings.statistics import published
 from prunelib.grids import TABLES
 from prunelib.results.store import Store
@@ -48,6 +48,7 @@ def comparison(table: int, store: Store, profile: str = "paper") -> pd.DataFrame
         ["setting", "method", "sparsity"], sort=False
     ):
         records = store.table(setting, profile)
+        other = other_data(setting, records)
         by_source = {row.source: row for row in group.itertuples()}
         wanted = TABLES[table].count(setting, profile)
         accuracies = values(records, method, sparsity)
@@ -60,7 +61,7 @@ def comparison(table: int, store: Store, profile: str = "paper") -> pd.DataFrame
                 "paper": _spelled(by_source["paper"]),
                 "ours": ours(records, method, sparsity),
                 "replicates": f"{min(len(accuracies), wanted)} of {wanted}",
-                "profile": profile + variant(setting, records),
+                "profile": f"{profile} on {other}" if other else profile,
                 "missing (PFLOP)": grids.cost(setting, profile, max(0, wanted - len(accuracies))),
             }
         )

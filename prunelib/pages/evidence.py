@@ -10,7 +10,7 @@ import pandas as pd
 
 from prunelib import grids, settings
 from prunelib.errors import BadValueError
-from prunelib.findings.measures import variant
+from prunelib.findings.measures import other_data
 from prunelib.pages.style import dataset, method
 from prunelib.results.records import END, TRAINED, Kind, Record
 from prunelib.results.store import Store
@@ -111,7 +111,7 @@ def basis(found: Sequence[Evidence], profile: str = "") -> str:
     some += f"{there} of " if there < count else ""
     parts.append(f"{some}{count} replicate{'' if count == 1 else 's'}")
     tables = pd.concat([evidence.table for evidence in found])
-    if on := variant(wanted[0].setting, tables).removeprefix(" on "):
+    if on := other_data(wanted[0].setting, tables):
         parts.append(", ".join(map(dataset, on.split(", "))))
     for each in found:
         if each.missing:

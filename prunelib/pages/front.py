@@ -14,7 +14,7 @@ from prunelib.errors import StoreError
 from prunelib.findings import ablations, claims, kinds, ledger, statistics
 from prunelib.findings.decisions import decide
 from prunelib.findings.ledger import Entry
-from prunelib.findings.measures import Results, variant
+from prunelib.findings.measures import Results, other_data
 from prunelib.pages import homes, verdicts
 from prunelib.pages.draw import TWICE
 from prunelib.pages.style import VARIANTS, dataset, label, method, title, with_interval
@@ -65,8 +65,7 @@ def in_two_parts(results: Results) -> str:
             "the largest change of an early method's mean accuracy, in percentage points, is "
             f"{most[0]} when its mask is shuffled, and {most[1]} when its weights are drawn "
             f"anew.** Shuffling is shown to cost {kept[0]}; new weights are shown to change it by "
-            f"{kept[1]}. Of the others the replicates cannot tell. Beyond it the lowest are "
-            f"{lowest[0]} and {lowest[1]}."
+            f"{kept[1]}. Beyond it the lowest are {lowest[0]} and {lowest[1]}."
         )
         if mark.n > 1:
             said.append(
@@ -79,14 +78,16 @@ def in_two_parts(results: Results) -> str:
 
 
 def _kept(results, setting, id):
-    """Of how many methods it is shown, and of how many refuted, that an ablation keeps their mean
+    """For how many methods it is shown, and for how many refuted, that an ablation keeps their mean
     accuracy at matching sparsities, by what a claim on all of them allows."""
     (claim,) = (c for c in claims.every() if c.id == id)
     parts = kinds.build(replace(claim, over="matching"), results, setting, "paper").parts
     found = [decide(part).verdict for part in parts]
     shown, refuted = found.count("supported"), found.count("not supported")
     margin = f"at most {claim.region.bound:g} points"
-    return f"{margin} for {shown} of the {len(found)} methods, and more for {refuted}"
+    said = f"{margin} for {shown} of the {len(found)} methods, and more for {refuted}"
+    left = len(found) - shown - refuted
+    return f"{said} (of {left} the replicates cannot tell)" if left else said
 
 
 def _change(own: pd.DataFrame, name: str) -> str:
@@ -124,7 +125,7 @@ def _at_matching(results, setting, profile):
     number = " to ".join(map(str, sorted({min(counts), max(counts)})))
     few = "one replicate, which gives no verdict"
     few = few if counts == {1} else f"{number} replicates, ± one standard deviation"
-    other = variant(setting, table).removeprefix(" on ")
+    other = other_data(setting, table)
     about = [f"by profile `{profile}` ({settings.get_profile(profile).meaning})", few]
     about += [f"on {dataset(other)}"] if other else []
     if settings.get_profile(profile).scale < 1 and label(3, AFTER) in rows:

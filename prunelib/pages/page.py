@@ -238,8 +238,9 @@ class Page:
         elif where == "elsewhere":
             found = [e for e in found if e not in own and e.verdict != "not run"]
         if not found:
-            nothing = f"What is claimed there is not about {self.setting}."
-            print("Nothing of it was run elsewhere." if where == "elsewhere" else nothing)
+            nothing = verdicts.nothing(self.setting, self.profile)
+            nothing = "nothing of it was run elsewhere" if where == "elsewhere" else nothing
+            print(f"{nothing[0].upper()}{nothing[1:]}.")
             return None
         table = verdicts.table(sorted(found, key=lambda e: e.verdict == "not run"))
         return table.drop(columns=["setting", "profile"]) if where == "here" else table

@@ -173,7 +173,7 @@ def answer(entries: Sequence[Entry], setting: str, profile: str) -> Markdown:
     own = [e for e in entries if here(e, setting, profile)]
     parts = [f"**What was found here**, for {_about(setting, profile)}: {counted(own)}."]
     if not own:
-        said = f"{counted(entries)}; no claim is about {style.title(setting)}"
+        said = f"{counted(entries)}; {nothing(setting, profile)}"
         parts = [f"**What was found**: {said}."]
     for verdict in LOOKS:
         named = own or [e for e in entries if e.verdict in AGAINST]
@@ -188,6 +188,11 @@ def answer(entries: Sequence[Entry], setting: str, profile: str) -> Markdown:
         elsewhere = [f"{_about(*where)}: {counted(found)}" for where, found in others.items()]
         parts += [f"{'Elsewhere' if own else 'By network'}:", _listed(elsewhere)]
     return Markdown("\n\n".join(parts))
+
+
+def nothing(setting: str, profile: str) -> str:
+    """That no entry is about a setting and profile, and why that can be."""
+    return f"no claim is about {_about(setting, profile)}, or nothing was run that decides one"
 
 
 def _found(entry):
