@@ -97,8 +97,7 @@ def _spelled(row) -> str:
         return "" if row is None else row.note
     if row.note == "about":
         return f"about {row.accuracy:.0f}"
-    # A change that is printed as "-0.0" is one that was below zero before it was rounded.
-    change = f" ({row.change:+.1f})" if pd.notna(row.change) else ""
+    change = f" ({row.change:+z.1f})" if pd.notna(row.change) else ""
     return f"{row.accuracy:.1f}{change}"
 
 
