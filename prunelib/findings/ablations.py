@@ -19,8 +19,8 @@ def changes(
 
     Args:
         samples: of accuracies in percent. setting, profile: whose.
-        panels: of a name each, an unmodified curve and its ablations; of a curve of another
-            initialisation, whose unpruned network is another, what pruning costs is compared.
+        panels: of a name each, an unmodified curve and its ablations. A curve of another
+            initialisation has another unpruned network: what pruning costs is compared then.
 
     Returns:
         data frame: "effect", "low" and "high", percentage points and the ends of the 95 % interval,

@@ -62,8 +62,8 @@ class Measure:
         return self.function(table, setting, **weights, **about)
 
     def reads(self, lines: Sequence[Curve]) -> list[tuple[Kind, Curve]]:
-        """The curves that it takes to measure some: these and what they are compared with, each
-        with the kind of its records."""
+        """The records that it takes to measure these curves, their own and those of what they are
+        compared with: pairs of kind and curve."""
         about, read = self.about, list(lines)
         if self.function == quantities.reconnected:
             read += [replace(c, ablation="shuffle") for c in read]

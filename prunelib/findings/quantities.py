@@ -76,11 +76,11 @@ def beside(
     keys: list[str],
     to: pd.DataFrame | None = None,
 ) -> np.ndarray:
-    """For each record the values of the chosen one that is the same in some columns.
+    """For each record the values of its counterpart: the chosen record that equals it in `keys`.
 
     Args:
-        values: a row a record of `table`. chosen: which of these may stand beside others, one at
-            the most for each combination of `keys`.
+        values: a row a record of `table`. chosen: which of these may be counterparts, one at the
+            most for each combination of `keys`, which are columns.
         to: the records beside which they stand; those of `table` by default.
 
     Returns:

@@ -101,7 +101,8 @@ def printed(axis: Axes, x: float, y: float, look: Look, label: str, **where) -> 
 
 
 def count(rows: pd.DataFrame, asked: int = 0) -> str:
-    """How many replicates are behind rows; where that is fewer than asked for, of how many."""
+    """The replicates behind rows, as "n = 3" or "n = 2 to 3", with " of 5" behind it where more
+    were asked for."""
     low, high = rows["n"].min(), rows["n"].max()
     there = f"n = {low}" if low == high else f"n = {low} to {high}"
     return f"{there} of {asked}" if low < asked else there

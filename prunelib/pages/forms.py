@@ -90,7 +90,7 @@ FORMS: dict[int | str, Form] = {
 
 
 def readable(setting: str, of: Sequence[str] = ()) -> tuple[str, ...]:
-    """The methods whose masks are compared, or `of` some, that can be had: of ImageNet, where it is
-    not at hand, those that need no data."""
+    """The methods (`of`, else `grids.compared`) whose masks can be made here: on ImageNet, where it
+    is not at hand, only those that need no data."""
     known = settings.get(setting).dataset != "imagenet" or (data_root() / "imagenet").is_dir()
     return tuple(m for m in (of or grids.compared()) if known or not scores.get(m).needs_data)
