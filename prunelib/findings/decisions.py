@@ -2,9 +2,9 @@
 
 One rule is behind all of them: a claim about an effect is supported where the whole interval of the
 effect lies inside of what is allowed, not supported where all of it lies outside, undecided where
-it does neither, and not run where there are too few results for an interval. An interval lies inside,
-or outside, exactly where a p value is at most 0.05. A region narrower than the interval can be
-missed by chance on either side, so that "outside" takes a longer interval there, of up to 95 %.
+it does neither, and not run where there are too few results for an interval. An interval lies
+inside, or outside, exactly where a p value is at most 0.05. A region narrower than the interval can
+be missed by chance on either side, so that "outside" takes a longer interval there, of up to 95 %.
 
 A claim about all methods, or at every sparsity, is a conjunction of its parts; one about some of
 them a disjunction. Both are decided from the parts' p values: where one of several parts is enough,
