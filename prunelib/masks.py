@@ -146,7 +146,7 @@ def prune(
             `scores.score` refuses; a method of whole masks with `mask`, `iterations` or `invert`.
         UserCodeError: an exception in a method of one's own.
     """
-    if not _count(full(model), check_sparsity(sparsity)):
+    if check_sparsity(sparsity) and not _count(full(model), sparsity):
         raise BadValueError(f"sparsity {sparsity} leaves no weight of the network: ask for less")
     chosen = _scores.get(method)
     steps = chosen.iterations if iterations is None else iterations

@@ -204,14 +204,13 @@ def call(method: Method, model: nn.Module, batch: Data | None, seed: int, **offe
     device = next(work.parameters()).device
     versions = _versions(method, batch)
     unasked = " (its batch is None, as it was registered with needs_data=False)"
+    unasked = "" if method.needs_data or batch is not None else unasked
     with (
         seeds.restored(device),
         torch.enable_grad(),
         products("fp32"),
         short("fp32", device.type),
-        provenance.running(
-            f"method {method.label!r}", method.function, unasked * (not method.needs_data)
-        ),
+        provenance.running(f"method {method.label!r}", method.function, unasked),
     ):
         # Seeded, so that draws whose seed a method forgot can be repeated all the same.
         own = seeds.seed(seed, f"scores/{method.label}")

@@ -111,7 +111,8 @@ def method(files: Iterable[Path | str], name: str | None = None) -> str:
     if not name and len(found) != 1:
         raise BadValueError(
             f"the files register {len(found)} methods ({', '.join(map(provenance.label, found))}): "
-            f"say which one to judge, as --method {provenance.label(found[0])}"
+            f"say which one to judge, by --method {provenance.label(found[0])}, or in a notebook "
+            "by its parameter method"
             if found
             else "there is no method to judge: give a file that registers one, as mine.py, or a "
             "later one by its name, as erk"

@@ -25,7 +25,7 @@ def project_root() -> Path:
 def _place(variable: str, default: str) -> Path:
     named = os.environ.get(variable)
     path = Path(os.path.expanduser(named) if named else project_root() / default).absolute()
-    if path.is_file():
+    if os.path.isfile(path):  # no error where it cannot be looked at, which writing will tell
         raise StoreError(f"{path} is a file: name a folder, in {variable}, or move it away")
     return path
 

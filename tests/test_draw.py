@@ -81,6 +81,17 @@ def test_lines_are_where_their_numbers_are(data):
     assert {y for _, y in points(axis, "Unpruned")} == {89.5}
 
 
+def test_lines_have_gaps_where_nothing_was_run():
+    """SNIP at three of the six sparsities of `quick`; between the first and the third is a gap."""
+    about, there = ("vgg16_cifar10", "quick"), [settings.sparsity(k) for k in (3, 9, 12)]
+    runs = [r for r in figure_runs(3, *about, 1) if r.method == "snip" and r.sparsity in there]
+    table = pd.DataFrame([trained(run, 0.9).row() for run in runs])
+    data = curves.accuracy_data(3, table, *about, style.label)
+    axis = draw.accuracy(data, "Figure 3", 3, *about).axes[0]
+    (line,) = (a for a in axis.get_lines() if str(a.get_label()).startswith("SNIP"))
+    assert np.isnan(line.get_ydata()).tolist() == [False, True, False, False, True, True]
+
+
 def test_bands_are_one_standard_deviation_wide_and_end_at_0_and_100_percent(data):
     data["std"] = 3.0
     (axis,) = draw.accuracy(data, "Figure 3", 3, *ABOUT).axes

@@ -3,6 +3,7 @@
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -102,6 +103,9 @@ def test_a_figure_says_what_it_rests_on(results):
     assert basis([found], "quick") == (
         "Profile quick; up to 2 replicates; 13 of 74 trained networks not run (GraSP)"
     )
+    one = Evidence.read([run for run in wanted if run.replicate], store)
+    lacking = replace(one, wanted=tuple(wanted))
+    assert basis([lacking]).startswith("1 of 2 replicates; ")
     store.add(trained(run) for run in wanted)
     assert basis([Evidence.read(wanted, store)], "quick") == "Profile quick; 2 replicates"
 

@@ -209,9 +209,9 @@ def test_the_papers_networks_at_the_matching_sparsity_are_a_table(tmp_path):
     store.add([trained(Curve("snip", "shuffle").run(*about, sparsity, 1), 0.84)])
     last = front.on_paper_networks(Results(tmp_path)).split("\n\n")[-1]
     assert last.startswith(
-        "In percentage points, with intervals of 95 %. Less the unpruned network: SNIP -4.5 ("
+        "In percentage points, with intervals of 95 %. Against the unpruned network: SNIP -4.5 ("
     )
-    assert "). Shuffled less unmodified: SNIP +2.5 (" in last
+    assert "). Shuffled against unmodified: SNIP +2.5 (" in last
 
 
 def test_a_readme_without_marks_is_refused(tmp_path):

@@ -44,15 +44,14 @@ def figures(
     ] = False,
     file: Files = None,
 ) -> None:
-    """Execute notebooks with papermill; their figures go to figures/ (or PRUNELIB_FIGURES)."""
+    """Execute notebooks with papermill; their figures go to figures/ (or PRUNELIB_FIGURES;
+    with PRUNELIB_RESULTS, to a folder figures in there)."""
     values = dict(_parameter(text) for text in parameter or [])
     if in_place and (values or setting or file):
         raise BadValueError(
             "--in-place takes no parameters and no file: committed notebooks show the defaults"
         )
     folder = executed.resolve()
-    if not in_place:
-        check_writable(folder, "executed notebooks")
     if workers < 1:
         raise BadValueError(f"--workers {workers}: give a whole number from 1")
     load(file)  # here only to say what is wrong before any kernel starts
@@ -70,6 +69,8 @@ def figures(
             for path, output, given in jobs
             for name in setting
         ]
+    if not in_place:
+        check_writable(folder, "executed notebooks")
     notebooks.execute_all(jobs, workers, file or ())
 
 

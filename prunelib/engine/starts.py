@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from prunelib import masks, networks, scores, settings
+from prunelib import masks, networks, provenance, scores, settings
 from prunelib.engine.checkpoints import State, Tensors
 from prunelib.errors import BadValueError, PrunelibError
 from prunelib.runs import Run
@@ -63,7 +63,8 @@ class Starts:
                 mask = masks.remove(ranking, run.sparsity, seed=run.replicate)
                 if not masks.kept(mask):
                     raise BadValueError(
-                        f"sparsity {run.sparsity} leaves no weight of {run.setting}: ask for less"
+                        f"sparsity {run.sparsity} leaves no weight of "
+                        f"{provenance.label(run.setting)}: ask for less"
                     )
                 self.masks[key] = mask
             else:

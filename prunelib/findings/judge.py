@@ -3,7 +3,7 @@
 `checks` takes claims that the ledger has of SNIP or SynFlow, puts another method in their place and
 leaves all else as it is: what is compared, where, by which margin. As the paper does not speak of
 that method, what comes out agrees with what it says of its own, or differs. `answers` says in three
-sentences what comes out; a `Judgement` holds everything, for people's pages and for programs.
+parts what comes out; a `Judgement` holds everything, for people's pages and for programs.
 """
 
 import math
@@ -35,6 +35,9 @@ SHUFFLED, REINITIALISED, MARK, LATE = "5.03", "5.60", "4.47", "J.10"  # of SNIP,
 BEST = "1.07"  # compares with the other early methods, of which the one displaced is one then
 PROPORTIONS = "same proportions"  # the one check that the paper has in another form
 MANY = 50  # replicates: more than anybody trains for a check
+# An effect is found in four of five cases, not in one of two, where it is this many half-widths of
+# its interval away from the bound: (1.96 + 0.84) / 1.96 of the normal distribution.
+POWER = 1.43
 CHECKS = (
     Check("4.43", "snip", "{} is more accurate than random pruning"),
     Check(
@@ -73,8 +76,8 @@ CHECKS = (
     Check(
         "M.46",
         "snip",
-        "The effective sparsity of {} rounds to the actual one (the effect is the share of the "
-        "networks of which it does not)",
+        "The effective sparsity of {} rounds to the actual one (100 % where that of any network "
+        "does not, else 0)",
     ),
 )
 
@@ -185,14 +188,17 @@ def ablated(
     return shuffled, anew
 
 
-def ranges(setting: str) -> dict[str, str]:
+def ranges(setting: str, profile: str) -> dict[str, str]:
     """The sparsities at which it is asked apart what a method chooses, in words and as `ablated`
-    takes them: those at which networks match, where the paper looks first, and higher ones; all of
-    them where none is known to match."""
+    takes them: those at which networks match, where the paper looks first, and higher ones, as far
+    as the profile has such; all of them where none is known to match."""
     if settings.get(setting).matching is None:
         return {"Over all sparsities": "any"}
-    level = 100 * settings.highest_matching(setting)
-    return {f"Up to {level:.1f} % sparsity": "matching", "Beyond it": "extreme"}
+    level, known = settings.highest_matching(setting), settings.sparsities(setting, profile)
+    words = f"{100 * level:.1f} % sparsity"
+    found = {f"Up to {words}": "matching"} if any(s <= level for s in known) else {}
+    beyond = "Beyond it" if found else f"Beyond {words}"
+    return found | ({beyond: "extreme"} if any(s > level for s in known) else {})
 
 
 def parts(
@@ -200,7 +206,7 @@ def parts(
 ) -> dict[str, tuple[Entry, Entry]]:
     """What shuffling and drawing anew do to a method in each of the `ranges`, by their words."""
     about = method, results, setting, profile
-    return {words: ablated(*about, over) for words, over in ranges(setting).items()}
+    return {words: ablated(*about, over) for words, over in ranges(setting, profile).items()}
 
 
 def answers(
@@ -247,11 +253,14 @@ def _untold(*found):
         return "It cannot be told yet"
     if max(counts) > MANY:
         return f"It cannot be told yet, and hardly by {MANY} replicates"
-    return f"It cannot be told yet; about {max(counts)} replicates would tell"
+    return (
+        f"It cannot be told yet; if this is the effect, about {max(counts)} replicates would tell"
+    )
 
 
 def replicates_needed(entry: Entry) -> float:
-    """About how many replicates would decide a check, if its effect stays what it is.
+    """About how many replicates would decide a check in four of five cases, if the effect is what
+    it is now.
 
     The interval must end before the nearest bound of what is allowed, and its half-width falls with
     the root of the number of replicates.
@@ -263,7 +272,7 @@ def replicates_needed(entry: Entry) -> float:
         return math.inf
     ends = [end for end in _form(entry.id).region.ends if math.isfinite(end)]
     distance, half = min(abs(entry.effect - end) for end in ends), (entry.high - entry.low) / 2
-    return math.ceil(entry.replicates * (half / distance) ** 2) if distance else math.inf
+    return math.ceil(entry.replicates * (POWER * half / distance) ** 2) if distance else math.inf
 
 
 def holds(entry: Entry) -> bool | None:

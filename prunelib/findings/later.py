@@ -178,7 +178,7 @@ def _chosen(found, early, results, setting, profile, label):
     if not ran:
         return [f"{YET}."]
     parts, null = [], []
-    for words, over in judge.ranges(setting).items():
+    for words, over in judge.ranges(setting, profile).items():
         own = {n: judge.ablated(n, results, setting, profile, over) for n in (*ran, *early)}
         there = _ran(own)
         told = _grouped({n: own[n] for n in ran if n not in DRAWN}, there, label)

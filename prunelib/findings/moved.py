@@ -95,13 +95,13 @@ def insight(
     named = f" ({', '.join(shown)})" if shown else ""
     return "\n".join(
         [
-            f"{head} That an ablation moves magnitude pruning's weights about as far at "
-            f"initialisation as after training, and yet lowers accuracy only after training, is "
+            f"{head} That an ablation moves magnitude pruning's weights no less at initialisation "
+            f"than after training, and yet lowers accuracy only after training, is "
             f"shown in {len(shown)} of {len(said)} comparisons{named}, refuted in "
             f"{verdicts.count('refuted')} and undecided in {verdicts.count('undecided')}. "
-            f"(Kolmogorov-Smirnov distance before training, alike within {MOVED:g}; change of "
-            f"accuracy in percentage points, with its 95 % interval, harm being more than "
-            f"{HARM:g}.)\n",
+            "(Kolmogorov-Smirnov distance before training, no less by a margin of "
+            f"{MOVED:g}; change of accuracy in percentage points, with its 95 % interval, harm "
+            f"being more than {HARM:g}.)\n",
             *said,
         ]
     )

@@ -5,6 +5,7 @@ networks are at it, and a few claims of the ledger. `with_highlights` sets them 
 a test holds that to the results.
 """
 
+import math
 from dataclasses import replace
 
 import pandas as pd
@@ -64,8 +65,8 @@ def in_two_parts(results: Results) -> str:
             f"**On {title(name)}, up to {100 * level:.1f} % sparsity, where the paper looks first, "
             "the largest change of an early method's mean accuracy, in percentage points, is "
             f"{most[0]} when its mask is shuffled, and {most[1]} when its weights are drawn "
-            f"anew.** Shuffling is shown to cost {kept[0]}; new weights are shown to change it by "
-            f"{kept[1]}. Beyond it the lowest are {lowest[0]} and {lowest[1]}."
+            f"anew.** Shuffling is shown to cost {kept[0]}; new weights are shown to change "
+            f"accuracy by {kept[1]}. Beyond it the lowest are {lowest[0]} and {lowest[1]}."
         )
         if mark.n > 1:
             said.append(
@@ -144,10 +145,10 @@ def _differences(samples, sparsity):
     """What pruning costs at a sparsity and what the ablations change, in a sentence, where there
     are replicates enough to say so with an interval."""
     lines = grids.FIGURES[3].panels[""]
-    pairs = {"Less the unpruned network": [(curve, DENSE) for curve in lines]}
+    pairs = {"Against the unpruned network": [(curve, DENSE) for curve in lines]}
     for ablation in _RANDOM:
         changed = [(replace(curve, ablation=ablation), curve) for curve in lines]
-        pairs[f"{VARIANTS[ablation].label} less unmodified"] = changed
+        pairs[f"{VARIANTS[ablation].label} against unmodified"] = changed
     said = []
     for words, own in pairs.items():
         effects = {pair: samples.difference(*pair, [sparsity]).effect for pair in own}
@@ -155,7 +156,7 @@ def _differences(samples, sparsity):
             f"{label(3, replace(curve, ablation='none'))} "
             f"{with_interval(effect.mean, *effect.interval())}"
             for (curve, _), effect in effects.items()
-            if effect.n > 1
+            if effect.n > 1 and math.isfinite(effect.mean)
         ]
         said += [f"{words}: {', '.join(told)}."] if told else []
     if said:

@@ -232,9 +232,10 @@ def _report(method, setting, profile, replicates, runs, read):
 def _made_by(trained):
     """What trained the networks, in a sentence; none where none was."""
     if trained.records:
-        known = {"commit": "commits", "torch": "PyTorch", "device": "on"}
-        said = [f"{words} {', '.join(trained.values(name))}" for name, words in known.items()]
-        yield f"Trained by this project's {'; '.join(said)}."
+        commits, torch, devices = (
+            ", ".join(trained.values(name)) for name in ("commit", "torch", "device")
+        )
+        yield f"Trained with {commits} of this project and PyTorch {torch}, on {devices}."
 
 
 def _drawings(method, setting, profile, replicates, seen):

@@ -201,6 +201,14 @@ def test_the_time_that_a_plan_gives(pace, store, seconds, said):
     assert f"(about {said} on this machine" in planned
 
 
+def test_a_plan_reckons_with_the_workers_that_are_asked_for(pace, store):
+    """Two networks of 100 s each, which one worker trains one after the other."""
+    pace(images=440 * 128 / 100)
+    runs = [Run("lenet_digits", "paper", replicate=r) for r in (0, 1)]
+    planned = engine.plan(runs, store, "cpu", "fp32", workers=1)
+    assert "(about 3.3 min on this machine: 563 images/s a process, 1 of them" in planned
+
+
 def test_a_plan_counts_by_setting_and_profile_and_writes_nothing(pace, store, tmp_path):
     train([run(), run("snip")], store)
     more = [run("snip", profile="quick"), run(), run("snip"), run("grasp")]
