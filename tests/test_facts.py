@@ -204,13 +204,13 @@ def test_sizes_and_augmentation_are_those_of_the_datasets():
     for name in ("digits", "shifted_digits"):
         data = datasets.load(name)
         assert datasets.SIZES[name] == (data.train_size, data.test_size)
-        assert facts.AUGMENTATION[name] == data.augmentation
+        assert facts.procedure.AUGMENTATION[name] == data.augmentation
     tiny = inspect.signature(loaders.LOADERS["tinyimagenet"]).parameters["augmentation"].default
-    assert facts.AUGMENTATION["tinyimagenet"] == tiny
+    assert facts.procedure.AUGMENTATION["tinyimagenet"] == tiny
     modified = loaders.LOADERS["modified_tinyimagenet"].keywords["augmentation"]
-    assert facts.AUGMENTATION["modified_tinyimagenet"] == modified
-    assert facts.AUGMENTATION["imagenet"] == FolderDataset.augmentation
-    assert set(facts.AUGMENTATION) == set(datasets.SIZES) == set(loaders.LOADERS)
+    assert facts.procedure.AUGMENTATION["modified_tinyimagenet"] == modified
+    assert facts.procedure.AUGMENTATION["imagenet"] == FolderDataset.augmentation
+    assert set(facts.procedure.AUGMENTATION) == set(datasets.SIZES) == set(loaders.LOADERS)
 
 
 def test_as_many_examples_as_are_really_scored():
@@ -225,10 +225,10 @@ def test_augmentation_that_draws_otherwise_is_found(monkeypatch):
     assert FACTS["widest patch"]("resnet50_imagenet") == pytest.approx(1.25, abs=0.005)
     assert FACTS["smallest patch"]("resnet50_imagenet") == pytest.approx(0.1, abs=0.005)
     assert FACTS["largest patch"]("resnet50_imagenet") == pytest.approx(1, abs=0.02)
-    facts._augmented.cache_clear()
-    monkeypatch.setattr(facts.augment, "ASPECT", (0.75, 4 / 3))
-    monkeypatch.setattr(facts.augment, "SCALE", (0.08, 0.5))
-    monkeypatch.setattr(facts.augment, "PADDING", {"crop": 3})
+    facts.procedure._augmented.cache_clear()
+    monkeypatch.setattr(facts.procedure.augment, "ASPECT", (0.75, 4 / 3))
+    monkeypatch.setattr(facts.procedure.augment, "SCALE", (0.08, 0.5))
+    monkeypatch.setattr(facts.procedure.augment, "PADDING", {"crop": 3})
     try:
         assert FACTS["narrowest patch"]("resnet50_imagenet") == pytest.approx(0.75, abs=0.005)
         assert FACTS["widest patch"]("resnet50_imagenet") == pytest.approx(4 / 3, abs=0.005)
@@ -236,7 +236,7 @@ def test_augmentation_that_draws_otherwise_is_found(monkeypatch):
         assert FACTS["largest patch"]("resnet50_imagenet") == pytest.approx(0.5, abs=0.005)
         assert FACTS["largest shift"]("resnet20_cifar10") == 3
     finally:
-        facts._augmented.cache_clear()
+        facts.procedure._augmented.cache_clear()
 
 
 def test_another_schedule_gives_other_numbers(monkeypatch):

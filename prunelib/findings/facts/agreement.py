@@ -13,7 +13,7 @@ import pandas as pd
 
 from prunelib.errors import BadValueError
 from prunelib.findings.facts.architectures import classes
-from prunelib.findings.facts.identities import named
+from prunelib.findings.facts.table import FACTS, fact, named
 from prunelib.findings.statistics import published
 
 
@@ -104,11 +104,13 @@ def off_the_raw_results(table: int, setting: str) -> float:
     return replicated_accuracy(table, setting) - float(_raw(setting).loc[0.0].mean())
 
 
+@fact
 def sparsities_of_the_raw_results(setting: str) -> float:
     """D.4: "13 sparsities"."""
     return float(len(_raw(setting)))
 
 
+@fact
 def unevenness_of_the_raw_sparsities(setting: str) -> float:
     """D.4: "evenly space logarithmically"; the largest distance from the even step, as a share."""
     levels = [-math.log10(1 - s) for s in _raw(setting).index]
@@ -116,22 +118,26 @@ def unevenness_of_the_raw_sparsities(setting: str) -> float:
     return max(abs((b - a) / even - 1) for a, b in itertools.pairwise(levels))
 
 
+@fact
 def highest_compression_of_the_raw_results(setting: str) -> float:
     """D.4: "compression ratio 10^3"."""
     return float(1 / (1 - _raw(setting).index[-1]))
 
 
+@fact
 def last_raw_accuracy_of_snip(setting: str) -> float:
     """D.4: that of SNIP at the highest sparsity, which does not collapse for Tanaka et al."""
     return float(_raw(setting)["snip"].iloc[-1])
 
 
+@fact
 def last_raw_lead_of_synflow(setting: str) -> float:
     """D.4: how far SynFlow is above the next method at the highest sparsity, in points."""
     last = _raw(setting).iloc[-1]
     return float(last["synflow"] - last.drop("synflow").max())
 
 
+@fact
 def last_raw_accuracy_of_magnitude_over_chance(setting: str) -> float:
     """D.4: "magnitude pruning does not drop to random accuracy", unlike theirs: 1 if it does."""
     return float(_raw(setting)["magnitude"].iloc[-1]) * classes(setting) / 100
@@ -148,27 +154,19 @@ def _ratios(when: str, summary: Callable[[pd.Series], float], setting: str) -> f
 
 def _of_table(table: int, *functions: Callable[[int, str], float]):
     return {
-        f"table {table} {name}": functools.partial(function, table)
-        for name, function in named(*functions).items()
+        f"table {table} {named(function)}": functools.partial(function, table)
+        for function in functions
     }
 
 
 _ALL = (drops_off_their_difference, unpruned_difference)
-FACTS: dict[str, Callable[[str], float]] = {
+FACTS |= {
     **_of_table(2, *_ALL, pruned_over_unpruned_distance, highest_change_of_the_drop),
     **_of_table(3, *_ALL, unpruned_distance, lowest_pruned_difference, largest_pruned_distance),
     **_of_table(
         5, *_ALL, lowest_pruned_difference, highest_pruned_difference, largest_distance_of_the_drops
     ),
     **_of_table(7, unpruned_difference, replicated_accuracy, off_the_raw_results),
-    **named(
-        sparsities_of_the_raw_results,
-        unevenness_of_the_raw_sparsities,
-        highest_compression_of_the_raw_results,
-        last_raw_accuracy_of_snip,
-        last_raw_lead_of_synflow,
-        last_raw_accuracy_of_magnitude_over_chance,
-    ),
     **{
         f"{word} printed ratio {name}": functools.partial(_ratios, when, summary)
         for word, summary in (("largest", pd.Series.max), ("median", pd.Series.median))

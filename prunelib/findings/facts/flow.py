@@ -15,7 +15,8 @@ import torchvision
 from torch import Tensor, nn
 
 from prunelib import analysis, architectures, masks, networks, scores, settings
-from prunelib.findings.facts.identities import apart, chain, double_network, named, random_batch
+from prunelib.findings.facts.identities import apart, chain, double_network, random_batch
+from prunelib.findings.facts.table import fact
 from prunelib.networks import prunable
 from prunelib.seeds import generator
 
@@ -37,6 +38,7 @@ def _absolute(setting: str, biases: bool = True) -> nn.Module:
     return model.eval()
 
 
+@fact
 @torch.no_grad()
 def synflow_off_losses(setting: str) -> float:
     """D.1: a score is what the sum of logits loses without the weight; the relative distance, of
@@ -54,6 +56,7 @@ def synflow_off_losses(setting: str) -> float:
     return worst
 
 
+@fact
 def scores_not_conserved(setting: str) -> float:
     """D.1: without biases, scores into a hidden neuron sum to as much as those out of it; in a
     network that is no chain of layers, those of the first layer to those of the last."""
@@ -64,12 +67,14 @@ def scores_not_conserved(setting: str) -> float:
     return max(float((a / b - 1).abs().max()) for a, b in pairs)
 
 
+@fact
 def scores_that_are_not_positive(setting: str) -> float:
     """D.1: SynFlow issues positive scores; how many are not."""
     found = scores.score(double_network(setting), "synflow")
     return float(sum(int((z <= 0).sum()) for z in found.values()))
 
 
+@fact
 @torch.no_grad()
 def preactivations_that_are_not_positive(setting: str) -> float:
     """D.5: with absolute weights, no biases and ones, "the preactivation value is positive"."""
@@ -106,6 +111,7 @@ def _flow_scores(setting: str) -> list[Tensor]:
     return list(scores.score(_without_biases(setting), "synflow").values())
 
 
+@fact
 def gradients_off_sums_over_paths(setting: str) -> float:
     """Section 5 and Equation 5: SynFlow's gradients are sums over paths; relative distance."""
     layers, (sums, _) = chain(setting), _sums_over_paths(setting)
@@ -113,6 +119,7 @@ def gradients_off_sums_over_paths(setting: str) -> float:
     return apart(found, dict(enumerate(sums)))
 
 
+@fact
 def layers_off_the_path_norm(setting: str) -> float:
     """D.5, after Equation 5: the scores of each layer sum to the path norm."""
     norm = float(_path_norm(chain(setting)))
@@ -126,6 +133,7 @@ def _derivatives(setting: str) -> list[Tensor]:
     return [w.detach() * g for w, g in zip(layers, grads, strict=True)]
 
 
+@fact
 def losses_off_the_derivative_of_the_path_norm(setting: str) -> float:
     """D.5: what the path norm loses without a weight; for the first weights of each layer."""
     layers, worst = chain(setting), 0.0
@@ -138,6 +146,7 @@ def losses_off_the_derivative_of_the_path_norm(setting: str) -> float:
     return worst
 
 
+@fact
 def scores_off_the_derivative_of_the_path_norm(setting: str) -> float:
     """D.5: (D.5) "is identical to SynFlow's weight score function"; the relative distance."""
     found = dict(enumerate(_flow_scores(setting)))
@@ -151,16 +160,19 @@ def _loss_over_least(setting: str, extreme: Callable[[Tensor], Tensor]) -> float
     return float(losses[place] / losses.min())
 
 
+@fact
 def loss_by_the_lowest_score_over_the_least(setting: str) -> float:
     """D.5: SynFlow prunes "weights that maximally preserve the path norm locally"."""
     return _loss_over_least(setting, torch.argmin)
 
 
+@fact
 def loss_by_the_highest_score_over_the_least(setting: str) -> float:
     """D.5, last sentence: the highest-scoring weight "has the smallest impact"."""
     return _loss_over_least(setting, torch.argmax)
 
 
+@fact
 def path_norm_off_under_rescaling(setting: str) -> float:
     """D.5: layers times c and 1/c leave the path norm invariant; the relative distance."""
     layers = chain(setting)
@@ -168,6 +180,7 @@ def path_norm_off_under_rescaling(setting: str) -> float:
     return abs(float(_path_norm(scaled) / _path_norm(layers)) - 1)
 
 
+@fact
 @torch.no_grad()
 def output_off_under_rescaling(setting: str) -> float:
     """D.5: they leave the output of a ReLU network invariant, too; the relative distance."""
@@ -180,6 +193,7 @@ def output_off_under_rescaling(setting: str) -> float:
     return float((model(inputs) - before).norm() / before.norm())
 
 
+@fact
 def rise_of_gradients_after_pruning(setting: str) -> float:
     """Section 5: with one outgoing weight of each neuron of the first hidden layer pruned, the
     largest change of the gradient of an incoming one, and the other way round, in percent; negative
@@ -196,6 +210,7 @@ def rise_of_gradients_after_pruning(setting: str) -> float:
     return max(float(change.max()) for change in changes)
 
 
+@fact
 def rate_of_pruning_after_neighbours(setting: str, rounds: int = 10) -> float:
     """Section 5: how often incoming weights are pruned in the next iteration if more of the
     neuron's outgoing weights than the layer's median were in this one, and the other way round,
@@ -223,6 +238,7 @@ def rate_of_pruning_after_neighbours(setting: str, rounds: int = 10) -> float:
     return float(rates[1] / rates[0])
 
 
+@fact
 def weights_of_the_last_path(setting: str, rounds: int = 40) -> float:
     """Section 3 and D.1: the connected weights that SynFlow leaves when it prunes all but one a
     layer, as a multiple of the number of layers: 1 if they are a path. Fewer rounds than the
@@ -250,6 +266,7 @@ def _explodes(make: Callable[[], nn.Module], side: int) -> bool:
         return not bool(model(torch.ones(1, 3, side, side)).sum().isfinite())
 
 
+@fact
 def deepest_resnet_in_single_precision(setting: str) -> float:
     """D.2: the depth after which the activations of a ResNet of absolute weights on ones are not
     finite in float32; of CIFAR's family or, for a setting of ImageNet, TorchVision's."""
@@ -274,6 +291,7 @@ def deepest_resnet_in_single_precision(setting: str) -> float:
 # Appendix M
 
 
+@fact
 def weights_misjudged_by_their_gradient(setting: str) -> float:
     """M: a gradient of 0 is just what disconnected weights have; against a search of the graph."""
     chain(setting)
@@ -291,24 +309,3 @@ def weights_misjudged_by_their_gradient(setting: str) -> float:
     found = analysis.effective(model, mask).values()
     ends = zip(layers, reached, reversed(leads[:-1]), found, strict=False)
     return float(sum(int(((m * torch.outer(o, i) > 0) != f).sum()) for m, i, o, f in ends))
-
-
-FACTS = named(
-    synflow_off_losses,
-    scores_not_conserved,
-    scores_that_are_not_positive,
-    preactivations_that_are_not_positive,
-    gradients_off_sums_over_paths,
-    layers_off_the_path_norm,
-    losses_off_the_derivative_of_the_path_norm,
-    scores_off_the_derivative_of_the_path_norm,
-    loss_by_the_lowest_score_over_the_least,
-    loss_by_the_highest_score_over_the_least,
-    path_norm_off_under_rescaling,
-    output_off_under_rescaling,
-    rise_of_gradients_after_pruning,
-    rate_of_pruning_after_neighbours,
-    weights_of_the_last_path,
-    deepest_resnet_in_single_precision,
-    weights_misjudged_by_their_gradient,
-)

@@ -18,6 +18,7 @@ from torch.func import functional_call
 
 from prunelib import masks, networks, scores, settings
 from prunelib.errors import BadValueError
+from prunelib.findings.facts.table import fact
 from prunelib.networks import prunable
 from prunelib.seeds import generator
 
@@ -28,11 +29,6 @@ STEP = 1e-9
 # Of one weight alone, which switches hardly any ReLU of LeNet: of a smaller step the difference is
 # rounding, another one on each machine.
 STEP_OF_ONE = 1e-5
-
-
-def named(*functions: Callable[[str], float]) -> dict[str, Callable[[str], float]]:
-    """Facts by name, which is that of the function with spaces."""
-    return {function.__name__.replace("_", " "): function for function in functions}
 
 
 @functools.cache
@@ -69,6 +65,7 @@ def chain(setting: str) -> list[Tensor]:
 # Appendix B
 
 
+@fact
 def snip_off_coefficients(setting: str) -> float:
     """B.2: |dL/dc| at c = 1 is |w dL/dw|; the relative distance."""
     model, (inputs, targets) = copy.deepcopy(double_network(setting)).train(), random_batch(setting)
@@ -81,6 +78,7 @@ def snip_off_coefficients(setting: str) -> float:
     return apart(found, {name: g.abs() for name, g in zip(ones, grads, strict=True)})
 
 
+@fact
 def snip_off_activations(setting: str) -> float:
     """B.2: the score is |dL/dz a w|, summed over examples before the absolute value."""
     chain(setting)
@@ -108,11 +106,13 @@ def _misplaced(setting: str, method: str, sign: int) -> float:
     return float(sum(int((ranked[name][m] < worst).sum()) for name, m in mask.items()))
 
 
+@fact
 def snip_kept_below_a_pruned_score(setting: str) -> float:
     """B.1: SNIP prunes the parameters with the lowest scores; kept ones below a pruned one."""
     return _misplaced(setting, "snip", 1)
 
 
+@fact
 def grasp_kept_above_a_pruned_score(setting: str) -> float:
     """C.1: GraSP prunes "those with the highest scores"; kept ones above a pruned one."""
     return _misplaced(setting, "grasp", -1)
@@ -180,24 +180,28 @@ def _risen(setting: str, sign: int) -> tuple[float, Flow, float]:
     return float(moved - flow.loss(flow.weights)), flow, step
 
 
+@fact
 def gradient_flow_off_its_limit(setting: str) -> float:
     """Equation 1: (L(w + eta g) - L(w)) / eta is g'g as eta goes to 0; the relative distance."""
     risen, flow, step = _risen(setting, 1)
     return abs(risen / step / _dot(flow.gradient, flow.gradient) - 1)
 
 
+@fact
 def loss_after_a_step_along_the_gradient(setting: str) -> float:
     """Footnote 13: by how many percent the step of Equation 1 raises the loss."""
     risen, flow, _ = _risen(setting, 1)
     return 100 * risen / float(flow.loss(flow.weights))
 
 
+@fact
 def loss_saved_off_its_limit(setting: str) -> float:
     """Footnote 13: (L(w) - L(w - eta g)) / eta against g'g; the relative distance."""
     risen, flow, step = _risen(setting, -1)
     return abs(-risen / step / _dot(flow.gradient, flow.gradient) - 1)
 
 
+@fact
 def perturbation_off_equation_3(setting: str) -> float:
     """Equation 3: g'g grows by 2 d'Hg along a small perturbation d, here a share of -w."""
     flow = _flow(setting)
@@ -208,6 +212,7 @@ def perturbation_off_equation_3(setting: str) -> float:
     return abs(flow.slope(direction) / (2 * _dot(direction, flow.product)) - 1)
 
 
+@fact
 def grasp_off_differences(setting: str) -> float:
     """Equation 4: scores against -w Hg, with Hg as a difference of gradients."""
     flow = _flow(setting)
@@ -217,6 +222,7 @@ def grasp_off_differences(setting: str) -> float:
     return apart(scores.score(double_network(setting), "grasp", random_batch(setting)), expected)
 
 
+@fact
 def weight_left_by_equation_4(setting: str) -> float:
     """C.1: what w - delta leaves of w_i if delta_i is -w_i, as a multiple of w_i; 0 is pruned."""
     weight = torch.tensor(0.5)
@@ -238,29 +244,15 @@ def _effects(setting: str, count: int = 5) -> list[float]:
     return ratios
 
 
+@fact
 def score_over_effect_on_gradient_flow(setting: str) -> float:
     """Equation 4: s = C(-delta) = -w Hg; -w Hg over the mean effect of removing w."""
     found = _effects(setting)
     return len(found) / sum(found)
 
 
+@fact
 def spread_of_scores_over_effects(setting: str) -> float:
     """Equation 4: how far that ratio is from one positive constant for all weights, as a share."""
     found = _effects(setting)
     return (max(found) - min(found)) / max(found) if max(found) > 0 else math.inf
-
-
-FACTS = named(
-    snip_off_coefficients,
-    snip_off_activations,
-    snip_kept_below_a_pruned_score,
-    grasp_kept_above_a_pruned_score,
-    gradient_flow_off_its_limit,
-    loss_after_a_step_along_the_gradient,
-    loss_saved_off_its_limit,
-    perturbation_off_equation_3,
-    grasp_off_differences,
-    weight_left_by_equation_4,
-    score_over_effect_on_gradient_flow,
-    spread_of_scores_over_effects,
-)
