@@ -79,15 +79,15 @@ _END = {"prune_at": "end", "weights_from": "end"}
 _K = {"prune_at": "k", "weights_from": "k"}
 _RANDOMISED = ("none", "shuffle", "reinit")
 _LATE = Curve("magnitude", prune_at="end", weights_from="k")
-_NO_IMAGENET = ("resnet20_cifar10", "vgg16_cifar10", "resnet18_tinyimagenet")
-_MAIN = (*_NO_IMAGENET, "resnet50_imagenet")
+NO_IMAGENET = ("resnet20_cifar10", "vgg16_cifar10", "resnet18_tinyimagenet")
+MAIN = (*NO_IMAGENET, "resnet50_imagenet")
 _LENET, _MODIFIED = ("lenet_mnist",), ("modified_resnet18_tinyimagenet",)
 
 # Section, or appendix, of each: 1, 4, 5, 6, D, E, F, F, G, G, H, I.
 FIGURES: dict[int | str, Grid] = {
     1: Grid({"": (AFTER, REWOUND, Curve("gradual"), RANDOM)}, paper=("resnet50_imagenet",)),
     3: Grid(
-        {"": (AFTER, *_plain(*EARLY_METHODS), RANDOM)}, paper=(*_MAIN, *_LENET, *_MODIFIED)
+        {"": (AFTER, *_plain(*EARLY_METHODS), RANDOM)}, paper=(*MAIN, *_LENET, *_MODIFIED)
     ),
     4: Grid(
         {
@@ -100,29 +100,29 @@ FIGURES: dict[int | str, Grid] = {
             },
             "magnitude after training": _variants("magnitude", _RANDOMISED, **_END),
         },
-        paper=(*_MAIN, *_LENET, *_MODIFIED),
+        paper=(*MAIN, *_LENET, *_MODIFIED),
     ),
-    6: Grid({"": (_LATE, *_plain(*EARLY_METHODS, "random", **_K))}, "step", _NO_IMAGENET),
+    6: Grid({"": (_LATE, *_plain(*EARLY_METHODS, "random", **_K))}, "step", NO_IMAGENET),
     7: Grid({"": _plain(*EARLY_METHODS, "random")}, "halving", SYNFLOW_RUNS, SYNFLOW_RUNS),
     8: Grid(
-        {"": (AFTER, REWOUND, Curve("magnitude"), RANDOM)}, paper=(*_MAIN, *_LENET, *_MODIFIED)
+        {"": (AFTER, REWOUND, Curve("magnitude"), RANDOM)}, paper=(*MAIN, *_LENET, *_MODIFIED)
     ),
     9: Grid(
         {method: _variants(method, _RANDOMISED, **_END) for method in EARLY_METHODS},
-        paper=(*_NO_IMAGENET, *_LENET, *_MODIFIED),
+        paper=(*NO_IMAGENET, *_LENET, *_MODIFIED),
     ),
     10: Grid(
         {method: _variants(method, _RANDOMISED, **_K) for method in EARLY_METHODS}, "step",
-        _NO_IMAGENET,
+        NO_IMAGENET,
     ),
-    11: Grid({"": _plain("snip", "iterative_snip")}, paper=(*_MAIN, *_LENET)),
+    11: Grid({"": _plain("snip", "iterative_snip")}, paper=(*MAIN, *_LENET)),
     12: Grid(
         {method: _variants(method, _RANDOMISED) for method in ("snip", "iterative_snip")},
-        paper=_NO_IMAGENET,
+        paper=NO_IMAGENET,
     ),
     13: Grid(
         {"": (Curve("grasp"), Curve("grasp", "invert"), Curve("grasp_magnitude"))},
-        paper=(*_MAIN, *_LENET, *_MODIFIED),
+        paper=(*MAIN, *_LENET, *_MODIFIED),
     ),
     14: Grid(
         {
@@ -131,7 +131,7 @@ FIGURES: dict[int | str, Grid] = {
                 Curve("synflow", "shuffle"), RANDOM,
             )
         },
-        paper=_MAIN,
+        paper=MAIN,
     ),
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from prunelib import networks, scores, settings
+from prunelib import grids, networks, scores, settings
 from prunelib.errors import BadValueError, check_name
 from prunelib.findings.facts import FACTS
 from prunelib.findings.measures import Measure, measure
@@ -15,10 +15,7 @@ from prunelib.runs import ABLATIONS, Curve
 
 FACT = "fact "  # before the name of a fact, in the column of measures
 KINDS = ("difference", "equivalence", "value", "order", "crossing", "trend", "count")
-GROUPS = {
-    "main": ("resnet20_cifar10", "vgg16_cifar10", "resnet18_tinyimagenet", "resnet50_imagenet"),
-    "main3": ("resnet20_cifar10", "vgg16_cifar10", "resnet18_tinyimagenet"),
-}
+GROUPS = {"main": grids.MAIN, "main3": grids.NO_IMAGENET}
 COLUMNS = (
     "id", "section", "place", "claim", "settings", "across", "general", "kind", "measure",
     "subject", "reference", "parts", "over", "each", "region", "bound", "upper", "printed",
