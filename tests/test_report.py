@@ -1,5 +1,7 @@
 """The page of results, from a store made by hand."""
 
+from dataclasses import replace
+
 import pytest
 from conftest import mask, trained
 
@@ -147,6 +149,17 @@ def test_highlights_name_what_was_run_and_where_a_claim_does_not_hold(tmp_path):
     assert "; -12.0 at 98.2 % … -10.0 at 20.0 %) |" in snip
     assert "notebooks/05_ablations.ipynb" in snip
     assert sum("| not run |" in row for row in rows) == len(front.HIGHLIGHTS) - 1
+    for setting in ("resnet20_cifar10", "lenet_mnist"):  # of which the former alone is named
+        dense, snip = DENSE.run(setting, "quick", 0.0), Curve("snip")
+        level = settings.highest_matching(setting)
+        for replicate in range(2):
+            made = [dense, *(Curve(m).run(setting, "quick", level) for m in EARLY_METHODS)]
+            made = [replace(run, replicate=replicate) for run in made]
+            store.add(trained(run, 0.9 - 0.1 * (run.sparsity > 0)) for run in made)
+    rows = front.highlights(ledger.entries(Results(tmp_path), chosen)).split("\n")
+    (none,) = [row for row in rows if row.startswith("| At the highest sparsity at which magn")]
+    assert "| **agrees**: ResNet-20 on CIFAR-10 by profile `quick` (2; -10.00 points" in none
+    assert "LeNet" not in none
 
 
 def test_what_ablations_change_is_told_of_matching_sparsities_and_of_those_beyond(tmp_path):

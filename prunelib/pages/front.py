@@ -169,12 +169,14 @@ def highlights(entries: list[Entry], notebooks: str = "notebooks/") -> str:
     and the largest of what the effect is the mean of are said.
 
     Args:
-        entries: of the ledger; of these, those at profile "paper" that were run are named.
+        entries: of the ledger; of these, those at profile "paper" that were run are named, and of
+            the paper's convolutional networks also those at a lower one.
         notebooks: the way from the page to the notebooks that its links lead to.
     """
-    rows = []
+    rows, lower = [], settings.papers_convolutional()
     for claim in HIGHLIGHTS:
-        own = [e for e in entries if e.id == claim and e.profile == "paper"]
+        own = [e for e in entries if e.id == claim]
+        own = [e for e in own if e.profile == "paper" or e.setting in lower]
         said = []
         for verdict in verdicts.LOOKS:
             at = [e for e in own if e.verdict == verdict]
@@ -195,7 +197,8 @@ def _where(entry):
         about += [verdicts.short(entry)] if entry.short else []
     if entry.verdict in verdicts.AGAINST and entry.ends:
         about.append(entry.ends)
-    return f"{title(entry.setting)} ({'; '.join(about)})"
+    profile = "" if entry.profile == "paper" else f" by profile `{entry.profile}`"
+    return f"{title(entry.setting)}{profile} ({'; '.join(about)})"
 
 
 def with_highlights(readme: str, store: Store) -> str:
