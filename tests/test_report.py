@@ -1,7 +1,5 @@
 """The page of results, from a store made by hand."""
 
-from dataclasses import replace
-
 import pytest
 from conftest import mask, trained
 
@@ -150,15 +148,14 @@ def test_highlights_name_what_was_run_and_where_a_claim_does_not_hold(tmp_path):
     assert "notebooks/05_ablations.ipynb" in snip
     assert sum("| not run |" in row for row in rows) == len(front.HIGHLIGHTS) - 1
     for setting in ("resnet20_cifar10", "lenet_mnist"):  # of which the former alone is named
-        dense, snip = DENSE.run(setting, "quick", 0.0), Curve("snip")
-        level = settings.highest_matching(setting)
+        about = (setting, "quick", settings.highest_matching(setting))
         for replicate in range(2):
-            made = [dense, *(Curve(m).run(setting, "quick", level) for m in EARLY_METHODS)]
-            made = [replace(run, replicate=replicate) for run in made]
-            store.add(trained(run, 0.9 - 0.1 * (run.sparsity > 0)) for run in made)
+            made = [Curve(method).run(*about, replicate) for method in EARLY_METHODS]
+            store.add(trained(run, 0.8) for run in made)
+            store.add([trained(DENSE.run(setting, "quick", 0.0, replicate), 0.9)])
     rows = front.highlights(ledger.entries(Results(tmp_path), chosen)).split("\n")
     (none,) = [row for row in rows if row.startswith("| At the highest sparsity at which magn")]
-    assert "| **agrees**: ResNet-20 on CIFAR-10 by profile `quick` (2; -10.00 points" in none
+    assert "| **agrees**: ResNet-20 on CIFAR-10 by profile `quick` (2; -10 points, -10 to" in none
     assert "LeNet" not in none
 
 

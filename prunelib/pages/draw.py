@@ -266,7 +266,7 @@ def counted(data, line, asked, points):
 
 def _printed_marks(axis, figure, panel, setting):
     """The highest matching sparsities that the paper prints, on a vertical line each."""
-    label = "Highest matching sparsity, printed in the paper (its height says nothing)"
+    label = "Printed highest matching sparsity (along x only)"
     first, last = axis.get_xlim()
     for place, curve in enumerate(FIGURES[figure].panels[panel]):
         for sparsity in curves.printed_matching(setting, curve):
