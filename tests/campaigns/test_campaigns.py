@@ -458,8 +458,9 @@ def test_an_error_reaches_the_caller_in_its_own_words_and_ends_the_other_workers
     with pytest.raises(BadValueError) as error:
         train([run("endless"), run("broken", replicate=1)], store, workers=2)
     assert str(error.value) == (
-        "method 'broken' gave scores of layers.0.weight that are not finite, 19,200 of 19,200: look "
-        "for divisions by zero and the like, or say what they are to count as, by torch.nan_to_num"
+        "method 'broken' gave scores of layers.0.weight that are not finite, 19,200 of 19,200: "
+        "look for divisions by zero and the like, or say what they are to count as, by "
+        "torch.nan_to_num"
     )
 
 
