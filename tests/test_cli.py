@@ -305,7 +305,7 @@ def test_a_report_of_the_projects_own_results_writes_both_pages(prunelib, tmp_pa
     code, out, _ = prunelib("report")
     assert (code, out.count("Wrote")) == (0, 2)
     assert "lenet_digits" in (store.root / "README.md").read_text()
-    assert "| The papers say |" in readme.read_text()
+    assert "| The papers say, as it is read here |" in readme.read_text()
     assert readme.read_text().endswith("and its end")
     monkeypatch.setenv("PRUNELIB_RESULTS", str(tmp_path / "others"))
     assert prunelib("report")[1].count("Wrote") == 1
