@@ -42,7 +42,11 @@ def results_root() -> Path:
 
 def figures_root() -> Path:
     """Where figures are written: PRUNELIB_FIGURES, by default figures/; with results of one's own,
-    in PRUNELIB_RESULTS, a folder figures/ in there, and not over those of this project."""
+    in PRUNELIB_RESULTS, a folder figures/ in there, and not over those of this project.
+
+    Raises:
+        StoreError: it is a file; as of the other places here.
+    """
     own = os.environ.get("PRUNELIB_RESULTS")
     return _place("PRUNELIB_FIGURES", str(results_root() / "figures") if own else "figures")
 

@@ -260,7 +260,7 @@ def _untold(*found):
 
 def replicates_needed(entry: Entry) -> float:
     """About how many replicates would decide a check in four of five cases, if the effect is what
-    it is now.
+    it is now; in fewer cases where two bounds are about as near.
 
     The interval must end before the nearest bound of what is allowed, and its half-width falls with
     the root of the number of replicates.
